@@ -1,0 +1,233 @@
+"""The command line: `steer --help`. Heavy imports are inside the commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from apps import edit_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from steer.cache import Progress
+    from steer.model import Model
+
+app = typer.Typer(
+    help="Change a language model through the features of a sparse dictionary.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DEFAULT_DICTIONARY = "smollm2-135m/resid_post.20"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+ModelName = Annotated[
+    str, typer.Option("--model", help="smollm2-135m, a folder, or a hub id org/name.")
+]
+DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+NewTokens = Annotated[int, typer.Option("--max-new-tokens", "-n", help="Tokens to generate.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the sampling noise.")]
+Temperature = Annotated[float, typer.Option("--temperature", help="0 is greedy.")]
+
+
+@app.command(epilog="Example: steer demo --json")
+def demo(
+    json_output: Json = False,
+    dtype: Dtype = "float32",
+    feature: Annotated[int | None, typer.Option(help="Another feature to clamp.")] = None,
+    value: Annotated[str | None, typer.Option(help='Its value, such as "5x max".')] = None,
+    prompt: Annotated[str | None, typer.Option(help="Another prompt.")] = None,
+) -> None:
+    """Clamp one feature of the default model and show what changes."""
+    from apps.demo import run_demo
+
+    with progress_bars(not json_output) as progress:
+        result = run_demo(_load("smollm2-135m", dtype, progress), prompt, feature, value)
+    _emit(json_output, result.to_dict(), result.render)
+
+
+@app.command(epilog='Example: steer generate "The old bridge" --clamp 123=5x --ablate 77')
+def generate(
+    prompt: Annotated[str, typer.Argument(help="Text to continue.")],
+    clamp: edit_options.Clamp = None,
+    ablate: edit_options.Ablate = None,
+    scale: edit_options.Scale = None,
+    add: edit_options.Add = None,
+    edit: Annotated[Path | None, typer.Option(help="An intervention saved as JSON.")] = None,
+    positions: Annotated[str, typer.Option(help="all, prompt, generated, last, 3 or 2:5.")] = "all",
+    dictionary: DictionaryName = DEFAULT_DICTIONARY,
+    model: ModelName = "smollm2-135m",
+    max_new_tokens: NewTokens = 40,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    repetition_penalty: Annotated[float, typer.Option(help="1 is none.")] = 1.0,
+    dtype: Dtype = "float32",
+    json_output: Json = False,
+) -> None:
+    """Continue a prompt with and without edits, side by side, with the receipt."""
+    from apps.render import run_view
+
+    intervention = edit_options.intervention(
+        dictionary, edit, positions, clamp=clamp, ablate=ablate, scale=scale, add=add
+    )
+    with progress_bars(not json_output) as progress:
+        run = _load(model, dtype, progress).generate(
+            prompt,
+            intervention,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            temperature=temperature,
+            repetition_penalty=repetition_penalty,
+            if_silent="ignore",
+        )
+    _emit(json_output, run.to_dict(), lambda: run_view(run))
+
+
+@app.command(epilog='Example: steer features "The Golden Gate Bridge is in San Francisco"')
+def features(
+    prompt: Annotated[str, typer.Argument(help="Text to read.")],
+    dictionary: DictionaryName = DEFAULT_DICTIONARY,
+    model: ModelName = "smollm2-135m",
+    top: Annotated[int, typer.Option(help="Features per token.")] = 5,
+    dtype: Dtype = "float32",
+    json_output: Json = False,
+) -> None:
+    """The most active features of each token."""
+    from apps.render import features_view
+
+    with progress_bars(not json_output) as progress:
+        loaded = _load(model, dtype, progress)
+        sae = loaded.dictionary(dictionary)
+        found = loaded.features(prompt, sae)
+    _emit(json_output, found.to_list(top), lambda: features_view(found, sae, loaded, top))
+
+
+@app.command(epilog="Example: steer feature 123")
+def feature(
+    feature_id: Annotated[int, typer.Argument(metavar="ID", help="A feature's index.")],
+    dictionary: DictionaryName = DEFAULT_DICTIONARY,
+    model: ModelName = "smollm2-135m",
+    json_output: Json = False,
+) -> None:
+    """A feature's card: how often it fires, on what, and what it promotes."""
+    from apps.feature_card import feature_card
+    from apps.render import feature_view
+
+    with progress_bars(not json_output) as progress:
+        card = feature_card(_tokenizer(model, progress), dictionary, feature_id)
+    _emit(json_output, card.to_dict(), lambda: feature_view(card))
+
+
+@app.command(epilog="Example: steer dictionaries --json")
+def dictionaries(json_output: Json = False) -> None:
+    """The dictionaries at hand, with the figures of their cards."""
+    from apps.render import dictionaries_view
+    from dictionaries import catalogue
+
+    cards = [catalogue.read_card(name) for name in catalogue.names()]
+    _emit(json_output, cards, lambda: dictionaries_view(cards))
+
+
+@app.command(epilog="Example: steer train smollm2-135m --out my-dictionaries")
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped one.")],
+    out: Annotated[Path, typer.Option(help="Where finished dictionaries go.")] = Path("trained"),
+    work: Annotated[
+        Path | None, typer.Option(help="Activations and checkpoints; kept, so it can resume.")
+    ] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Only these sites.")] = None,
+    harvest_only: Annotated[bool, typer.Option(help="Stop when activations are there.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Train dictionaries by a recipe: corpora, activations, training, card."""
+    from apps.recipe import load_recipe
+    from apps.train import run_recipe
+
+    loaded = load_recipe(recipe)
+    with progress_bars(not json_output) as progress:
+        folders = run_recipe(
+            loaded, out, work, sites=site or None, harvest_only=harvest_only, progress=progress
+        )
+    cards = [json.loads((folder / "card.json").read_text()) for folder in folders]
+    _emit(json_output, cards, lambda: "\n".join(f"written: {folder}" for folder in folders))
+
+
+@app.command(epilog="Example: steer fetch")
+def fetch(
+    check: Annotated[bool, typer.Option(help="Read it all and compare checksums.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Fetch the default model into the cache."""
+    from steer import default_model
+
+    with progress_bars(not json_output) as progress:
+        folder = default_model.fetch(progress)
+    digest = default_model.verify() if check else None
+    result = {"model": default_model.NAME, "folder": str(folder), "sha256": digest}
+    _emit(json_output, result, lambda: f"{default_model.NAME} is in {folder}")
+
+
+# -- shared ------------------------------------------------------------------------------------
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def progress_bars(shown: bool) -> Any:
+    """A context whose value is a `Progress` that draws on stderr, if shown."""
+    from apps.progress import progress_bars as bars
+
+    return bars(shown)
+
+
+def _load(name: str, dtype: str, progress: Progress | None) -> Model:
+    _quiet_libraries()
+    from steer.model import load
+
+    return load(name, dtype=dtype, progress=progress)
+
+
+def _tokenizer(name: str, progress: Progress | None) -> Any:
+    _quiet_libraries()
+    from steer.model import load_tokenizer
+
+    return load_tokenizer(name, progress)
+
+
+def _quiet_libraries() -> None:
+    import os
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _emit(as_json: bool, data: Any, view: Any) -> None:
+    if as_json:
+        print(json.dumps(data, ensure_ascii=False, allow_nan=False))
+    else:
+        console().print(view(), markup=False, highlight=False)
+
+
+def main() -> None:
+    """Entry point: an error that the user can put right is one line and exit code 2."""
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as error:
+        if not _is_ours(error):
+            raise
+        print(f"steer: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _is_ours(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0] in ("steer", "dictionaries", "apps")

@@ -1,0 +1,81 @@
+"""Edits on the command line: `--clamp 123=5x --ablate 77 --scale 9=2 --add 4=3`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from steer.edits import Edit, Intervention
+
+Value = TypeVar("Value")
+
+Clamp = Annotated[
+    list[str] | None,
+    typer.Option("--clamp", metavar="ID=VALUE", help="Set it: 123=5x (times its max) or 123=80."),
+]
+Ablate = Annotated[list[int] | None, typer.Option("--ablate", metavar="ID", help="Set it to 0.")]
+Scale = Annotated[
+    list[str] | None,
+    typer.Option("--scale", metavar="ID=FACTOR", help="Multiply it where it is active: 9=2."),
+]
+Add = Annotated[
+    list[str] | None,
+    typer.Option("--add", metavar="ID=VALUE", help="Add to it: 4=3 or 4=0.5x."),
+]
+
+
+def intervention(
+    dictionary: str,
+    file: Path | None,
+    positions: str,
+    *,
+    clamp: Sequence[str] | None = None,
+    ablate: Sequence[int] | None = None,
+    scale: Sequence[str] | None = None,
+    add: Sequence[str] | None = None,
+) -> Intervention:
+    """The intervention that the options describe, or the one in the file.
+
+    Raises `InterventionError` for malformed options, for none, or for both.
+    """
+    from steer import edits
+    from steer.errors import InterventionError
+
+    where = int(positions) if positions.lstrip("-").isdigit() else positions
+    found: list[Edit] = []
+    found += [edits.Clamp(f, v, positions=where) for f, v in _pairs("clamp", clamp, str)]
+    found += [edits.Ablate(f, positions=where) for f in ablate or ()]
+    found += [edits.Scale(f, v, positions=where) for f, v in _pairs("scale", scale, float)]
+    found += [edits.Add(f, v, positions=where) for f, v in _pairs("add", add, str)]
+    if file and found:
+        raise InterventionError("give either --edit FILE or edits such as --clamp 123=5x, not both")
+    if file:
+        if not file.is_file():
+            raise InterventionError(f"there is no file {file}")
+        return edits.Intervention.load(file)
+    if not found:
+        raise InterventionError("no edit was given: add one such as --clamp 123=5x or --ablate 77")
+    return edits.Intervention(dictionary, found)
+
+
+def _pairs(
+    option: str, given: Sequence[str] | None, convert: Callable[[str], Value]
+) -> list[tuple[int, Value]]:
+    from steer.errors import InterventionError
+
+    pairs = []
+    for text in given or ():
+        feature, equals, value = text.partition("=")
+        try:
+            if not equals:
+                raise ValueError
+            pairs.append((int(feature), convert(value)))
+        except ValueError:
+            raise InterventionError(
+                f"--{option} {text} is not of the form ID=VALUE, such as --{option} 123=5"
+            ) from None
+    return pairs

@@ -1,0 +1,83 @@
+"""Everything known about one feature, in text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dictionaries import catalogue
+from dictionaries.errors import DictionaryError
+from dictionaries.stats import QUANTILES
+
+
+@dataclass(frozen=True)
+class Context:
+    """A stretch of text, and the feature's activation at each of its tokens."""
+
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FeatureCard:
+    """A feature's figures and examples; see `dictionaries.stats.FeatureStatistics`."""
+
+    dictionary: str
+    feature: int
+    tokens: int
+    density: float
+    maximum: float
+    mean: float
+    quantiles: dict[str, float]
+    promoted: tuple[tuple[str, float], ...]
+    suppressed: tuple[tuple[str, float], ...]
+    contexts: tuple[Context, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        data = asdict(self)
+        for side in ("promoted", "suppressed"):
+            data[side] = [{"token": token, "logit": logit} for token, logit in data[side]]
+        return data
+
+
+def feature_card(tokenizer: Any, dictionary: str, feature: int) -> FeatureCard:
+    """The card of a feature of a dictionary that has statistics.
+
+    Raises `DictionaryError` for a feature out of range or a dictionary without statistics.
+    """
+    loaded = catalogue.load(dictionary)
+    loaded.check_features([feature])
+    statistics = loaded.statistics
+    if statistics is None:
+        raise DictionaryError(f"{dictionary} has no statistics, so there is no card to show")
+
+    def tokens(ids: Any) -> tuple[str, ...]:
+        return tuple(tokenizer.decode([i]) for i in ids.tolist() if i >= 0)
+
+    contexts = []
+    for ids, activations in zip(
+        statistics.contexts[feature], statistics.context_activations[feature], strict=True
+    ):
+        if (ids >= 0).any():
+            contexts.append(Context(tokens(ids), tuple(activations[ids >= 0].tolist())))
+
+    def pairs(ids: Any, logits: Any) -> tuple[tuple[str, float], ...]:
+        return tuple(zip(tokens(ids), logits.tolist(), strict=True))
+
+    return FeatureCard(
+        dictionary=dictionary,
+        feature=feature,
+        tokens=statistics.tokens,
+        density=statistics.density[feature].item(),
+        maximum=statistics.maximum[feature].item(),
+        mean=statistics.mean[feature].item(),
+        quantiles={
+            f"q{percent}": value
+            for percent, value in zip(
+                QUANTILES, statistics.quantiles[feature].tolist(), strict=True
+            )
+        },
+        promoted=pairs(statistics.promoted[feature], statistics.promoted_logits[feature]),
+        suppressed=pairs(statistics.suppressed[feature], statistics.suppressed_logits[feature]),
+        contexts=tuple(contexts),
+    )

@@ -1,0 +1,147 @@
+"""What the commands show, as rich renderables; no computation here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from apps.feature_card import FeatureCard
+from dictionaries.base import Dictionary
+from steer.effects.logits import LogitEffect
+from steer.features import FeatureActivations
+from steer.model import Model
+from steer.receipt import Receipt
+from steer.runs import Run
+
+
+def shown(token: str) -> str:
+    """A token with its white space made visible."""
+    return repr(token)[1:-1].replace(" ", "␣") if token.strip() != token else token
+
+
+def run_view(run: Run) -> RenderableType:
+    """Baseline and steered text side by side, and the receipt."""
+    table = Table(expand=True, show_lines=False)
+    table.add_column("baseline", ratio=1)
+    table.add_column("steered", ratio=1)
+    table.add_row(_continued(run.prompt, run.baseline.text), _continued(run.prompt, run.text))
+    return Group(table, receipt_view(run.receipt), Text(f"{run.model}, {run.dtype}", style="dim"))
+
+
+def _continued(prompt: str, text: str) -> Text:
+    return Text.assemble((prompt, "dim"), text)
+
+
+def receipt_view(receipt: Receipt) -> RenderableType:
+    """A row an edit; what did not act says why."""
+    table = Table(title="receipt", title_justify="left", expand=True)
+    for column in ("edit", "acted on", "activation", "re-encoded", "‖Δ‖/‖x‖", "remark"):
+        table.add_column(column)
+    for entry in receipt:
+        name = f"{entry.kind} {entry.feature}"
+        if entry.acted:
+            table.add_row(
+                name,
+                f"{len(entry.acted_tokens)} of {entry.touched} tokens",
+                f"{entry.before:.3g} → {entry.after:.3g}",
+                f"{entry.reached:.3g}",
+                f"{entry.relative_dose:.2f}",
+                entry.note or "",
+            )
+        else:
+            table.add_row(
+                Text(name, "bold red"), Text("nothing", "bold red"), "", "", "", entry.reason
+            )
+    return table
+
+
+def effect_view(effect: LogitEffect) -> RenderableType:
+    """The most promoted and suppressed tokens."""
+    table = Table(
+        title=f"next token, KL(clean‖edited) {effect.kl.mean().item():.3f} nats",
+        title_justify="left",
+        expand=True,
+    )
+    for column in ("promoted", "Δ logit", "suppressed", "Δ logit"):
+        table.add_column(column, justify="right" if column == "Δ logit" else "left")
+    for up, down in zip(effect.promoted, effect.suppressed, strict=True):
+        table.add_row(
+            shown(up.token), f"{up.delta_logit:+.2f}", shown(down.token), f"{down.delta_logit:+.2f}"
+        )
+    return table
+
+
+def features_view(
+    found: FeatureActivations, dictionary: Dictionary, model: Model, top: int
+) -> RenderableType:
+    """Per token, its top features with the token each promotes most."""
+    table = Table(title=f"{found.dictionary}, {model.dtype}", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("token")
+    table.add_column("features: activation (promotes)")
+    for position, active in enumerate(found.top(top)):
+        cells = []
+        for each in active:
+            promoted = _promoted(dictionary, model, each.feature)
+            cells.append(f"{each.feature}: {each.activation:.1f}{promoted}")
+        note = "massive activation, not shown" if position == 0 else "none active"
+        table.add_row(str(position), shown(found.tokens[position]), "   ".join(cells) or note)
+    return table
+
+
+def _promoted(dictionary: Dictionary, model: Model, feature: int) -> str:
+    statistics = dictionary.statistics
+    if statistics is None or not statistics.promoted.numel():
+        return ""
+    return f" ({shown(model.token(int(statistics.promoted[feature, 0])))})"
+
+
+def feature_view(card: FeatureCard) -> RenderableType:
+    """Figures, promoted and suppressed tokens, and the strongest contexts."""
+    title = f"feature {card.feature} of {card.dictionary}"
+    quantiles = ", ".join(f"{name} {value:.1f}" for name, value in card.quantiles.items())
+    figures = (
+        f"active on {card.density:.3%} of {card.tokens:,} tokens; max {card.maximum:.1f}, "
+        f"mean when active {card.mean:.1f}; {quantiles}"
+    )
+    lines: list[RenderableType] = [
+        Text(figures),
+        Text("promotes    " + "  ".join(shown(t) for t, _ in card.promoted)),
+        Text("suppresses  " + "  ".join(shown(t) for t, _ in card.suppressed)),
+    ]
+    lines += [_context(context.tokens, context.activations) for context in card.contexts]
+    return Panel(Group(*lines), title=title, title_align="left")
+
+
+def _context(tokens: Sequence[str], activations: Sequence[float]) -> Text:
+    top = max(activations, default=0.0)
+    text = Text(f"{top:7.1f}  ", no_wrap=True, overflow="ellipsis")
+    for token, activation in zip(tokens, activations, strict=True):
+        style = "bold reverse" if activation == top > 0 else "bold" if activation > 0 else "dim"
+        text.append(token.replace("\n", "⏎"), style)
+    return text
+
+
+def dictionaries_view(cards: Sequence[dict[str, Any]]) -> RenderableType:
+    """One row a dictionary."""
+    table = Table()
+    columns = ("name", "width", "L0", "explained variance", "dead", "γ", "ΔCE (nats)", "trained on")
+    for column in columns:
+        table.add_column(column)
+    for card in cards:
+        table.add_row(
+            card["name"],
+            f"{card['width']:,}",
+            f"{card['l0']:.1f}",
+            f"{card['explained_variance']:.3f} (PCA {1 - card['pca_fvu']:.3f})",
+            f"{card['dead_share']:.1%}",
+            f"{card['shrinkage']:.3f}",
+            f"{card['delta_ce']:.3f}",
+            f"{card['train_tokens'] / 1e6:.1f}M tokens",
+        )
+    return table

@@ -1,0 +1,105 @@
+"""The activation rules. All but the TopK pair gate each feature on its own pre-activation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dictionaries.base import Dictionary
+from dictionaries.errors import DictionaryError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReLU(Dictionary):
+    """f = ReLU(p). Cunningham et al. 2023 (tied) and Bricken et al. 2023 (untied)."""
+
+    architecture: ClassVar[str] = "standard"
+
+    def activate(self, pre: Tensor) -> Tensor:
+        return pre.relu()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JumpReLU(Dictionary):
+    """f = p where p > threshold (strictly) and p > 0, else 0. Rajamanoharan et al. 2024b."""
+
+    threshold: Tensor = field(kw_only=True)
+    architecture: ClassVar[str] = "jumprelu"
+
+    @classmethod
+    def feature_vectors(cls) -> tuple[str, ...]:
+        return ("b_enc", "threshold")
+
+    def activate(self, pre: Tensor) -> Tensor:
+        return pre.relu() * (pre > self.threshold)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BatchTopK(JumpReLU):
+    """At inference one global threshold, calibrated so that L0 is k on average.
+
+    Bussmann et al. 2024. It gates elementwise, and is written as JumpReLU, as SAELens does.
+    """
+
+    k: int = field(kw_only=True)
+    architecture: ClassVar[str] = "batchtopk"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TopK(Dictionary):
+    """f = the k largest ReLU(p) of each token, the rest 0. Gao et al. 2024."""
+
+    k: int = field(kw_only=True)
+    architecture: ClassVar[str] = "topk"
+    separable: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.k <= self.width:
+            raise DictionaryError(f"k={self.k} is out of range: allowed 1 to {self.width}")
+
+    def activate(self, pre: Tensor) -> Tensor:
+        values, index = pre.relu().topk(self.k, dim=-1, sorted=False)
+        return torch.zeros_like(pre).scatter_(-1, index, values)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AbsTopK(TopK):
+    """f = the k entries of p of largest magnitude, with their sign, the rest 0."""
+
+    architecture: ClassVar[str] = "abstopk"
+
+    def activate(self, pre: Tensor) -> Tensor:
+        index = pre.abs().topk(self.k, dim=-1, sorted=False).indices
+        return torch.zeros_like(pre).scatter_(-1, index, pre.gather(-1, index))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Gated(Dictionary):
+    """f = [p + b_gate > 0] * ReLU(exp(r_mag) p + b_mag), p = x' W_enc. Rajamanoharan 2024a.
+
+    `b_enc` is 0 in the published layout; a folded decoder bias lands there.
+    """
+
+    b_gate: Tensor = field(kw_only=True)
+    b_mag: Tensor = field(kw_only=True)
+    r_mag: Tensor = field(kw_only=True)
+    architecture: ClassVar[str] = "gated"
+
+    @classmethod
+    def feature_vectors(cls) -> tuple[str, ...]:
+        return ("b_enc", "b_gate", "b_mag", "r_mag")
+
+    def activate(self, pre: Tensor) -> Tensor:
+        magnitude = (pre * self.r_mag.exp() + self.b_mag).relu()
+        return magnitude * (pre + self.b_gate > 0)
+
+
+ARCHITECTURES: dict[str, type[Dictionary]] = {
+    cls.architecture: cls for cls in (ReLU, JumpReLU, BatchTopK, TopK, AbsTopK, Gated)
+}
+
+__all__ = ["ARCHITECTURES", "AbsTopK", "BatchTopK", "Gated", "JumpReLU", "ReLU", "TopK"]

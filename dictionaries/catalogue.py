@@ -1,0 +1,90 @@
+"""Dictionaries by name: those shipped with the package, and any folder.
+
+A shipped dictionary is `shipped/<model>/<site>/` with its weights in SAELens's layout and a
+`card.json` that says how it was made and the sha256 of its files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dictionaries.base import Dictionary
+from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.formats import load_folder
+from dictionaries.formats.files import read_json
+from dictionaries.stats import FeatureStatistics
+
+CARD = "card.json"
+SHIPPED = Path(str(files("dictionaries"))) / "shipped"
+
+
+def names(root: Path = SHIPPED) -> list[str]:
+    """Catalogue names, such as `smollm2-135m/resid_post.20`."""
+    return sorted(path.parent.relative_to(root).as_posix() for path in root.glob(f"*/*/{CARD}"))
+
+
+def find(name: str | Path, root: Path = SHIPPED) -> Path:
+    """The folder of a catalogue name, or of a dictionary given by its own folder.
+
+    Raises `DictionaryError` with the nearest names and the whole list.
+    """
+    known = names(root)
+    if str(name) in known:
+        return root / str(name)
+    if Path(name).is_dir():
+        return Path(name)
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise DictionaryError(
+        f"dictionary {str(name)!r} is neither a name of the catalogue nor a folder.{hint} "
+        f"Names: {', '.join(known) or 'none'}"
+    )
+
+
+def load(
+    name: str | Path, *, features: Sequence[int] | None = None, root: Path = SHIPPED
+) -> Dictionary:
+    """Load by catalogue name or folder, float32; with `features`, only their rows are read.
+
+    The sha256 of every file that the card lists is checked, unless only rows are read.
+    Raises `DictionaryError` for an unknown name, `FormatError` for a damaged file.
+    """
+    folder = find(name, root)
+    if features is None:
+        _verify(folder)
+    return replace(
+        load_folder(folder, features=features),
+        name=str(name),
+        card=read_json(folder / CARD) if (folder / CARD).is_file() else None,
+        statistics=FeatureStatistics.load(folder) if features is None else None,
+    )
+
+
+def read_card(name: str | Path, root: Path = SHIPPED) -> dict[str, Any]:
+    """What the card says. Raises `FormatError` if there is none, or it is damaged."""
+    return read_json(find(name, root) / CARD)
+
+
+def _verify(folder: Path) -> None:
+    """Raise `FormatError` if a file is not the one that the card was written for."""
+    card = read_json(folder / CARD) if (folder / CARD).is_file() else {}
+    expected = card.get("sha256", {})
+    if not isinstance(expected, dict):
+        raise FormatError(f"{folder / CARD} has sha256 that is no object of file names and digests")
+    for file, digest in expected.items():
+        path = folder / file
+        if path.parent != folder or not path.is_file():
+            raise FormatError(f"{folder / CARD} lists {file!r}, which is no file of its folder")
+        with path.open("rb") as opened:
+            actual = hashlib.file_digest(opened, "sha256").hexdigest()
+        if actual != digest:
+            raise FormatError(
+                f"{path} has sha256 {actual[:12]}…, but its card says {str(digest)[:12]}…: the file "
+                "is damaged or was changed; restore it, or delete the card's sha256"
+            )

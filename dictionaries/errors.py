@@ -1,0 +1,17 @@
+"""What can go wrong with a dictionary; `steer.errors` draws the whole hierarchy."""
+
+
+class DictionaryError(ValueError):
+    """A dictionary, its file or its use is wrong; the message says what is allowed."""
+
+
+class FormatError(DictionaryError):
+    """A file is not a dictionary of a known format, or is damaged."""
+
+
+class NotSeparableError(DictionaryError):
+    """The architecture ranks all features (TopK), so a subset can't be encoded alone."""
+
+
+class TrainingError(RuntimeError):
+    """Training can't start or go on: bad settings, too few activations, a foreign checkpoint."""

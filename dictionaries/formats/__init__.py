@@ -1,0 +1,46 @@
+"""Published file formats, one module each; a folder's format is found by what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from dictionaries.base import Dictionary
+from dictionaries.errors import FormatError
+from dictionaries.formats import saelens
+
+
+class Format(Protocol):
+    """What a module of this package offers."""
+
+    LOOKS_LIKE: str
+    """What a folder of this format holds, for the message that nothing was found."""
+
+    def matches(self, folder: Path) -> bool:
+        """Whether the folder is of this format, damaged or not."""
+
+    def read(self, folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
+        """Load it in canonical form, float32. Raises `FormatError`."""
+
+
+FORMATS: tuple[Format, ...] = (saelens,)
+
+
+def load_folder(folder: str | Path, *, features: Sequence[int] | None = None) -> Dictionary:
+    """Load a dictionary of any known format, float32; with `features`, only their rows.
+
+    Raises `FormatError` for a folder of no known format, or whose files are damaged.
+    """
+    folder = Path(folder)
+    for known in FORMATS:
+        if known.matches(folder):
+            return known.read(folder, features=features)
+    found = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else []
+    raise FormatError(
+        f"{folder} is no dictionary of a known format: it holds {', '.join(found) or 'nothing'}; "
+        f"looked for {'; '.join(known.LOOKS_LIKE for known in FORMATS)}"
+    )
+
+
+__all__ = ["FORMATS", "Format", "load_folder"]

@@ -1,0 +1,174 @@
+"""SAELens: `cfg.json` and `sae_weights.safetensors` in one folder, read and written.
+
+    W_enc [d_in, d_sae]  W_dec [d_sae, d_out]  b_enc, threshold, b_gate, b_mag, r_mag [d_sae]
+    b_dec [d_out]        W_skip [d_out, d_in]
+
+Source: sae_lens 6.54.12, `saes/*.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dictionaries.architectures import AbsTopK, BatchTopK, Gated, JumpReLU, ReLU, TopK
+from dictionaries.base import Dictionary
+from dictionaries.errors import FormatError, NotSeparableError
+from dictionaries.formats.files import SafeTensors, read_json
+from dictionaries.formats.fold import Conventions, fold
+from dictionaries.formats.saelens_config import SaelensConfig, read_config
+from dictionaries.formats.sites import to_transformer_lens
+
+CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
+LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (SAELens)"
+_VERSION = "6.0.0"
+"""The generation we write; without a version, sae-lens takes a file for an old one."""
+
+
+def matches(folder: Path) -> bool:
+    """Whether the folder holds SAELens's weights."""
+    return (folder / WEIGHTS).is_file()
+
+
+def read(
+    folder: Path, *, features: Sequence[int] | None = None, norm_scale: float | None = None
+) -> Dictionary:
+    """Load a SAELens folder; with `features`, only their rows are read (see `restrict`).
+
+    `norm_scale` is the s = sqrt(d_in) / E‖x‖ of `expected_average_only_in`, for a folder that
+    does not hold it; 1.0 says that the weights are folded already.
+    Raises `FormatError` for a file that is damaged, or whose meaning isn't determined.
+    """
+    cfg = read_config(folder / CONFIG)
+    if features is not None and "topk" in cfg.architecture:
+        raise NotSeparableError(f"{folder.name} is a TopK dictionary: load it without `features`")
+    conventions = Conventions(
+        subtracts_b_dec=cfg.subtracts_b_dec,
+        centred=cfg.centred,
+        input_scale=_input_scale(folder, cfg, norm_scale) if cfg.scaled else 1.0,
+        rescales_by_decoder_norm=cfg.rescales,
+    )
+    tensors = fold(_read_tensors(folder, cfg, features), conventions)
+    about: dict[str, Any] = {
+        **tensors,
+        "config": cfg.canonical(len(tensors["b_enc"])),
+        "name": folder.name,
+    }
+    match cfg.architecture:
+        case "topk":
+            return TopK(**about, k=cfg.k)
+        case "abstopk":
+            return AbsTopK(**about, k=cfg.k)
+        case "gated":
+            return Gated(**about)
+        case "standard" | "transcoder" | "skip_transcoder":
+            return ReLU(**about)
+    return JumpReLU(**about) if cfg.k is None else BatchTopK(**about, k=cfg.k)
+
+
+def _input_scale(folder: Path, cfg: SaelensConfig, given: float | None) -> float:
+    """s of `expected_average_only_in`: given, or from the trainer's file beside cfg.json."""
+    scale = given or cfg.scale
+    if scale is None and (folder / SCALER).is_file():
+        scale = read_json(folder / SCALER).get("scaling_factor")
+    if not isinstance(scale, int | float) or not 0 < scale < float("inf"):
+        raise FormatError(
+            f"{folder} was trained on inputs scaled by sqrt(d_in) / mean norm, but does not say by "
+            f"how much: give norm_scale=..., or write {SCALER} with a positive scaling_factor "
+            "(1.0 if the weights are folded already)"
+        )
+    return float(scale)
+
+
+def _read_tensors(
+    folder: Path, cfg: SaelensConfig, features: Sequence[int] | None
+) -> dict[str, Tensor]:
+    file = SafeTensors(folder / WEIGHTS, features)
+    file.expect(cfg.tensors, optional=("scaling_factor",))
+    for name in cfg.tensors:
+        file.check(name, cfg.shape(name))
+    if "scaling_factor" in file.shapes and bool((file.whole("scaling_factor") != 1).any()):
+        raise FormatError(f"{file.path}: scaling_factor other than ones can't be read")
+    tensors = {
+        name: file.whole(name)
+        if name in ("b_dec", "W_skip")
+        else file.along(name, axis=int(name == "W_enc"))
+        for name in cfg.tensors
+    }
+    if "threshold" in tensors and bool((tensors["threshold"] < 0).all()):
+        raise FormatError(
+            f"{file.path}: every threshold is negative; expected activations, not their "
+            "logarithms or the -1 of a dictionary that was never calibrated"
+        )
+    if "W_skip" in tensors:
+        tensors["W_skip"] = tensors["W_skip"].T.contiguous()
+    tensors.setdefault("b_enc", torch.zeros(len(tensors["W_dec"])))
+    return tensors
+
+
+def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None) -> None:
+    """Write cfg.json and sae_weights.safetensors; `dtype` is that of the matrices.
+
+    Biases and thresholds stay float32. Raises `FormatError` for what SAELens has no name for.
+    """
+    config = dictionary.config
+    metadata: dict[str, Any] = {
+        **dict(config.metadata),
+        "sae_lens_version": _VERSION,
+        "model_name": config.model,
+        "hook_name": to_transformer_lens(config.hookpoint),
+    }
+    cfg: dict[str, Any] = {
+        "architecture": _written_name(dictionary),
+        "d_in": config.d_in,
+        "d_sae": config.width,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": False,
+        "normalize_activations": config.normalisation,
+        "reshape_activations": "none",
+    }
+    if isinstance(dictionary, TopK):
+        cfg.update(k=dictionary.k, rescale_acts_by_decoder_norm=False)
+    if isinstance(dictionary, BatchTopK):
+        metadata["training_architecture"] = "batchtopk"
+        metadata["training_architecture_details"] = {"k": dictionary.k}
+    if dictionary.is_transcoder:
+        cfg["d_out"] = config.d_out
+        metadata["hook_name_out"] = to_transformer_lens(config.hookpoint_out)
+    if (config.hookpoint or "").startswith("attn_z"):
+        cfg["reshape_activations"] = "hook_z"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(_written_tensors(dictionary, dtype or torch.float32), folder / WEIGHTS)
+    text = json.dumps({**cfg, "metadata": metadata}, indent=1)
+    (folder / CONFIG).write_text(text + "\n", "utf-8")
+
+
+def _written_name(dictionary: Dictionary) -> str:
+    name = "jumprelu" if isinstance(dictionary, BatchTopK) else dictionary.architecture
+    if not dictionary.is_transcoder:
+        return name
+    prefix = {"standard": "", "jumprelu": "jumprelu_"}.get(name)
+    if prefix is None:
+        raise FormatError(f"SAELens has no {name} transcoder, so {dictionary!r} can't be written")
+    return f"{prefix}{'' if dictionary.W_skip is None else 'skip_'}transcoder"
+
+
+def _written_tensors(dictionary: Dictionary, dtype: torch.dtype) -> dict[str, Tensor]:
+    tensors = {name: getattr(dictionary, name).float() for name in dictionary.tensor_names()}
+    if isinstance(dictionary, Gated):  # its layout has no b_enc: both paths take it up
+        shift = tensors.pop("b_enc")
+        tensors["b_gate"] = tensors["b_gate"] + shift
+        tensors["b_mag"] = tensors["b_mag"] + tensors["r_mag"].exp() * shift
+    if dictionary.W_skip is not None:
+        tensors["W_skip"] = dictionary.W_skip.T
+    return {
+        name: tensor.to(dtype if name.startswith("W_") else torch.float32).cpu().contiguous()
+        for name, tensor in tensors.items()
+    }

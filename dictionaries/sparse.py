@@ -1,0 +1,112 @@
+"""Sparse products for training: the cost of a step is that of its active entries.
+
+A pattern is the set of active (token, feature) entries of a batch in CSR form. Given the pattern,
+values, reconstruction and all gradients need only those entries: about k of `width` columns.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Active entries in row-major order: `rows`, `columns` [n], and CSR offsets `starts` [b+1]."""
+
+    rows: Tensor
+    columns: Tensor
+    starts: Tensor
+    shape: tuple[int, int]
+
+
+def _pattern(rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> Pattern:
+    return Pattern(rows, columns, _offsets(rows, shape[0]), shape)
+
+
+def _offsets(index: Tensor, length: int) -> Tensor:
+    starts = torch.zeros(length + 1, dtype=torch.long)
+    torch.cumsum(torch.bincount(index, minlength=length), 0, out=starts[1:])
+    return starts
+
+
+def select_tokens(pre: Tensor, k: int) -> Pattern:
+    """TopK: the k largest positive pre-activations of each token of [b, width]."""
+    values, columns = pre.topk(k, dim=-1, sorted=False)
+    rows = torch.arange(len(pre)).unsqueeze(1).expand_as(columns)
+    positive = values > 0
+    return _pattern(rows[positive], columns[positive], (pre.shape[0], pre.shape[1]))
+
+
+def select_batch(pre: Tensor, k: int) -> Pattern:
+    """BatchTopK: the k·b largest positive pre-activations of the whole batch [b, width].
+
+    A floor from a subsample thins out the candidates first: ranking all entries costs 20× more.
+    """
+    wanted = k * len(pre)
+    sample = pre[:: max(1, len(pre) // 64)].flatten().float()
+    share = min(1.0, 1.5 * k / pre.shape[1])
+    floor = sample.kthvalue(max(1, int(len(sample) * (1 - share)))).values.clamp(min=0)
+    rows, columns = (pre > floor).nonzero(as_tuple=True)
+    if len(rows) < wanted and floor > 0:
+        rows, columns = (pre > 0).nonzero(as_tuple=True)
+    if len(rows) > wanted:
+        kept = pre[rows, columns].float().topk(wanted, sorted=False).indices.sort().values
+        rows, columns = rows[kept], columns[kept]
+    return _pattern(rows, columns, (pre.shape[0], pre.shape[1]))
+
+
+def _csr(starts: Tensor, index: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse")
+        return torch.sparse_csr_tensor(starts, index, values, size=shape, check_invariants=False)
+
+
+def _sampled_product(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
+    """Entries of left @ right [b, width] at the pattern."""
+    empty = _csr(pattern.starts, pattern.columns, left.new_zeros(len(pattern.rows)), pattern.shape)
+    return torch.sparse.sampled_addmm(empty, left, right, beta=0.0).values()
+
+
+class _SparseCode(torch.autograd.Function):
+    """x̂ = relu(x·W_enc + b_enc at the pattern) · W_dec."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, W_enc: Tensor, b_enc: Tensor, W_dec: Tensor, pattern: Pattern
+    ) -> tuple[Tensor, Tensor]:
+        pre = _sampled_product(pattern, x, W_enc) + b_enc[pattern.columns]
+        values = pre.relu()
+        ctx.save_for_backward(x, W_dec, values)
+        ctx.pattern = pattern
+        code = _csr(pattern.starts, pattern.columns, values, pattern.shape)
+        ctx.mark_non_differentiable(values)
+        return code @ W_dec, values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, W_dec, values = ctx.saved_tensors
+        pattern, upstream = ctx.pattern, gradients[0].contiguous()
+        gradient = _sampled_product(pattern, upstream, W_dec.T.contiguous()) * (values > 0)
+        width = pattern.shape[1]
+        order = pattern.columns.argsort(stable=True)
+        starts = _offsets(pattern.columns, width)
+        transposed = (width, pattern.shape[0])
+        rows = pattern.rows[order]
+        d_decoder = _csr(starts, rows, values[order], transposed) @ upstream
+        d_encoder = _csr(starts, rows, gradient[order], transposed) @ x
+        d_bias = torch.zeros(width).index_add_(0, pattern.columns, gradient)
+        return None, d_encoder.T, d_bias, d_decoder, None
+
+
+def reconstruct_sparsely(
+    x: Tensor, W_enc: Tensor, b_enc: Tensor, W_dec: Tensor, pattern: Pattern
+) -> tuple[Tensor, Tensor]:
+    """x [b, d] -> (x̂ [b, d], how often each feature was active [width]); gradients to weights."""
+    reconstruction, values = _SparseCode.apply(x, W_enc, b_enc, W_dec, pattern)
+    active = torch.bincount(pattern.columns[values > 0], minlength=pattern.shape[1])
+    return reconstruction, active

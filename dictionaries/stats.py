@@ -1,0 +1,242 @@
+"""What each feature does on a corpus: how often, how strongly, and where most.
+
+Computed once by streaming over harvested activations, and kept beside the dictionary, so that
+`"5x max"` and feature cards need no service.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dictionaries.base import Dictionary
+from dictionaries.errors import DictionaryError, FormatError
+
+QUANTILES = (10, 25, 50, 75, 90, 99)
+TOP = 10
+WINDOW = (16, 8)
+"""Tokens shown before and after a context's strongest one."""
+_FILE = "features.safetensors"
+_QUANTILE_STRIDE = 8
+_TENSORS = (
+    "density",
+    "maximum",
+    "mean",
+    "quantiles",
+    "contexts",
+    "context_activations",
+    "promoted",
+    "promoted_logits",
+    "suppressed",
+    "suppressed_logits",
+)
+_IDS = ("contexts", "promoted", "suppressed")
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStatistics:
+    """Per-feature statistics over `tokens` kept tokens; m features.
+
+    density [m]: share of tokens where the feature is active.
+    maximum, mean [m]: largest activation, and mean where active.
+    quantiles [m, 6]: percentiles `QUANTILES` of the activation where active.
+    contexts [m, 10, 24]: token ids around the ten strongest activations, -1 where there is none.
+    context_activations [m, 10, 24]: the feature's activation at those tokens.
+    promoted, suppressed [m, 10]: token ids that its decoder row moves most; with their logits.
+    """
+
+    density: Tensor
+    maximum: Tensor
+    mean: Tensor
+    quantiles: Tensor
+    contexts: Tensor
+    context_activations: Tensor
+    promoted: Tensor
+    promoted_logits: Tensor
+    suppressed: Tensor
+    suppressed_logits: Tensor
+    tokens: int
+
+    def value(self, feature: int, unit: str) -> float:
+        """`max`, `mean` or a quantile such as `q99` of a feature, in activation.
+
+        Raises `DictionaryError` for a feature that was never active, whose multiples are all 0,
+        or for a quantile that was not kept.
+        """
+        if self.maximum[feature] <= 0:
+            raise DictionaryError(
+                f"feature {feature} was never active on the statistics' {self.tokens} tokens, so "
+                f"a multiple of its {unit} means nothing; give the value as an activation"
+            )
+        if unit in ("max", "mean"):
+            return (self.maximum if unit == "max" else self.mean)[feature].item()
+        percent = int(unit.removeprefix("q"))
+        if percent not in QUANTILES:
+            kept = ", ".join(f"q{q}" for q in QUANTILES)
+            raise DictionaryError(f"quantile {unit} was not kept; kept: {kept}")
+        return self.quantiles[feature, QUANTILES.index(percent)].item()
+
+    def save(self, folder: Path) -> None:
+        """Write `features.safetensors`: token ids in 16 bits where they fit, the rest in fp16 or fp32."""
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        for name in ("context_activations", "promoted_logits", "suppressed_logits", "quantiles"):
+            tensors[name] = tensors[name].half()
+        for name in _IDS:
+            tensors[name] = _pack(tensors[name])
+        metadata = {"tokens": json.dumps(self.tokens)}
+        save_file(tensors, folder / _FILE, metadata=metadata)
+
+    @classmethod
+    def load(cls, folder: Path) -> FeatureStatistics | None:
+        """What `save` wrote, or None if the folder has no statistics."""
+        path = folder / _FILE
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in _TENSORS}
+                tokens = int(json.loads(file.metadata()["tokens"]))
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise FormatError(f"{path} is damaged: {error}; fetch the dictionary again") from error
+        return cls(**{n: _unpack(t) for n, t in tensors.items()}, tokens=tokens)
+
+
+def _pack(ids: Tensor) -> Tensor:
+    """Token ids, -1 for none, in as few bits as they need."""
+    small = not ids.numel() or ids.max().item() < 2**16 - 1
+    return (ids + 1).to(torch.uint16) if small else ids.to(torch.int32)
+
+
+def _unpack(tensor: Tensor) -> Tensor:
+    if tensor.dtype == torch.uint16:
+        return tensor.long() - 1
+    return tensor.float() if tensor.is_floating_point() else tensor.long()
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """What statistics are taken over; n contexts of `length` tokens.
+
+    activations [n, length, d]; tokens, keep [n, length]: ids, and which positions count;
+    shippable [n]: contexts whose text may be shown in a card.
+    """
+
+    activations: Tensor
+    tokens: Tensor
+    keep: Tensor
+    shippable: Tensor
+
+    def batches(self, size: int = 16) -> Iterator[slice]:
+        for start in range(0, len(self.tokens), size):
+            yield slice(start, start + size)
+
+
+@torch.inference_mode()
+def collect_statistics(
+    dictionary: Dictionary, corpus: Corpus, progress: Callable[[int, int], None] | None = None
+) -> FeatureStatistics:
+    """One pass over the corpus, then a second look at each feature's strongest contexts."""
+    m = dictionary.width
+    count, total, maximum = torch.zeros(m), torch.zeros(m), torch.zeros(m)
+    best = torch.zeros(TOP, m)
+    where = torch.full((TOP, m), -1, dtype=torch.long)
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for rows in corpus.batches():
+        features = dictionary.encode(corpus.activations[rows].float())[0]
+        features *= corpus.keep[rows].unsqueeze(-1)
+        flat = features.flatten(0, 1)
+        count += (flat > 0).sum(0)
+        total += flat.sum(0)
+        maximum = torch.maximum(maximum, flat.amax(0))
+        sampled = flat[::_QUANTILE_STRIDE]
+        index = sampled.nonzero(as_tuple=True)
+        pairs.append((index[1].int(), sampled[index]))
+        best, where = _merge(best, where, features * corpus.shippable[rows, None, None], rows.start)
+        if progress:
+            progress(min(rows.stop, len(corpus.tokens)), len(corpus.tokens))
+    contexts, activations = _windows(dictionary, corpus, best, where)
+    empty = torch.zeros(m, 0)
+    return FeatureStatistics(
+        density=count / corpus.keep.sum(),
+        maximum=maximum,
+        mean=total / count.clamp(min=1),
+        quantiles=_quantiles(torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs]), m),
+        contexts=contexts,
+        context_activations=activations,
+        promoted=empty.long(),
+        promoted_logits=empty,
+        suppressed=empty.long(),
+        suppressed_logits=empty,
+        tokens=int(corpus.keep.sum()),
+    )
+
+
+def with_tokens(
+    statistics: FeatureStatistics, promoted: Tensor, suppressed: Tensor, up: Tensor, down: Tensor
+) -> FeatureStatistics:
+    """The same statistics with the tokens that each decoder row moves most, [m, 10] each."""
+    return replace(
+        statistics,
+        promoted=promoted,
+        suppressed=suppressed,
+        promoted_logits=up,
+        suppressed_logits=down,
+    )
+
+
+def _merge(best: Tensor, where: Tensor, features: Tensor, start: int) -> tuple[Tensor, Tensor]:
+    """Running ten strongest [10, m], at most one a context, from features [n, length, m]."""
+    length = features.shape[1]
+    values, position = features.max(dim=1)
+    flat = (start + torch.arange(len(features))).unsqueeze(1) * length + position
+    pooled = torch.cat([best, values])
+    kept, index = pooled.topk(TOP, dim=0)
+    return kept, torch.cat([where, flat]).gather(0, index)
+
+
+def _quantiles(feature: Tensor, value: Tensor, m: int) -> Tensor:
+    """Percentiles of the values of each feature [m, 6]; 0 where it has none."""
+    order = value.argsort()
+    order = order[feature[order].argsort(stable=True)]
+    value = value[order]
+    counts = torch.bincount(feature, minlength=m)
+    starts = counts.cumsum(0) - counts
+    shares = torch.tensor(QUANTILES) / 100
+    index = starts.unsqueeze(1) + (shares * (counts - 1).clamp(min=0).unsqueeze(1)).round().long()
+    found = value[index.clamp(max=len(value) - 1)] if len(value) else torch.zeros(m, len(shares))
+    return torch.where(counts.unsqueeze(1) > 0, found, 0.0)
+
+
+def _windows(
+    dictionary: Dictionary, corpus: Corpus, best: Tensor, where: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Token ids and the feature's activations around each strongest token, [m, 10, 24] each."""
+    before, after = WINDOW
+    m, length = best.shape[1], corpus.tokens.shape[1]
+    contexts = torch.full((m, TOP, before + after), -1, dtype=torch.long)
+    activations = torch.zeros(m, TOP, before + after)
+    offsets = torch.arange(-before, after)
+    for feature in (best[0] > 0).nonzero().flatten().tolist():
+        live = best[:, feature] > 0
+        context, position = where[live, feature] // length, where[live, feature] % length
+        at = position.unsqueeze(1) + offsets
+        inside = (at >= 0) & (at < length)
+        rows, at = context.unsqueeze(1).expand_as(at), at.clamp(0, length - 1)
+        contexts[feature, live] = torch.where(inside, corpus.tokens[rows, at].long(), -1)
+        x = corpus.activations[rows, at].float()
+        found = _one_feature(dictionary, x, feature)
+        activations[feature, live] = torch.where(inside, found, 0.0)
+    return contexts, activations
+
+
+def _one_feature(dictionary: Dictionary, x: Tensor, feature: int) -> Tensor:
+    if dictionary.separable:
+        return dictionary.restrict([feature]).encode(x)[0][..., 0]
+    return dictionary.encode(x)[0][..., feature]

@@ -1,0 +1,79 @@
+"""Change a language model through the features of a sparse dictionary, and prove what changed.
+
+    import steer
+
+    model = steer.load("smollm2-135m")
+    sae = model.dictionary("smollm2-135m/resid_post.20")
+    edit = steer.Intervention("smollm2-135m/resid_post.20", [steer.Clamp(123, "5x max")])
+    run = model.generate("The old bridge", edit)
+
+Names are imported when they are first used, so that `import steer` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dictionaries.base import Dictionary as Dictionary
+    from steer.edits import Ablate as Ablate
+    from steer.edits import Add as Add
+    from steer.edits import Cap as Cap
+    from steer.edits import Clamp as Clamp
+    from steer.edits import Edit as Edit
+    from steer.edits import Floor as Floor
+    from steer.edits import Intervention as Intervention
+    from steer.edits import Scale as Scale
+    from steer.effects.logits import LogitEffect as LogitEffect
+    from steer.effects.logits import logit_effect as logit_effect
+    from steer.errors import DictionaryError as DictionaryError
+    from steer.errors import FetchError as FetchError
+    from steer.errors import HookpointError as HookpointError
+    from steer.errors import InterventionError as InterventionError
+    from steer.errors import ModelError as ModelError
+    from steer.errors import PromptError as PromptError
+    from steer.errors import SilentEditError as SilentEditError
+    from steer.errors import SteerError as SteerError
+    from steer.model import Model as Model
+    from steer.model import load as load
+    from steer.receipt import Receipt as Receipt
+    from steer.receipt import SilentEditWarning as SilentEditWarning
+    from steer.runs import Run as Run
+
+_HOMES = {
+    "Ablate": "steer.edits",
+    "Add": "steer.edits",
+    "Cap": "steer.edits",
+    "Clamp": "steer.edits",
+    "Dictionary": "dictionaries.base",
+    "DictionaryError": "steer.errors",
+    "Edit": "steer.edits",
+    "FetchError": "steer.errors",
+    "Floor": "steer.edits",
+    "HookpointError": "steer.errors",
+    "Intervention": "steer.edits",
+    "InterventionError": "steer.errors",
+    "LogitEffect": "steer.effects.logits",
+    "Model": "steer.model",
+    "ModelError": "steer.errors",
+    "PromptError": "steer.errors",
+    "Receipt": "steer.receipt",
+    "Run": "steer.runs",
+    "Scale": "steer.edits",
+    "SilentEditError": "steer.errors",
+    "SilentEditWarning": "steer.receipt",
+    "SteerError": "steer.errors",
+    "load": "steer.model",
+    "logit_effect": "steer.effects.logits",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'steer' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

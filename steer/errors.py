@@ -1,0 +1,59 @@
+"""Every error that the toolkit raises on purpose.
+
+ValueError
+├── SteerError                     the caller can put it right
+│   ├── ModelError                 unknown model, unsupported architecture
+│   ├── HookpointError             a site that this model does not have
+│   ├── InterventionError          an edit that is malformed or does not fit
+│   └── PromptError                empty, too long, or otherwise unusable text
+└── dictionaries.DictionaryError
+    ├── FormatError                a file that is no dictionary, or is damaged
+    └── NotSeparableError          TopK can't be encoded a feature at a time
+RuntimeError
+├── FetchError                     a download, checksum or disk-space failure
+└── SilentEditError                an edit that never acted, when the caller asked to know
+"""
+
+from dictionaries.errors import DictionaryError, FormatError, NotSeparableError
+
+
+class SteerError(ValueError):
+    """Something the caller can put right; the message says how."""
+
+
+class ModelError(SteerError):
+    """An unknown model, or one whose architecture can't be edited."""
+
+
+class HookpointError(SteerError):
+    """A site that this model does not have."""
+
+
+class InterventionError(SteerError):
+    """An edit that is malformed, or does not fit the dictionary or the model."""
+
+
+class PromptError(SteerError):
+    """Text that the model can't be run on."""
+
+
+class FetchError(RuntimeError):
+    """A download, checksum or disk-space failure; nothing half-done is left in the cache."""
+
+
+class SilentEditError(RuntimeError):
+    """An edit never acted, and the caller asked for that to be an error."""
+
+
+__all__ = [
+    "DictionaryError",
+    "FetchError",
+    "FormatError",
+    "HookpointError",
+    "InterventionError",
+    "ModelError",
+    "NotSeparableError",
+    "PromptError",
+    "SilentEditError",
+    "SteerError",
+]

@@ -1,0 +1,102 @@
+"""Sampling that gives every row of a batch the same luck.
+
+Baseline and edited text are decoded in one batch. If each row drew its own random numbers they
+would part at once, edit or no edit. So each step draws one vector of noise for all rows, in the
+way `torch.multinomial` does for a single row: a row's text is exactly what transformers' generate
+samples for it alone with the same seed, and an edit that does nothing gives the baseline verbatim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steer.errors import SteerError
+
+OnStep = Callable[[Tensor], bool | None]
+"""Called after every token with ids [b, so far]; return True to stop."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen.
+
+    temperature: 0 takes the likeliest token.
+    top_p, top_k: keep the likeliest tokens of this total probability, or this many; None keeps all.
+    repetition_penalty: 1 is none (Keskar et al. 2019).
+    seed: of the noise; unused at temperature 0.
+    """
+
+    temperature: float = 0.7
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "temperature": (self.temperature >= 0, "0 or more"),
+            "top_p": (self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"),
+            "top_k": (self.top_k is None or self.top_k >= 1, "1 or more"),
+            "repetition_penalty": (self.repetition_penalty > 0, "above 0"),
+        }
+        for name, (fine, allowed) in checks.items():
+            if not fine:
+                raise SteerError(
+                    f"{name}={getattr(self, name)!r} is not allowed: it must be {allowed}"
+                )
+
+    def options(self, on_step: OnStep | None = None) -> dict[str, Any]:
+        """Arguments of transformers' generate."""
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        options: dict[str, Any] = {
+            "do_sample": False,
+            "repetition_penalty": self.repetition_penalty,
+            "logits_processor": LogitsProcessorList(self._processors()),
+        }
+        if on_step:
+            options["stopping_criteria"] = StoppingCriteriaList([_Listener(on_step)])
+        return options
+
+    def _processors(self) -> list[Any]:
+        from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+        if self.temperature == 0:
+            return []
+        chain: list[Any] = []
+        if self.temperature != 1:
+            chain.append(TemperatureLogitsWarper(float(self.temperature)))
+        if self.top_k:
+            chain.append(TopKLogitsWarper(self.top_k))
+        if self.top_p and self.top_p < 1:
+            chain.append(TopPLogitsWarper(self.top_p))
+        return [*chain, _SharedNoise(self.seed)]
+
+
+class _SharedNoise:
+    """argmax of p / q with q ~ Exp(1) samples from p; one q for all rows."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.generator: torch.Generator | None = None
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        if self.generator is None:
+            self.generator = torch.Generator(scores.device).manual_seed(self.seed)
+        probabilities = scores.softmax(dim=-1)
+        noise = torch.empty_like(probabilities[:1]).exponential_(1, generator=self.generator)
+        return probabilities / noise
+
+
+class _Listener:
+    def __init__(self, on_step: OnStep) -> None:
+        self.on_step = on_step
+
+    def __call__(self, ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        stop = bool(self.on_step(ids))
+        return torch.full((len(ids),), stop, dtype=torch.bool, device=ids.device)
