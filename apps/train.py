@@ -16,6 +16,7 @@ from apps.recipe import Recipe
 from dictionaries.activations import ActivationStore, Contexts, keep_mask
 from dictionaries.base import Dictionary, DictionaryConfig
 from dictionaries.errors import TrainingError
+from dictionaries.formats import load_folder
 from dictionaries.stats import (
     TOP,
     Corpus,
@@ -59,8 +60,8 @@ def run_recipe(
     for site in wanted:
         folder = out / recipe.name / site
         if not (folder / "card.json").exists():
-            dictionary = run_training(recipe, site, store, work, progress=report)
-            finish(recipe, dictionary, store, folder, progress=report)
+            dictionary = run_training(recipe, site, store, work / site, progress=report)
+            finish(recipe, dictionary, store, work / site, folder, progress=report)
         folders.append(folder)
     return folders
 
@@ -90,6 +91,10 @@ def run_training(
     progress: Progress,
 ) -> Dictionary:
     """Train one site's dictionary on the kept positions of the contexts that are not held out."""
+    trained = work / "trained"
+    if trained.exists():
+        return replace(load_folder(trained), name=f"{recipe.name}/{site}")
+    work.mkdir(parents=True, exist_ok=True)
     config = recipe.train[site]
     corpus = kept_activations(recipe, site, store)
     about = DictionaryConfig(
@@ -101,8 +106,10 @@ def run_training(
         progress(what, step.number, step.total)
 
     dictionary = train(
-        corpus.train, config, about, checkpoint=work / f"{site}.checkpoint", report=report
+        corpus.train, config, about, checkpoint=work / "checkpoint.pt", report=report
     )
+    with atomic_folder(trained, 2**28) as scratch:
+        dictionary.save_pretrained(scratch)
     return replace(dictionary, name=f"{recipe.name}/{site}")
 
 
@@ -136,18 +143,59 @@ def finish(
     recipe: Recipe,
     dictionary: Dictionary,
     store: ActivationStore,
+    work: Path,
     folder: Path,
     *,
     progress: Progress,
 ) -> Path:
     """Measure a trained dictionary, and write it with its card and statistics into `folder`."""
-    site = dictionary.config.hookpoint
-    assert site is not None
+    site = str(dictionary.config.hookpoint)
     contexts, corpus = store.contexts, kept_activations(recipe, site, store)
+    model = load(recipe.model, dtype=recipe.evaluation_dtype)
+    shipped = round_weights(dictionary)
+    statistics = FeatureStatistics.load(work)
+    if statistics is None:
+        statistics = run_statistics(shipped, model, store, corpus, progress)
+        statistics.save(work)
     progress(f"judging {site}", 0, 1)
-    figures = reconstruction_figures(dictionary, corpus)
+    figures = reconstruction_figures(shipped, corpus)
+    count = -(-recipe.evaluation_tokens // (recipe.context - 1))
+    loss = splice_loss(
+        model,
+        shipped,
+        contexts.tokens[contexts.heldout][:count],
+        corpus.train[:: max(1, len(corpus.train) // 65_536)].float().mean(0),
+        corpus.cutoff,
+        progress=progress,
+    )
+    card = build_card(recipe, shipped, corpus, figures, loss, model.fingerprint)
+    with atomic_folder(folder, 2**28) as scratch:
+        shipped.save_pretrained(scratch, dtype=torch.float16)
+        statistics.save(scratch)
+        write_card(card, scratch)
+    return folder
+
+
+def round_weights(dictionary: Dictionary) -> Dictionary:
+    """The dictionary as it will be read back from fp16, so that what is judged is what ships."""
+    return replace(
+        dictionary,
+        W_enc=dictionary.W_enc.half().float(),
+        W_dec=dictionary.W_dec.half().float(),
+    )
+
+
+def run_statistics(
+    dictionary: Dictionary,
+    model: Model,
+    store: ActivationStore,
+    corpus: KeptActivations,
+    progress: Progress,
+) -> FeatureStatistics:
+    """Per-feature statistics over the training contexts' kept positions."""
+    site, contexts = str(dictionary.config.hookpoint), store.contexts
     train_rows = ~contexts.heldout
-    statistics = collect_statistics(
+    found = collect_statistics(
         dictionary,
         Corpus(
             activations=store.mapped(site),
@@ -157,23 +205,7 @@ def finish(
         ),
         lambda done, total: progress(f"statistics of {site}", done, total),
     )
-    model = load(recipe.model, dtype=recipe.evaluation_dtype)
-    statistics = name_tokens(model, dictionary, statistics)
-    count = -(-recipe.evaluation_tokens // (recipe.context - 1))
-    loss = splice_loss(
-        model,
-        dictionary,
-        contexts.tokens[contexts.heldout][:count],
-        corpus.train[:: max(1, len(corpus.train) // 65_536)].float().mean(0),
-        corpus.cutoff,
-        progress=progress,
-    )
-    card = build_card(recipe, dictionary, corpus, figures, loss, model.fingerprint())
-    with atomic_folder(folder, 2**28) as scratch:
-        dictionary.save_pretrained(scratch, dtype=torch.float16)
-        statistics.save(scratch)
-        write_card(card, scratch)
-    return folder
+    return name_tokens(model, dictionary, found)
 
 
 def name_tokens(

@@ -15,13 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dictionaries.base import Dictionary as Dictionary
+    from steer.conditions import Active as Active
+    from steer.conditions import Seen as Seen
+    from steer.directions import DecoderRow as DecoderRow
+    from steer.directions import Difference as Difference
+    from steer.directions import Random as Random
+    from steer.directions import Vector as Vector
     from steer.edits import Ablate as Ablate
     from steer.edits import Add as Add
+    from steer.edits import AddDirection as AddDirection
     from steer.edits import Cap as Cap
     from steer.edits import Clamp as Clamp
+    from steer.edits import ClampProjection as ClampProjection
     from steer.edits import Edit as Edit
     from steer.edits import Floor as Floor
     from steer.edits import Intervention as Intervention
+    from steer.edits import Patch as Patch
+    from steer.edits import ProjectOut as ProjectOut
+    from steer.edits import Resample as Resample
     from steer.edits import Scale as Scale
     from steer.effects.logits import LogitEffect as LogitEffect
     from steer.effects.logits import logit_effect as logit_effect
@@ -33,21 +44,39 @@ if TYPE_CHECKING:
     from steer.errors import PromptError as PromptError
     from steer.errors import SilentEditError as SilentEditError
     from steer.errors import SteerError as SteerError
+    from steer.explain import Explanation as Explanation
+    from steer.features import FeatureActivations as FeatureActivations
     from steer.model import Model as Model
     from steer.model import load as load
+    from steer.positions import Tokens as Tokens
     from steer.receipt import Receipt as Receipt
     from steer.receipt import SilentEditWarning as SilentEditWarning
     from steer.runs import Run as Run
+    from steer.schedules import After as After
+    from steer.schedules import Decay as Decay
+    from steer.schedules import First as First
+    from steer.schedules import Ramp as Ramp
+    from steer.stream import Stream as Stream
 
 _HOMES = {
     "Ablate": "steer.edits",
+    "Active": "steer.conditions",
     "Add": "steer.edits",
+    "AddDirection": "steer.edits",
+    "After": "steer.schedules",
     "Cap": "steer.edits",
     "Clamp": "steer.edits",
+    "ClampProjection": "steer.edits",
+    "Decay": "steer.schedules",
+    "DecoderRow": "steer.directions",
     "Dictionary": "dictionaries.base",
     "DictionaryError": "steer.errors",
+    "Difference": "steer.directions",
     "Edit": "steer.edits",
+    "Explanation": "steer.explain",
+    "FeatureActivations": "steer.features",
     "FetchError": "steer.errors",
+    "First": "steer.schedules",
     "Floor": "steer.edits",
     "HookpointError": "steer.errors",
     "Intervention": "steer.edits",
@@ -55,13 +84,22 @@ _HOMES = {
     "LogitEffect": "steer.effects.logits",
     "Model": "steer.model",
     "ModelError": "steer.errors",
+    "Patch": "steer.edits",
+    "ProjectOut": "steer.edits",
     "PromptError": "steer.errors",
+    "Ramp": "steer.schedules",
+    "Random": "steer.directions",
     "Receipt": "steer.receipt",
+    "Resample": "steer.edits",
     "Run": "steer.runs",
     "Scale": "steer.edits",
+    "Seen": "steer.conditions",
     "SilentEditError": "steer.errors",
     "SilentEditWarning": "steer.receipt",
     "SteerError": "steer.errors",
+    "Stream": "steer.stream",
+    "Tokens": "steer.positions",
+    "Vector": "steer.directions",
     "load": "steer.model",
     "logit_effect": "steer.effects.logits",
 }

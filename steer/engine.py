@@ -9,17 +9,41 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 import torch
-from nnsight import save
-from torch import Tensor
 
-from steer.hookpoints import Site
-from steer.plan import SitePlan
-from steer.positions import Span
-from steer.splice import Record, splice
+# Importing nnsight gives every object a `.save`, after which these modules can't be defined any
+# more ("Attribute 'save' is missing its type annotation"): hub downloads and gradio need them.
+for _module in ("anyio.streams.tls", "anyio.streams.file"):
+    with suppress(ImportError):
+        import_module(_module)
+
+from nnsight import register, save  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from steer.hookpoints import Site  # noqa: E402
+from steer.plan import SitePlan  # noqa: E402
+from steer.positions import Span  # noqa: E402
+from steer.splice import Memory, Reading, Record, delta, observe, record  # noqa: E402
+
+Remote = bool | str
+"""False: here. True: on NDIF. "local": rehearsed here. Otherwise a server's address."""
+
+
+def _backend(remote: Remote) -> dict[str, Any]:
+    """Arguments that send a trace elsewhere.
+
+    Once installed, our source is no longer taken for the user's own, so nnsight has to be told to
+    send it along; without that, `remote="local"` would not notice and a server would fail.
+    """
+    if not remote:
+        return {}
+    for package in ("steer", "dictionaries"):
+        register(package)
+    return {"remote": remote}
 
 
 @contextmanager
@@ -49,54 +73,84 @@ def collect(nn: Any, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site,
     return dict(zip(ordered, saved, strict=True))
 
 
-def apply(nn: Any, plans: list[SitePlan], span: Span) -> list[Record]:
-    """Splice every plan in at its site; records in the order of `in_order(plans)`."""
-    records: list[Record] = []
-    for group in by_site(plans):
-        records += splice(read(nn, group[0].site), group, span)
-    return records
+def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Record]:
+    """Read and write at every plan's sites, in the order of the forward pass.
+
+    All plans that read at a site see it before any of them writes there. Writing is in place:
+    resid_mid is read by the norm and by the residual branch alike. Records are in plan order.
+    """
+    readings: dict[int, Reading] = {}
+    records: dict[int, Record] = {}
+    for site in sites_of(plans):
+        x = read(nn, site)
+        for number, plan in enumerate(plans):
+            if plan.site == site:
+                rows = span.rows(plan.rows)
+                readings[number] = observe(x[plan.rows], plan, rows, memory, number)
+        writers = [number for number, plan in enumerate(plans) if plan.out == site]
+        before = {number: x[plans[number].rows].clone() for number in writers}
+        changes = {
+            number: delta(
+                before[number],
+                plans[number],
+                readings[number],
+                None if plans[number].clean is None else x[plans[number].clean],
+            )
+            for number in writers
+        }
+        for number in writers:
+            x[plans[number].rows] += changes[number]
+        for number in writers:
+            after = x[plans[number].rows]
+            records[number] = record(before[number], after, plans[number], readings[number])
+    return [records[number] for number in range(len(plans))]
 
 
-def in_order(plans: list[SitePlan]) -> list[SitePlan]:
-    """Plans in the order in which the forward pass reaches their sites."""
-    return sorted(plans, key=lambda plan: plan.site.hookpoint.order)
-
-
-def by_site(plans: list[SitePlan]) -> list[list[SitePlan]]:
-    """Plans grouped by site, in the order of the forward pass."""
-    groups: dict[Site, list[SitePlan]] = {}
-    for plan in in_order(plans):
-        groups.setdefault(plan.site, []).append(plan)
-    return list(groups.values())
+def sites_of(plans: list[SitePlan]) -> list[Site]:
+    """Every site that the plans read or write, in the order of the forward pass."""
+    sites = {site for plan in plans for site in (plan.site, plan.out)}
+    return sorted(sites, key=lambda site: site.hookpoint.order)
 
 
 def logits(
-    nn: Any, ids: Tensor, mask: Tensor, plans: list[SitePlan]
+    nn: Any, ids: Tensor, span: Span, plans: list[SitePlan], remote: Remote = False
 ) -> tuple[Tensor, list[Record]]:
     """Logits [b, s, V] of one forward pass under the plans, and what each plan did."""
-    span = Span.prefill(mask)
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    with torch.inference_mode(), nn.trace(inputs, use_cache=False) as tracer:
-        records: list[Any] = save([])
-        records.extend(apply(nn, plans, span))
-        output = tracer.result.save()
+    inputs = {"input_ids": ids, "attention_mask": span.real.long()}
+    with torch.inference_mode(), nn.trace(inputs, use_cache=False, **_backend(remote)) as tracer:
+        records: list[Record] = save([])
+        records.extend(apply(nn, plans, span, {}))
+        output = save(tracer.result)
     return output.logits, records
 
 
 def generate(
-    nn: Any, ids: Tensor, mask: Tensor, plans: list[SitePlan], options: dict[str, Any]
-) -> tuple[Tensor, list[list[Record]]]:
-    """Token ids [b, prompt + generated] under the plans, and what each plan did at each step."""
-    span = Span.prefill(mask)
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    with _quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
-        records: list[Any] = save([])
+    nn: Any,
+    ids: Tensor,
+    span: Span,
+    plans: list[SitePlan],
+    options: dict[str, Any],
+    remote: Remote = False,
+) -> tuple[Any, list[list[Record]]]:
+    """transformers' output under the plans, and what each plan did at each step."""
+    inputs = {"input_ids": ids, "attention_mask": span.real.long()}
+    embedding = input_embedding(nn)
+    with _quiet(), torch.inference_mode(), nn.generate(**options, **_backend(remote)) as tracer:
+        records: list[list[Record]] = save([])
+        memory: Memory = {}
         with tracer.invoke(inputs):
             for step in tracer.iter[:]:
-                records.append(apply(nn, plans, span.step(step)))
+                token_ids = nn.get(embedding).input
+                records.append(apply(nn, plans, span.step(step, token_ids), memory))
         with tracer.invoke():
-            sequences = tracer.result.save()
-    return sequences, records
+            result = save(tracer.result)
+    return result, records
+
+
+def input_embedding(nn: Any) -> str:
+    """Path of the module that the token ids go into."""
+    wanted = nn._module.get_input_embeddings()
+    return next(path for path, module in nn._module.named_modules() if module is wanted)
 
 
 def replace(
@@ -107,5 +161,5 @@ def replace(
     with torch.inference_mode(), nn.trace(inputs, use_cache=False) as tracer:
         x = read(nn, site)
         x[:] = replacement(x)
-        output = tracer.result.save()
+        output = save(tracer.result)
     return output.logits

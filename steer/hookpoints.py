@@ -97,6 +97,11 @@ def parse(name: str) -> Hookpoint:
     return Hookpoint(layer, kind)
 
 
+def is_hookpoint(name: str) -> bool:
+    """Whether the text has the form of a hookpoint; its kind and layer may still be wrong."""
+    return bool(re.fullmatch(r"blocks\.\d+\..+|[a-z_]+\.\d+", name))
+
+
 def transformer_lens_name(hookpoint: Hookpoint) -> str:
     """The name that TransformerLens and SAELens give the site."""
     names = {ours: theirs for theirs, ours in _TRANSFORMER_LENS.items()}

@@ -10,9 +10,9 @@ def kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
     From log_softmax, so it is finite for any finite logits, and invariant to a shift of either.
     """
-    p = p_logits.float().log_softmax(-1)
-    q = q_logits.float().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1)
+    p = p_logits.double().log_softmax(-1)
+    q = q_logits.double().log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1).float()
 
 
 def cross_entropy(logits: Tensor, ids: Tensor) -> Tensor:

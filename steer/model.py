@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,17 +19,24 @@ from dictionaries import catalogue
 from dictionaries.base import Dictionary
 from steer import default_model, engine, runs
 from steer.cache import Progress
+from steer.directions import Direction
 from steer.edits import Intervention, as_tuple
-from steer.errors import DictionaryError, ModelError, PromptError
+from steer.errors import DictionaryError, InterventionError, ModelError, PromptError
+from steer.explain import NEUTRAL, Explanation, explain
 from steer.features import FeatureActivations, features
-from steer.hookpoints import Site, locate
-from steer.plan import SitePlan, lower
-from steer.runs import Run
+from steer.hookpoints import Site, is_hookpoint, locate
+from steer.plan import SitePlan, Sources, lower
+from steer.positions import Span
+from steer.prompts import Message, read_prompt
+from steer.resolve import activations, resolve_direction
+from steer.runs import Request, Run, pair_up
 from steer.sampling import OnStep, Sampling
+from steer.stream import Stream
 
 if TYPE_CHECKING:
     from nnsight.modeling.transformers import TransformersModel
 
+IfSilent = Literal["warn", "raise", "ignore"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -39,11 +47,13 @@ class Model:
     nn: the nnsight model; `nn._module` is the transformers model itself.
     tokenizer: its tokenizer.
     name: what it was loaded as.
+    fingerprint: of its weights; a dictionary's card says which model it was trained on.
     """
 
     nn: TransformersModel
     tokenizer: Any
     name: str
+    fingerprint: str
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -93,6 +103,18 @@ class Model:
         """A token's own text, with its leading space."""
         return self.tokenizer.decode([token_id])
 
+    def token_id(self, text: str) -> int:
+        """The id of a text that is exactly one token. Raises `InterventionError` otherwise."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            pieces = ", ".join(repr(self.token(i)) for i in ids)
+            raise InterventionError(f"{text!r} is {len(ids)} tokens ({pieces}), not one; give one")
+        return int(ids[0])
+
+    def span(self, ids: Tensor, mask: Tensor) -> Span:
+        """The tokens of a left-padded batch, for the splice."""
+        return Span.prefill(ids, mask, self.tokenizer.all_special_ids)
+
     def collect(self, ids: Tensor, mask: Tensor, hookpoints: list[str]) -> dict[str, Tensor]:
         """Activations [b, s, d] at each hookpoint; the model is run no further than the last."""
         sites = [self.site(name) for name in hookpoints]
@@ -103,16 +125,16 @@ class Model:
     def dictionary(self, name: str) -> Dictionary:
         """A dictionary by catalogue name or folder, checked against this model.
 
-        Raises `DictionaryError` for an unknown name (with near ones), `HookpointError` or
-        `InterventionError` where it does not fit; warns if its card names another model.
+        Raises `DictionaryError` for an unknown name (with near ones) or one that does not fit;
+        warns if its card names another model.
         """
-        dictionary = catalogue.load(name)
+        dictionary = _load_dictionary(name, _stamp(name))
         self.site_of(dictionary)
         trained_on = (dictionary.card or {}).get("fingerprint")
-        if trained_on and trained_on != self.fingerprint():
+        if trained_on and trained_on != self.fingerprint:
             warnings.warn(
                 f"{name} was trained on a model with fingerprint {trained_on} and "
-                f"{self.name} has {self.fingerprint()}: its features may mean nothing here",
+                f"{self.name} has {self.fingerprint}: its features may mean nothing here",
                 stacklevel=2,
             )
         return dictionary
@@ -153,19 +175,50 @@ class Model:
         interventions: Sequence[Intervention],
         dictionaries: Sequence[Dictionary] = (),
         rows: slice = slice(None),
+        clean: slice | None = None,
     ) -> list[SitePlan]:
         """Interventions lowered to tensors for these batch rows, in the order given.
 
         Dictionaries are looked up by name, first among `dictionaries`, then in the catalogue.
+        clean: the rows of the same texts without edits, if the batch has them.
         """
         given = {dictionary.name: dictionary for dictionary in dictionaries}
-        plans = []
-        for intervention in interventions:
-            name = intervention.dictionary
+        return [self._plan(each, given, rows, clean) for each in interventions]
+
+    def _plan(
+        self,
+        intervention: Intervention,
+        given: dict[str, Dictionary],
+        rows: slice,
+        clean: slice | None,
+    ) -> SitePlan:
+        name = intervention.dictionary
+        dictionary: Dictionary | None = None
+        if name in given or not is_hookpoint(name):
             dictionary = given[name] if name in given else self.dictionary(name)
             site = self.site(self.site_of(dictionary))
-            plans.append(lower(intervention, dictionary, site, rows=rows, device=self.device))
-        return plans
+            out = self.site(dictionary.config.hookpoint_out or str(site.hookpoint))
+        else:
+            site = out = self.site(name)
+
+        def direction(source: Direction) -> Tensor:
+            return resolve_direction(self, source, out, given)
+
+        sources = Sources(
+            activations=lambda prompts: activations(self, prompts, str(site.hookpoint)),
+            direction=direction,
+            token_id=self.token_id,
+        )
+        return lower(
+            intervention,
+            dictionary,
+            site,
+            out,
+            sources,
+            rows=rows,
+            clean=clean,
+            device=self.device,
+        )
 
     def features(self, text: str, dictionary: Dictionary | str) -> FeatureActivations:
         """Activations of every feature at every token of a text."""
@@ -174,7 +227,7 @@ class Model:
 
     def generate(
         self,
-        prompt: str,
+        prompt: str | Sequence[Message],
         intervention: Intervention | Sequence[Intervention],
         *,
         max_new_tokens: int = 40,
@@ -182,39 +235,121 @@ class Model:
         temperature: float = 0.7,
         top_p: float | None = None,
         top_k: int | None = None,
+        min_p: float | None = None,
         repetition_penalty: float = 1.0,
+        watch: Sequence[str | int] = (),
         dictionaries: Sequence[Dictionary] = (),
-        if_silent: Literal["warn", "raise", "ignore"] = "warn",
+        if_silent: IfSilent = "warn",
         on_step: OnStep | None = None,
+        remote: engine.Remote = False,
+        **options: Any,
     ) -> Run:
         """Continue a prompt with and without edits, in one batch, with one stream of noise.
 
         The edits act in the prefill and at every decoding step, where their positions say.
+
+        prompt: text, or a chat as a list of messages.
+        temperature: 0 is greedy; see `steer.sampling.Sampling` for the other choices.
+        watch: tokens whose log-probability under both texts to keep.
         dictionaries: to look names up in before the catalogue.
-        if_silent: what to do when an edit changed nothing.
+        if_silent: what to do when an edit changed nothing: warn, raise or ignore.
         on_step: called after each token with ids [2, so far], baseline first; True stops.
+        remote: True runs it on NDIF through nnsight, "local" rehearses that, a string is a server's
+            address.
+        options: of transformers' generate, see `steer.sampling.GENERATE_OPTIONS`.
         """
-        sampling = Sampling(temperature, top_p, top_k, repetition_penalty, seed)
-        run = runs.generate(
+        sampling = Sampling(
+            temperature, top_p, top_k, min_p, repetition_penalty, seed, options=options
+        )
+        (run,) = runs.generate(
             self,
-            prompt,
-            as_tuple(intervention),
+            [Request(read_prompt(self, prompt), as_tuple(intervention))],
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             dictionaries=dictionaries,
+            watch=watch,
             on_step=on_step,
+            remote=remote,
         )
         run.receipt.enforce(if_silent)
         return run
 
-    def fingerprint(self) -> str:
-        """Twelve hex digits that differ between models, whatever dtype they are loaded in."""
-        digest = hashlib.sha256()
-        for name, weight in sorted(self.module.named_parameters()):
-            flat = weight.detach().flatten()
-            sample = flat[:: max(1, len(flat) // 64)][:64].to(torch.bfloat16).float().cpu()
-            digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
-        return digest.hexdigest()[:12]
+    def generate_batch(
+        self,
+        prompts: Sequence[str | Sequence[Message]],
+        interventions: Sequence[Intervention | Sequence[Intervention]],
+        *,
+        max_new_tokens: int = 40,
+        dictionaries: Sequence[Dictionary] = (),
+        if_silent: IfSilent = "warn",
+        **sampling: Any,
+    ) -> list[Run]:
+        """A different intervention for each row, in one batch; each run as it would be alone.
+
+        prompts, interventions: as many of one as of the other, or one of either for all.
+        sampling: fields of `steer.sampling.Sampling`.
+        """
+        requests = pair_up(
+            [read_prompt(self, prompt) for prompt in prompts],
+            [as_tuple(each) for each in interventions],
+        )
+        found = runs.generate(
+            self,
+            requests,
+            max_new_tokens=max_new_tokens,
+            sampling=Sampling(**sampling),
+            dictionaries=dictionaries,
+        )
+        for run in found:
+            run.receipt.enforce(if_silent)
+        return found
+
+    def stream(
+        self,
+        prompt: str | Sequence[Message],
+        intervention: Intervention | Sequence[Intervention],
+        **options: Any,
+    ) -> Stream:
+        """`generate`, token by token; takes the same options. Bad input raises at once."""
+        read_prompt(self, prompt)
+        self.plans(as_tuple(intervention), options.get("dictionaries", ()))
+
+        def start(on_step: OnStep) -> Run:
+            return self.generate(prompt, intervention, on_step=on_step, **options)
+
+        return Stream(start, lambda ids: self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def explain(
+        self,
+        intervention: Intervention | Sequence[Intervention],
+        *,
+        dictionaries: Sequence[Dictionary] = (),
+        prompt: str = NEUTRAL,
+    ) -> Explanation:
+        """Sites, positions, doses in all units as measured on `prompt`, cost, warnings."""
+        return explain(self, as_tuple(intervention), dictionaries, prompt)
+
+
+def fingerprint_of(module: Any) -> str:
+    """Twelve hex digits that differ between models, whatever dtype they are loaded in."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(module.named_parameters()):
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, len(flat) // 64)][:64].to(torch.bfloat16).float().cpu()
+        digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=8)
+def _load_dictionary(name: str, stamp: int) -> Dictionary:
+    """Read once while its files stay as they are: an app asks for it at every click."""
+    return catalogue.load(name)
+
+
+def _stamp(name: str) -> int:
+    found = catalogue.find(name)
+    files = found.iterdir() if found.is_dir() else [found]
+    return max((path.stat().st_mtime_ns for path in files), default=0)
 
 
 def load(
@@ -301,4 +436,4 @@ def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     nn = TransformersModel(module, tokenizer=tokenizer, task="text-generation")
-    return Model(nn, tokenizer, name)
+    return Model(nn, tokenizer, name, fingerprint_of(module))

@@ -12,55 +12,96 @@ never touched, and a position means the same in the prefill and at a cached deco
 | an int        | that position; negative ones count from the end of the prompt              |
 | a slice       | as Python slices the text; negative bounds count from the prompt's end     |
 | a list        | those positions                                                            |
+| `Tokens(…)`   | tokens of these texts or ids                                               |
+| `"text"`      | every token but special ones                                               |
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from steer.errors import InterventionError
 
-Positions = str | int | slice | Sequence[int]
-NAMED = ("all", "prompt", "generated", "last")
+NAMED = ("all", "prompt", "generated", "last", "text")
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(\d+))?")
+
+
+@dataclass(frozen=True, init=False)
+class Tokens:
+    """Tokens by text (each must be exactly one token of the model) or by id."""
+
+    tokens: tuple[str | int, ...]
+
+    def __init__(self, *tokens: str | int) -> None:
+        if not tokens or not all(isinstance(t, str | int) and t != "" for t in tokens):
+            raise InterventionError(f"Tokens{tokens!r}: give one or more token texts or ids")
+        object.__setattr__(self, "tokens", tokens)
+
+    def to_dict(self) -> dict[str, list[str | int]]:
+        return {"tokens": list(self.tokens)}
+
+
+Positions = str | int | slice | Sequence[int] | Tokens
+Canonical = str | int | tuple[int, ...] | Tokens
 
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """The tokens of one forward pass. absolute [b, s]; real [b, s]; prompt_length [b]."""
+    """The tokens of one forward pass.
+
+    absolute, real, ids [b, s]: position in the text, whether it is no padding, and token id.
+    prompt_length [b]; special [n]: ids of the special tokens.
+    """
 
     absolute: Tensor
     real: Tensor
     prompt_length: Tensor
+    ids: Tensor
+    special: Tensor
 
     @classmethod
-    def prefill(cls, mask: Tensor) -> Span:
-        """The first pass over a left-padded batch with attention mask [b, s]."""
+    def prefill(cls, ids: Tensor, mask: Tensor, special: Sequence[int] = ()) -> Span:
+        """The first pass over a left-padded batch with ids and attention mask [b, s]."""
         real = mask.bool()
-        return cls(real.long().cumsum(1) - 1, real, real.sum(1))
+        listed = torch.tensor(list(special), dtype=torch.long, device=ids.device)
+        return cls(real.long().cumsum(1) - 1, real, real.sum(1), ids, listed)
 
     def rows(self, rows: slice) -> Span:
         """The same tokens, of some rows of the batch only."""
-        return Span(self.absolute[rows], self.real[rows], self.prompt_length[rows])
+        return replace(
+            self,
+            absolute=self.absolute[rows],
+            real=self.real[rows],
+            prompt_length=self.prompt_length[rows],
+            ids=self.ids[rows],
+        )
 
-    def step(self, number: int) -> Span:
-        """The single token of cached decoding step `number` (0 is the prefill itself)."""
+    def step(self, number: int, ids: Tensor) -> Span:
+        """The tokens `ids` [b, 1] of cached decoding step `number` (0 is the prefill itself)."""
         if number == 0:
             return self
         absolute = (self.prompt_length + number - 1).unsqueeze(1)
-        return Span(absolute, torch.ones_like(absolute, dtype=torch.bool), self.prompt_length)
+        real = torch.ones_like(absolute, dtype=torch.bool)
+        return replace(self, absolute=absolute, real=real, ids=ids)
+
+    @property
+    def generated(self) -> Tensor:
+        """Index [b, s] of the generated token that each position's output is; 0 in the prompt."""
+        return (self.absolute - self.prompt_length.unsqueeze(1) + 1).clamp(min=0)
 
 
-def canonical(positions: Positions) -> str | int | tuple[int, ...]:
-    """The form that is stored, compared and written to JSON; slices become `"start:stop"`.
+def canonical(positions: Positions) -> Canonical:
+    """The form that is stored and compared; slices become `"start:stop"`, lists tuples.
 
     Raises `InterventionError` for anything that is not in the table above.
     """
+    if isinstance(positions, Tokens):
+        return positions
     if isinstance(positions, bool):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
     if isinstance(positions, int):
@@ -75,18 +116,37 @@ def canonical(positions: Positions) -> str | int | tuple[int, ...]:
         if match and match[3] == "0":
             raise InterventionError("a slice's step must be positive")
         return positions
-    items = tuple(positions)
-    if not items or not all(isinstance(i, int) and not isinstance(i, bool) for i in items):
+    if not isinstance(positions, Sequence):
+        raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
+    items = tuple(i for i in positions if isinstance(i, int) and not isinstance(i, bool))
+    if not items or len(items) != len(positions):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
     return items
 
 
 def _allowed() -> str:
-    return f"allowed: {', '.join(NAMED)}, an int, a slice such as 2:5, or a list of ints"
+    return f"allowed: {', '.join(NAMED)}, an int, a slice such as 2:5, a list of ints, or Tokens(…)"
 
 
-def select(positions: str | int | tuple[int, ...], span: Span) -> Tensor:
-    """Mask [b, s] of the span's tokens that a canonical `positions` means."""
+def positions_from_json(data: object) -> Positions:
+    """What `json.loads` gives for stored positions."""
+    if isinstance(data, dict):
+        if set(data) != {"tokens"} or not isinstance(data["tokens"], list):
+            raise InterventionError(f"positions={data!r} is not allowed; {_allowed()}")
+        return Tokens(*data["tokens"])
+    return data  # type: ignore[return-value]  # `canonical` refuses what is no Positions
+
+
+def resolve(positions: Canonical, token_id: Callable[[str], int]) -> Canonical:
+    """Token texts become ids; everything else stays as it is."""
+    if isinstance(positions, Tokens):
+        ids = (token_id(t) if isinstance(t, str) else t for t in positions.tokens)
+        return Tokens(*ids)
+    return positions
+
+
+def select(positions: Canonical, span: Span) -> Tensor:
+    """Mask [b, s] of the span's tokens that canonical, resolved `positions` mean."""
     at, prompt = span.absolute, span.prompt_length.unsqueeze(1)
     match positions:
         case "all":
@@ -97,6 +157,10 @@ def select(positions: str | int | tuple[int, ...], span: Span) -> Tensor:
             chosen = at >= prompt - 1
         case "last":
             chosen = at == prompt - 1
+        case "text":
+            chosen = ~torch.isin(span.ids, span.special)
+        case Tokens():
+            chosen = torch.isin(span.ids, torch.tensor(positions.tokens, device=at.device))
         case int():
             chosen = at == _from_end(positions, prompt)
         case str():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.edits import Edit, Intervention
+from steer.edits import DirectionEdit, Edit, FeatureEdit, Intervention
 from steer.errors import SilentEditError, SteerError
 from steer.splice import Record
 
@@ -32,7 +33,7 @@ class TokenEdit:
     token: str
     before: float
     after: float
-    reached: float
+    reached: float | None
     relative_dose: float
 
 
@@ -40,6 +41,7 @@ class TokenEdit:
 class EditReceipt:
     """What one edit did.
 
+    feature: None for direction edits, which name their `direction`.
     acted_tokens: positions where the residual stream changed because of it.
     before, after, reached, relative_dose: means over those tokens; None if there are none.
     touched: how many tokens its positions include.
@@ -49,8 +51,9 @@ class EditReceipt:
     """
 
     dictionary: str
-    feature: int
+    feature: int | None
     kind: str
+    direction: str | None
     acted_tokens: tuple[int, ...]
     touched: int
     before: float | None
@@ -119,12 +122,14 @@ class Receipt:
 
 
 def _line(entry: EditReceipt) -> str:
-    head = f"{entry.kind} feature {entry.feature} of {entry.dictionary}"
+    what = f"feature {entry.feature}" if entry.direction is None else entry.direction
+    head = f"{entry.kind} {what} of {entry.dictionary}"
     if not entry.acted:
         return f"{head} did nothing: {entry.reason}"
+    reached = "" if entry.reached is None else f" (re-encoded {entry.reached:.4g})"
     line = (
         f"{head} acted on {len(entry.acted_tokens)} of {entry.touched} tokens: mean activation "
-        f"{entry.before:.4g} -> {entry.after:.4g} (re-encoded {entry.reached:.4g}), "
+        f"{entry.before:.4g} -> {entry.after:.4g}{reached}, "
         f"relative dose {entry.relative_dose:.2g}"
     )
     return f"{line}; {entry.note}" if entry.note else line
@@ -136,6 +141,7 @@ class _Flat:
 
     absolute: Tensor
     touched: Tensor
+    fired: Tensor
     before: Tensor
     after: Tensor
     reached: Tensor
@@ -176,8 +182,8 @@ def build(
 def _entry(
     dictionary: str, edit: Edit, flat: _Flat, column: int, tokens: Sequence[str]
 ) -> EditReceipt:
-    touched = flat.touched[:, column]
-    changed = touched & (flat.before[:, column] != flat.after[:, column])
+    touched, fired = flat.touched[:, column], flat.fired[:, column]
+    changed = fired & (flat.before[:, column] != flat.after[:, column])
     acted = changed & flat.moved
     index = acted.nonzero().flatten()
     relative = flat.dose[index, column] / flat.norm[index].clamp(min=1e-12)
@@ -187,40 +193,56 @@ def _entry(
             token=tokens[int(flat.absolute[i])],
             before=flat.before[i, column].item(),
             after=flat.after[i, column].item(),
-            reached=flat.reached[i, column].item(),
+            reached=_or_none(flat.reached[i, column].item()),
             relative_dose=dose,
         )
         for i, dose in zip(index.tolist(), relative.tolist(), strict=True)
     )
     return EditReceipt(
         dictionary=dictionary,
-        feature=edit.feature,
+        feature=edit.feature if isinstance(edit, FeatureEdit) else None,
         kind=edit.kind,
+        direction=str(edit.direction) if isinstance(edit, DirectionEdit) else None,
         acted_tokens=tuple(row.position for row in rows),
         touched=int(touched.sum()),
         before=_mean([row.before for row in rows]),
         after=_mean([row.after for row in rows]),
-        reached=_mean([row.reached for row in rows]),
+        reached=_mean([row.reached for row in rows if row.reached is not None]),
         relative_dose=_mean([row.relative_dose for row in rows]),
-        reason=None if rows else _reason(edit, touched, changed, flat.before[:, column]),
+        reason=None if rows else _reason(edit, touched, fired, changed, flat.before[:, column]),
         note=_note(flat, index),
         tokens=rows,
     )
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _reason(edit: Edit, touched: Tensor, changed: Tensor, before: Tensor) -> str:
+def _reason(edit: Edit, touched: Tensor, fired: Tensor, changed: Tensor, before: Tensor) -> str:
     count = int(touched.sum())
     if not count:
         return f"no token is at positions {edit.positions!r}"
     if changed.any():
         return "the change is smaller than the model's dtype can hold"
-    if not before[touched].any():
-        return f"the feature is silent (activation 0) at all {count} touched tokens"
-    return f"the activation was already what was asked for at all {count} touched tokens"
+    if not fired.any():
+        return f"{_held_back(edit)} at all {count} touched tokens"
+    if not before[fired].any():
+        return f"the feature is silent (activation 0) at all {int(fired.sum())} touched tokens"
+    return f"the activation was already what was asked for at all {int(fired.sum())} touched tokens"
+
+
+def _held_back(edit: Edit) -> str:
+    causes = []
+    if edit.when is not None:
+        causes.append("its condition did not hold")
+    if edit.schedule is not None:
+        causes.append("its schedule had no strength")
+    return " or ".join(causes) or "there is no value to take from the other text"
 
 
 def _note(flat: _Flat, index: Tensor) -> str | None:

@@ -1,9 +1,9 @@
-"""What a generation returns: baseline and edited text, and the receipt of the edit."""
+"""Generation: baseline and edited text of one or many prompts, in one batch, with receipts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -11,14 +11,23 @@ from torch import Tensor
 from dictionaries.base import Dictionary
 from steer import engine, receipt
 from steer.edits import Intervention
-from steer.errors import PromptError, SteerError
-from steer.plan import SitePlan
+from steer.errors import InterventionError, PromptError, SteerError
+from steer.prompts import Prompt, pad
 from steer.receipt import Receipt
 from steer.sampling import OnStep, Sampling
-from steer.splice import Record
 
 if TYPE_CHECKING:
     from steer.model import Model
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """Log-probabilities of one watched token at every generated token, before any penalty."""
+
+    token: str
+    id: int
+    baseline: tuple[float, ...]
+    edited: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,11 @@ class Text:
 class Run:
     """Baseline and edited continuations of one prompt, decoded in one batch.
 
+    prompt: as the model read it; a chat is rendered.
     text, ids: the edited continuation; `baseline` the same without the edits.
     receipt: what every edit did.
-    sampling, dtype, model: what is needed to repeat it.
+    interventions, sampling, dtype, model: what is needed to repeat it.
+    logprobs: of the tokens that the caller asked to watch.
     """
 
     prompt: str
@@ -47,6 +58,7 @@ class Run:
     sampling: Sampling
     dtype: str
     model: str
+    logprobs: tuple[TokenLogprobs, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; `intervention` is a list only if there are several."""
@@ -56,6 +68,7 @@ class Run:
             "baseline": self.baseline.text,
             "steered": self.text,
             "intervention": edits[0] if len(edits) == 1 else edits,
+            "error": [intervention.error for intervention in self.interventions],
             "receipt": self.receipt.to_list(),
             "model": self.model,
             "dtype": self.dtype,
@@ -64,57 +77,127 @@ class Run:
         }
 
 
+@dataclass(frozen=True)
+class Request:
+    """What to generate: one prompt with its interventions, a row of the batch."""
+
+    prompt: Prompt
+    interventions: tuple[Intervention, ...]
+
+
 def generate(
     model: Model,
-    prompt: str,
-    interventions: Sequence[Intervention],
+    requests: Sequence[Request],
     *,
     max_new_tokens: int,
     sampling: Sampling,
-    dictionaries: Sequence[Dictionary],
+    dictionaries: Sequence[Dictionary] = (),
+    watch: Sequence[str | int] = (),
     on_step: OnStep | None = None,
-) -> Run:
-    """One prompt, baseline in row 0 and edited in row 1."""
-    if max_new_tokens < 1:
-        raise SteerError(f"max_new_tokens={max_new_tokens} is not allowed: it must be 1 or more")
-    plans = model.plans(interventions, dictionaries, rows=slice(1, 2))
-    ids, mask = model.tokenize([prompt, prompt])
-    length = ids.shape[1]
-    if length + max_new_tokens > model.context:
-        raise PromptError(
-            f"{length} prompt tokens and {max_new_tokens} new ones are more than the "
-            f"{model.context} that {model.name} can read"
-        )
+    remote: engine.Remote = False,
+) -> list[Run]:
+    """All requests in one batch: a baseline row for each different prompt, then the edited rows.
+
+    Rows share the sampling noise, so each comes out as it would alone.
+    """
+    baselines = list(dict.fromkeys(request.prompt for request in requests))
+    prompts = [*baselines, *(request.prompt for request in requests)]
+    _check_length(model, prompts, max_new_tokens)
+    if remote and on_step:
+        raise SteerError("a remote run can't call on_step here; leave one of the two out")
+    watched = {model.token_id(t) if isinstance(t, str) else t: t for t in watch}
+    first = len(baselines)
+    plans = [
+        model.plans(request.interventions, dictionaries, rows=slice(row, row + 1))
+        for row, request in enumerate(requests, start=first)
+    ]
+    ids, mask = pad(model, prompts)
     options = {
-        **sampling.options(on_step),
+        **sampling.generate_options(on_step),
         "max_new_tokens": max_new_tokens,
         "pad_token_id": model.tokenizer.pad_token_id,
+        "return_dict_in_generate": True,
+        "output_logits": bool(watched),
     }
+    flat = [plan for row in plans for plan in row]
     with model.lock:
-        sequences, steps = engine.generate(model.nn, ids, mask, plans, options)
-    baseline, edited = (_text(model, row[length:]) for row in sequences)
-    # The last token was never read, so nothing could act on it.
-    read = [*sequences[1, :length].tolist(), *edited.ids[:-1]]
-    return Run(
-        prompt=prompt,
-        text=edited.text,
-        ids=edited.ids,
-        baseline=baseline,
-        receipt=receipt.build(
-            interventions, reorder(steps, plans), [model.token(token) for token in read]
-        ),
-        interventions=tuple(interventions),
-        sampling=sampling,
-        dtype=model.dtype,
-        model=model.name,
+        result, steps = engine.generate(model.nn, ids, model.span(ids, mask), flat, options, remote)
+    texts = [_text(model, row[ids.shape[1] :]) for row in result.sequences]
+    runs, taken = [], 0
+    for number, request in enumerate(requests):
+        own = [records[taken : taken + len(plans[number])] for records in steps]
+        taken += len(plans[number])
+        text, baseline = texts[first + number], texts[baselines.index(request.prompt)]
+        # The last token was never read, so nothing could act on it.
+        read = [model.token(token) for token in (*request.prompt.ids, *text.ids[:-1])]
+        rows = (baselines.index(request.prompt), first + number)
+        runs.append(
+            Run(
+                prompt=request.prompt.text,
+                text=text.text,
+                ids=text.ids,
+                baseline=baseline,
+                receipt=receipt.build(request.interventions, own, read),
+                interventions=request.interventions,
+                sampling=sampling,
+                dtype=model.dtype,
+                model=model.name,
+                logprobs=_logprobs(model, result.logits, list(watched), rows, (baseline, text)),
+            )
+        )
+    return runs
+
+
+def pair_up(
+    prompts: Sequence[Prompt], interventions: Sequence[tuple[Intervention, ...]]
+) -> list[Request]:
+    """One request a row. A single prompt or a single intervention serves all rows of the other."""
+    n = max(len(prompts), len(interventions))
+    if len(prompts) not in (1, n) or len(interventions) not in (1, n):
+        raise InterventionError(
+            f"{len(prompts)} prompts and {len(interventions)} interventions can't be paired: give "
+            "as many of one as of the other, or one of either"
+        )
+    return [
+        Request(prompts[i % len(prompts)], interventions[i % len(interventions)]) for i in range(n)
+    ]
+
+
+def _check_length(model: Model, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
+    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int):
+        raise SteerError(f"max_new_tokens={max_new_tokens!r} is not a whole number")
+    if max_new_tokens < 1:
+        raise SteerError(f"max_new_tokens={max_new_tokens} is not allowed: it must be 1 or more")
+    longest = max(len(prompt.ids) for prompt in prompts)
+    if longest + max_new_tokens > model.context:
+        raise PromptError(
+            f"{longest} prompt tokens and {max_new_tokens} new ones are more than the "
+            f"{model.context} that {model.name} can read"
+        )
+
+
+def _logprobs(
+    model: Model,
+    logits: Sequence[Tensor] | None,
+    watched: list[int],
+    rows: tuple[int, int],
+    texts: tuple[Text, Text],
+) -> tuple[TokenLogprobs, ...]:
+    if not watched or not logits:
+        return ()
+    columns: list[list[list[float]]] = []
+    for row, text in zip(rows, texts, strict=True):
+        steps = [step[row].float().log_softmax(-1)[watched].tolist() for step in logits]
+        columns.append(steps[: len(text.ids)])
+    return tuple(
+        TokenLogprobs(
+            model.token(token),
+            token,
+            tuple(step[place] for step in columns[0]),
+            tuple(step[place] for step in columns[1]),
+        )
+        for place, token in enumerate(watched)
     )
-
-
-def reorder(steps: Sequence[list[Record]], plans: list[SitePlan]) -> list[list[Record]]:
-    """Records come in the order of the forward pass; give them in the order of the plans."""
-    visited = engine.in_order(plans)
-    places = [next(i for i, each in enumerate(visited) if each is plan) for plan in plans]
-    return [[records[place] for place in places] for records in steps]
 
 
 def _text(model: Model, ids: Tensor) -> Text:

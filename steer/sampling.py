@@ -8,8 +8,8 @@ samples for it alone with the same seed, and an edit that does nothing gives the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,41 +20,63 @@ from steer.errors import SteerError
 OnStep = Callable[[Tensor], bool | None]
 """Called after every token with ids [b, so far]; return True to stop."""
 
+GENERATE_OPTIONS = (
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "exponential_decay_length_penalty",
+    "min_new_tokens",
+    "no_repeat_ngram_size",
+    "sequence_bias",
+    "suppress_tokens",
+)
+"""Options of transformers' generate that act whatever draws the token."""
+
 
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are chosen.
 
     temperature: 0 takes the likeliest token.
-    top_p, top_k: keep the likeliest tokens of this total probability, or this many; None keeps all.
+    top_p, top_k, min_p: keep the likeliest tokens of this total probability, this many, or those
+        at least this likely relative to the likeliest; None keeps all.
     repetition_penalty: 1 is none (Keskar et al. 2019).
     seed: of the noise; unused at temperature 0.
+    options: further options of transformers' generate, of `GENERATE_OPTIONS`.
     """
 
     temperature: float = 0.7
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
     repetition_penalty: float = 1.0
     seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks = {
             "temperature": (self.temperature >= 0, "0 or more"),
             "top_p": (self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"),
             "top_k": (self.top_k is None or self.top_k >= 1, "1 or more"),
+            "min_p": (self.min_p is None or 0 <= self.min_p <= 1, "0 to 1"),
             "repetition_penalty": (self.repetition_penalty > 0, "above 0"),
         }
         for name, (fine, allowed) in checks.items():
             if not fine:
-                raise SteerError(
-                    f"{name}={getattr(self, name)!r} is not allowed: it must be {allowed}"
-                )
+                value = getattr(self, name)
+                raise SteerError(f"{name}={value!r} is not allowed: it must be {allowed}")
+        if unknown := sorted(set(self.options) - set(GENERATE_OPTIONS)):
+            raise SteerError(
+                f"option {', '.join(unknown)} is not allowed, since it would not act as asked "
+                f"here; allowed: temperature, top_p, top_k, min_p, repetition_penalty, seed, "
+                f"{', '.join(GENERATE_OPTIONS)}"
+            )
 
-    def options(self, on_step: OnStep | None = None) -> dict[str, Any]:
+    def generate_options(self, on_step: OnStep | None = None) -> dict[str, Any]:
         """Arguments of transformers' generate."""
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
         options: dict[str, Any] = {
+            **self.options,
             "do_sample": False,
             "repetition_penalty": self.repetition_penalty,
             "logits_processor": LogitsProcessorList(self._processors()),
@@ -64,7 +86,12 @@ class Sampling:
         return options
 
     def _processors(self) -> list[Any]:
-        from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+        from transformers import (
+            MinPLogitsWarper,
+            TemperatureLogitsWarper,
+            TopKLogitsWarper,
+            TopPLogitsWarper,
+        )
 
         if self.temperature == 0:
             return []
@@ -75,6 +102,8 @@ class Sampling:
             chain.append(TopKLogitsWarper(self.top_k))
         if self.top_p and self.top_p < 1:
             chain.append(TopPLogitsWarper(self.top_p))
+        if self.min_p:
+            chain.append(MinPLogitsWarper(self.min_p))
         return [*chain, _SharedNoise(self.seed)]
 
 

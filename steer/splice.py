@@ -2,7 +2,8 @@
 
 The edit is the difference Δ = (f′ − f)·W_dec, never decode(f′) + (x − decode(f)): the two are the
 same on paper, but only Δ is exactly zero where nothing changes (the other form changes 16% of
-fp32 entries and more of bf16). So the error term stays in x and is never materialised.
+fp32 entries and more of bf16). So the error term stays in x and is never materialised, unless the
+intervention says that it is to be dropped or frozen.
 """
 
 from __future__ import annotations
@@ -12,20 +13,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from steer.plan import SitePlan
+from dictionaries.base import Norm
+from steer.conditions import Leaf, Seen
+from steer.plan import LoweredEdit, SitePlan
 from steer.positions import Span
+
+Memory = dict[tuple[int, Leaf], Tensor]
+"""What `Seen` conditions remember between the passes of one run: (plan, leaf) -> [b]."""
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
-    """What one plan wants at its site: Δ [b, s, d] in x's dtype, and per edit [b, s, k]:
-    whether the token is touched, the activation read, the one asked for, and ‖Δ‖ of the edit."""
+class EditTrace:
+    """What one edit did in a pass, each [b, s].
 
-    delta: Tensor
+    touched: its positions include the token; fired: and its condition and schedule let it act.
+    before, after: reading and what it was made; dose: norm of what it adds.
+    """
+
     touched: Tensor
+    fired: Tensor
     before: Tensor
     after: Tensor
     dose: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a plan found at its site and wants done.
+
+    change [b, s, targets]: after minus before; norm: per-token normalisation to undo.
+    features, skip: whole code and skip term, where the error is not kept.
+    """
+
+    change: Tensor
+    norm: Norm
+    features: Tensor | None
+    skip: Tensor | None
+    edits: tuple[EditTrace, ...]
+    span: Span
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,70 +58,153 @@ class Record:
     """What a plan did in one forward pass of b rows and s tokens, for k edits.
 
     absolute [b, s]: position of each token in its text.
-    touched [b, s, k]: the edit's positions include the token.
-    before, after, reached [b, s, k]: activation read, asked for, and re-encoded afterwards.
-    dose [b, s, k]: norm of what the edit adds.
-    norm [b, s]: ‖x‖ before the edit.
-    moved [b, s]: whether x changed at all, in its own dtype.
+    touched, fired, before, after, reached, dose [b, s, k]: as in `EditTrace`; reached is the
+        target's reading after the splice (NaN for transcoders, which read elsewhere).
+    norm [b, s]: ‖x‖ before the edit; moved [b, s]: whether x changed at all, in its own dtype.
+    delta_norm [b, s]: norm of what all the plan's edits add.
     """
 
     absolute: Tensor
     touched: Tensor
+    fired: Tensor
     before: Tensor
     after: Tensor
     reached: Tensor
     dose: Tensor
     norm: Tensor
     moved: Tensor
+    delta_norm: Tensor
 
 
-def change(x: Tensor, plan: SitePlan, span: Span) -> Change:
-    """What the plan changes at x [b, s, d]. Computed in fp32 and cast once.
-
-    Δ is exactly 0 at tokens that no edit changes.
-    """
+def observe(x: Tensor, plan: SitePlan, span: Span, memory: Memory, number: int) -> Reading:
+    """Read x [b, s, d] of the plan's rows and decide what to change. fp32 throughout."""
     live = x.float()
+    targets, features, norm = _read(live, plan)
+    columns, traces = list(targets.unbind(-1)), []
+    scale = live.new_ones(()) if norm.scale is None else norm.scale.squeeze(-1)
+    length, row_norm = live.norm(dim=-1), plan.row_norm
+    held: dict[Leaf, Tensor] = {
+        leaf: _leaf(targets[..., column], leaf, span, memory, number)
+        for leaf, column in plan.leaves.items()
+    }
+    for edit, touched in zip(plan.edits, plan.touched(span), strict=True):
+        before = columns[edit.target]
+        value = edit.value(length / scale, row_norm, span)
+        wanted, fired = _wanted(before, value, edit, touched, span, held)
+        columns[edit.target] = after = torch.where(fired, wanted, before)
+        dose = (after - before).abs() * row_norm[edit.target] * scale
+        traces.append(EditTrace(touched, fired, before, after, dose))
+    change = torch.stack(columns, dim=-1) - targets if columns else targets
+    if plan.error == "keep" or plan.dictionary is None:
+        return Reading(change, norm, None, None, tuple(traces), span)
+    linear = plan.dictionary.W_skip
+    skip = None if linear is None else live @ linear
+    return Reading(change, norm, features, skip, tuple(traces), span)
+
+
+def _read(live: Tensor, plan: SitePlan) -> tuple[Tensor, Tensor | None, Norm]:
+    """Readings of all targets [b, s, n + k], the dictionary's features, and its norm."""
+    if plan.dictionary is None:
+        return live @ plan.directions.T, None, Norm()
     features, norm = plan.dictionary.encode(live)
-    before = features[..., plan.columns]
-    touched = plan.mask(span)
-    edited = torch.clamp(plan.mul * before + plan.add, min=plan.lo, max=plan.hi)
-    after = torch.where(touched, edited, before)
-    difference = after - before
-    delta = difference @ plan.W_dec
-    dose = difference.abs() * plan.W_dec.norm(dim=-1)
-    if norm.scale is not None:
-        delta, dose = delta * norm.scale, dose * norm.scale
-    if plan.drop_error:
-        reconstruction = plan.dictionary.decode(features, norm)
-        real = span.real.unsqueeze(-1)
-        delta = torch.where(real, reconstruction + delta - live, 0.0)
-    return Change(delta.to(x.dtype), touched, before, after, dose)
+    targets = features[..., plan.columns]
+    if len(plan.directions):
+        targets = torch.cat([targets, live @ plan.directions.T], dim=-1)
+    return targets, features, norm
 
 
-def splice(x: Tensor, plans: list[SitePlan], span: Span) -> list[Record]:
-    """Add to x [b, s, d], in place, what all the plans of one site want.
+def _wanted(
+    before: Tensor,
+    value: Tensor | float,
+    edit: LoweredEdit,
+    touched: Tensor,
+    span: Span,
+    held: dict[Leaf, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """What the edit makes of the reading, and where it acts, [b, s] each."""
+    numbers, fired = edit.edit.numbers, touched
+    wanted = numbers.mul * before
+    if numbers.adds:
+        wanted = wanted + value
+    if numbers.floors:
+        wanted = torch.maximum(wanted, torch.as_tensor(value, device=wanted.device))
+    if numbers.caps:
+        wanted = torch.minimum(wanted, torch.as_tensor(value, device=wanted.device))
+    if edit.table is not None:
+        fired = fired & ~wanted.isnan()
+    if edit.edit.when is not None:
+        fired = fired & edit.edit.when.holds(lambda leaf: held[leaf])
+    if edit.edit.schedule is not None:
+        strength = edit.edit.schedule.strength(span.generated)
+        wanted = before + strength * (wanted - before)
+        fired = fired & (strength > 0)
+    return wanted, fired
 
-    Every plan reads the same clean x. In place, because resid_mid is read by the norm and by the
-    residual branch alike.
+
+def _leaf(reading: Tensor, leaf: Leaf, span: Span, memory: Memory, number: int) -> Tensor:
+    """Where a feature condition holds, [b, s]."""
+    now = (reading > leaf.above) & span.real
+    if not isinstance(leaf, Seen):
+        return now
+    counted = now & (span.absolute > 0)
+    before = memory.get((number, leaf), torch.zeros_like(counted[:, 0]))
+    so_far = (counted.long().cumsum(1) > 0) | before.unsqueeze(1)
+    memory[number, leaf] = so_far[:, -1]
+    return so_far
+
+
+def delta(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | None) -> Tensor:
+    """What to add to y [b, s, d] at the plan's output site, in y's dtype.
+
+    clean: the same rows of the clean run, for the frozen error.
     """
-    spans = [span.rows(plan.rows) for plan in plans]
-    clean = [x[plan.rows].clone() for plan in plans]
-    changes = [change(*each) for each in zip(clean, plans, spans, strict=True)]
-    for plan, found in zip(plans, changes, strict=True):
-        x[plan.rows] += found.delta
-    records = []
-    for plan, found, before, tokens in zip(plans, changes, clean, spans, strict=True):
-        edited = x[plan.rows]
-        records.append(
-            Record(
-                absolute=tokens.absolute,
-                touched=found.touched,
-                before=found.before,
-                after=found.after,
-                reached=plan.dictionary.encode(edited.float())[0][..., plan.columns],
-                dose=found.dose,
-                norm=before.float().norm(dim=-1),
-                moved=(edited != before).any(-1),
-            )
-        )
-    return records
+    n = plan.columns.shape[0]
+    written = reading.change[..., :n] @ plan.W_dec[:n]
+    if reading.norm.scale is not None:
+        written = written * reading.norm.scale
+    if len(plan.directions):
+        written = written + reading.change[..., n:] @ plan.directions
+    if plan.error != "keep":
+        written = written + _error_change(y.float(), plan, reading, clean)
+    return written.to(y.dtype)
+
+
+def _error_change(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | None) -> Tensor:
+    """New error minus the live one; the live one is y − reconstruction."""
+    assert plan.dictionary is not None
+    assert reading.features is not None
+    reconstruction = plan.dictionary.decode(reading.features, reading.norm)
+    if reading.skip is not None:
+        reconstruction = reconstruction + reading.skip
+    error = torch.zeros_like(y)
+    if plan.error == "frozen":
+        assert clean is not None
+        error = clean.float() - plan.dictionary.reconstruct(clean.float())
+    return torch.where(reading.span.real.unsqueeze(-1), error - (y - reconstruction), 0.0)
+
+
+def record(before: Tensor, after: Tensor, plan: SitePlan, reading: Reading) -> Record:
+    """What happened at the output site: y [b, s, d] before and after all plans wrote there."""
+    if plan.site == plan.out:
+        targets = _read(after.float(), plan)[0]
+        index = [edit.target for edit in plan.edits]
+        reached = targets[..., index]
+    else:
+        reached = before.new_full((*before.shape[:2], len(plan.edits)), torch.nan)
+    stacked = {
+        name: _stack([getattr(edit, name) for edit in reading.edits], before)
+        for name in ("touched", "fired", "before", "after", "dose")
+    }
+    return Record(
+        absolute=reading.span.absolute,
+        reached=reached,
+        norm=before.float().norm(dim=-1),
+        moved=(after != before).any(-1),
+        delta_norm=(after.float() - before.float()).norm(dim=-1),
+        **stacked,
+    )
+
+
+def _stack(values: list[Tensor], like: Tensor) -> Tensor:
+    """[b, s, k], also for k = 0."""
+    return torch.stack(values, dim=-1) if values else like.new_zeros((*like.shape[:2], 0)).bool()

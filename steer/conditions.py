@@ -1,0 +1,166 @@
+"""When an edit acts: conditions on features, combined with `&`, `|` and `~`.
+
+    Clamp(12, "4x max", when=Active(7) & ~Seen(3, above=2.0))
+
+`Active` looks at the same token, `Seen` at the text so far, this token included. All are decided
+on the clean activations of the intervention's own dictionary. The first token is not counted by
+`Seen`: its massive activation sets off features that have nothing to do with the text.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from steer.errors import InterventionError
+
+
+class Condition(ABC):
+    """Something that holds at a token or does not."""
+
+    kind: ClassVar[str]
+
+    def __and__(self, other: Condition) -> Condition:
+        return And((self, other))
+
+    def __or__(self, other: Condition) -> Condition:
+        return Or((self, other))
+
+    def __invert__(self) -> Condition:
+        return Not(self)
+
+    @abstractmethod
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The feature conditions that it is made of."""
+
+    @abstractmethod
+    def holds(self, leaf: Callable[[Leaf], Tensor]) -> Tensor:
+        """Mask [b, s], given that of every leaf."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Leaf(Condition):
+    """The feature's activation is above a threshold, in activation units."""
+
+    feature: int
+    above: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.feature, bool) or not isinstance(self.feature, int) or self.feature < 0:
+            raise InterventionError(f"a condition's feature must be an index, not {self.feature!r}")
+        number = isinstance(self.above, int | float) and not isinstance(self.above, bool)
+        if not number or not math.isfinite(self.above):
+            raise InterventionError(f"above={self.above!r} is not allowed: give a finite number")
+        object.__setattr__(self, "above", float(self.above))
+
+    def leaves(self) -> tuple[Leaf, ...]:
+        return (self,)
+
+    def holds(self, leaf: Callable[[Leaf], Tensor]) -> Tensor:
+        return leaf(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "feature": self.feature, "above": self.above}
+
+
+@dataclass(frozen=True)
+class Active(Leaf):
+    """The feature is active at this token."""
+
+    kind: ClassVar[str] = "active"
+
+
+@dataclass(frozen=True)
+class Seen(Leaf):
+    """The feature has been active at this token or an earlier one."""
+
+    kind: ClassVar[str] = "seen"
+
+
+@dataclass(frozen=True)
+class _Several(Condition):
+    of: tuple[Condition, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "of", tuple(self.of))
+        if not self.of or not all(isinstance(each, Condition) for each in self.of):
+            raise InterventionError(f"{self.kind} needs one or more conditions, not {self.of!r}")
+
+    def leaves(self) -> tuple[Leaf, ...]:
+        return tuple(leaf for each in self.of for leaf in each.leaves())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "of": [each.to_dict() for each in self.of]}
+
+
+@dataclass(frozen=True)
+class And(_Several):
+    """All of them hold."""
+
+    kind: ClassVar[str] = "and"
+
+    def holds(self, leaf: Callable[[Leaf], Tensor]) -> Tensor:
+        first, *rest = (each.holds(leaf) for each in self.of)
+        for mask in rest:
+            first = first & mask
+        return first
+
+
+@dataclass(frozen=True)
+class Or(_Several):
+    """At least one of them holds."""
+
+    kind: ClassVar[str] = "or"
+
+    def holds(self, leaf: Callable[[Leaf], Tensor]) -> Tensor:
+        first, *rest = (each.holds(leaf) for each in self.of)
+        for mask in rest:
+            first = first | mask
+        return first
+
+
+@dataclass(frozen=True)
+class Not(Condition):
+    """It does not hold."""
+
+    of: Condition
+    kind: ClassVar[str] = "not"
+
+    def leaves(self) -> tuple[Leaf, ...]:
+        return self.of.leaves()
+
+    def holds(self, leaf: Callable[[Leaf], Tensor]) -> Tensor:
+        return ~self.of.holds(leaf)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "of": self.of.to_dict()}
+
+
+_LEAVES: dict[str, type[Leaf]] = {"active": Active, "seen": Seen}
+_SEVERAL: dict[str, type[_Several]] = {"and": And, "or": Or}
+
+
+def condition_from_dict(data: Any) -> Condition:
+    """Inverse of `Condition.to_dict`; unknown kinds and keys are refused by name."""
+    kinds = (*_LEAVES, *_SEVERAL, "not")
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind not in kinds:
+        raise InterventionError(f"condition {data!r} is unknown; kinds: {', '.join(kinds)}")
+    allowed = {"kind", "feature", "above"} if kind in _LEAVES else {"kind", "of"}
+    if set(data) - allowed or ({"feature", "of"} & allowed) - set(data):
+        raise InterventionError(
+            f"a condition of kind {kind} has {', '.join(sorted(allowed))}, not {sorted(data)}"
+        )
+    if kind in _LEAVES:
+        return _LEAVES[kind](data["feature"], data.get("above", 0.0))
+    if kind == "not":
+        return Not(condition_from_dict(data["of"]))
+    return _SEVERAL[kind](tuple(condition_from_dict(each) for each in data["of"]))

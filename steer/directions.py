@@ -1,0 +1,97 @@
+"""Directions in the residual stream, and where they come from.
+
+| source                         | direction                                                    |
+|--------------------------------|--------------------------------------------------------------|
+| `Vector((…))`                  | the numbers given                                            |
+| `DecoderRow(dictionary, i)`    | what feature i writes                                        |
+| `Difference(positive, negative)` | mean activation over one prompt set minus that over another |
+| `Random(seed)`                 | isotropic; the control                                       |
+
+They are normalised when used: an edit's value is a length along the unit direction. `"1x vector"`
+stands for the length that the source itself has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from steer.errors import InterventionError
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Where a direction comes from; resolved to a tensor [d] when the edit is lowered."""
+
+    kind: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Vector(Direction):
+    """Numbers; a tensor or array is taken too."""
+
+    values: Sequence[float]
+    kind: ClassVar[str] = "vector"
+
+    def __post_init__(self) -> None:
+        values = getattr(self.values, "tolist", lambda: self.values)()
+        object.__setattr__(self, "values", tuple(float(value) for value in values))
+        if not self.values or not all(map(math.isfinite, self.values)):
+            raise InterventionError("a direction's values must be finite numbers, at least one")
+        if not any(self.values):
+            raise InterventionError("a direction of zeros points nowhere")
+
+
+@dataclass(frozen=True)
+class DecoderRow(Direction):
+    """The decoder row of a feature."""
+
+    dictionary: str
+    feature: int
+    kind: ClassVar[str] = "decoder_row"
+
+
+@dataclass(frozen=True)
+class Difference(Direction):
+    """Difference of means at the last token of each prompt (Marks & Tegmark 2023)."""
+
+    positive: Sequence[str]
+    negative: Sequence[str]
+    kind: ClassVar[str] = "difference"
+
+    def __post_init__(self) -> None:
+        for name in ("positive", "negative"):
+            prompts = getattr(self, name)
+            if isinstance(prompts, str) or not prompts:
+                raise InterventionError(f"{name} must be one or more prompts, not {prompts!r}")
+            object.__setattr__(self, name, tuple(prompts))
+
+
+@dataclass(frozen=True)
+class Random(Direction):
+    """A seeded isotropic direction."""
+
+    seed: int = 0
+    kind: ClassVar[str] = "random"
+
+
+DIRECTIONS: dict[str, type[Direction]] = {
+    cls.kind: cls for cls in (Vector, DecoderRow, Difference, Random)
+}
+
+
+def direction_from_dict(data: Any) -> Direction:
+    """Inverse of `Direction.to_dict`; unknown kinds and keys are refused by name."""
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind not in DIRECTIONS:
+        raise InterventionError(f"direction {data!r} is unknown; kinds: {', '.join(DIRECTIONS)}")
+    arguments = {key: value for key, value in data.items() if key != "kind"}
+    try:
+        return DIRECTIONS[kind](**arguments)
+    except TypeError as error:
+        raise InterventionError(f"direction {kind}: {error}") from error

@@ -1,0 +1,148 @@
+"""Interventions in other tools' formats, where they can be said there at all.
+
+Those formats hold a vector that is added everywhere, or a projection that is set; none has an
+encoder. So `Add` and `AddDirection` export exactly, `ClampProjection` and `ProjectOut` to
+lm-eval, and everything that depends on a feature's activation is refused with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from steer.directions import Vector
+from steer.edits import Add, AddDirection, ClampProjection, Edit, Intervention, ProjectOut
+from steer.errors import InterventionError
+from steer.hookpoints import parse, transformer_lens_name
+from steer.plan import LoweredEdit, SitePlan
+
+if TYPE_CHECKING:
+    from dictionaries.base import Dictionary
+    from steer.model import Model
+
+
+def steering_vector(
+    model: Model, intervention: Intervention, dictionaries: tuple[Dictionary, ...] = ()
+) -> tuple[str, Tensor]:
+    """(hookpoint, vector [d]) that, added at every token, is the intervention.
+
+    Raises `InterventionError` for edits that are not the same addition at every token.
+    """
+    (plan,) = model.plans([intervention], dictionaries)
+    if intervention.error != "keep":
+        raise InterventionError("a steering vector can't drop or freeze the error term")
+    total = torch.zeros(plan.W_dec.shape[1])
+    for lowered in plan.edits:
+        total += _added(lowered, plan).cpu()
+    return str(plan.out.hookpoint), total
+
+
+def _added(lowered: LoweredEdit, plan: SitePlan) -> Tensor:
+    edit = lowered.edit
+    if not isinstance(edit, Add | AddDirection):
+        raise InterventionError(
+            f"{edit.kind} depends on what the model computes at each token, so it is no fixed "
+            "vector; only add and add_direction are"
+        )
+    _everywhere(edit)
+    if lowered.per_norm:
+        raise InterventionError("a value in residual norms differs by token: it is no fixed vector")
+    if plan.dictionary is not None and plan.dictionary.config.normalisation != "none":
+        raise InterventionError(
+            "under per-token normalisation the same activation is another length at each token"
+        )
+    return lowered.amount * plan.W_dec[lowered.target]
+
+
+def _everywhere(edit: Edit) -> None:
+    if edit.positions != "all" or edit.when is not None or edit.schedule is not None:
+        raise InterventionError(
+            f"{edit.kind} acts at some tokens only (positions, when, schedule), which the format "
+            "can't say"
+        )
+
+
+def save_steering_vector(model: Model, intervention: Intervention, path: str | Path) -> None:
+    """Write a `.safetensors` with one tensor, named by its hookpoint."""
+    hookpoint, vector = steering_vector(model, intervention)
+    save_file({hookpoint: vector}, path, metadata={"digest": intervention.digest})
+
+
+def load_steering_vector(path: str | Path, coefficient: float = 1.0) -> list[Intervention]:
+    """What `save_steering_vector` wrote, as one AddDirection a hookpoint."""
+    return [_add_vector(name, vector, coefficient) for name, vector in load_file(path).items()]
+
+
+def _add_vector(hookpoint: str, vector: Tensor, coefficient: float) -> Intervention:
+    direction = Vector(vector.float().flatten().tolist())
+    return Intervention(
+        str(parse(hookpoint)), [AddDirection(direction, f"{coefficient:g}x vector")]
+    )
+
+
+def from_repeng(path: str | Path, coefficient: float = 1.0) -> list[Intervention]:
+    """repeng's GGUF control vector: tensors `direction.L`, added to the output of block L."""
+    from gguf import GGUFReader
+
+    found = {}
+    for tensor in GGUFReader(str(path)).tensors:
+        name, _, layer = tensor.name.partition(".")
+        if name == "direction" and layer.isdigit():
+            found[int(layer)] = torch.tensor(tensor.data).float()
+    if not found:
+        raise InterventionError(f"{path} has no tensors direction.L: it is no control vector")
+    return from_layers(found, coefficient)
+
+
+def from_layers(
+    vectors: Mapping[int, Tensor], coefficient: float = 1.0, kind: str = "resid_post"
+) -> list[Intervention]:
+    """`SteeringVector.layer_activations` of the steering-vectors package: block -> vector [d]."""
+    return [
+        _add_vector(f"{kind}.{layer}", vector, coefficient)
+        for layer, vector in sorted(vectors.items())
+    ]
+
+
+def to_lm_eval(
+    model: Model, intervention: Intervention, dictionaries: tuple[Dictionary, ...] = ()
+) -> dict[str, dict[str, Any]]:
+    """The mapping that lm-eval's `steered` model reads from a `.pt` file (version 0.4.13).
+
+    Its `clamp` sets the projection on the vector: that is ClampProjection, never Clamp.
+    """
+    (plan,) = model.plans([intervention], dictionaries)
+    if len(plan.edits) != 1:
+        raise InterventionError("lm-eval's steered model keeps one edit a hookpoint; give one")
+    (lowered,) = plan.edits
+    _everywhere(lowered.edit)
+    common = {"head_index": None, "bias": None}
+    if isinstance(lowered.edit, ClampProjection | ProjectOut):
+        vector, action, amount = plan.W_dec[lowered.target], "clamp", lowered.amount
+    else:
+        vector, action, amount = _added(lowered, plan), "add", 1.0
+    entry = {"action": action, "steering_vector": vector.cpu(), "steering_coefficient": amount}
+    return {plan.out.path: {**entry, **common}}
+
+
+def to_neuronpedia(
+    model: Model,
+    intervention: Intervention,
+    model_id: str,
+    dictionaries: tuple[Dictionary, ...] = (),
+) -> str:
+    """JSON of one raw-vector steer of Neuronpedia's API: SIMPLE_ADDITIVE, strength 1."""
+    hookpoint, vector = steering_vector(model, intervention, dictionaries)
+    feature = {
+        "modelId": model_id,
+        "hook": transformer_lens_name(parse(hookpoint)),
+        "steering_vector": vector.tolist(),
+        "strength": 1.0,
+    }
+    return json.dumps({"vectors": [feature], "steer_method": "SIMPLE_ADDITIVE"})

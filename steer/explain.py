@@ -1,0 +1,181 @@
+"""What an intervention would do, before anything is generated.
+
+The plan is run once on a neutral text without generating, so that doses are measured rather than
+guessed: how far each edit would move the residual stream relative to its norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from dictionaries.base import Dictionary
+from steer import engine, receipt
+from steer.edits import Edit, Intervention
+from steer.plan import LoweredEdit, SitePlan
+from steer.prompts import pad, read_prompt
+from steer.receipt import EditReceipt
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+NEUTRAL = "The committee met on Tuesday to discuss the plans for the new library in the town."
+FLUENT_DOSE = 0.8
+"""‖Δ‖/‖x‖ per token beyond which text falls apart on the default model; see the README."""
+
+
+@dataclass(frozen=True)
+class EditPlan:
+    """One edit as it will run.
+
+    value: in activation units (None if it differs by token, or the edit has none).
+    in_max: the value in multiples of the feature's max, if statistics are there.
+    relative_dose: median ‖Δ‖/‖x‖ over the neutral text's tokens that it acts on.
+    silent: why it would do nothing on the neutral text, if so.
+    """
+
+    kind: str
+    feature: int | None
+    positions: str
+    value: float | None
+    in_max: float | None
+    relative_dose: float | None
+    silent: str | None
+
+
+@dataclass(frozen=True)
+class InterventionPlan:
+    """One intervention: where it reads and writes, its edits, and its cost a token.
+
+    flops_share: multiply-adds per token over those of the model.
+    payload_bytes: of the dictionary rows that run; what a remote run would carry.
+    """
+
+    dictionary: str
+    reads: str
+    writes: str
+    error: str
+    edits: tuple[EditPlan, ...]
+    flops_share: float
+    payload_bytes: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Plans in the order of the forward pass, and what to be warned of."""
+
+    model: str
+    dtype: str
+    plans: tuple[InterventionPlan, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{self.model}, {self.dtype}"]
+        for plan in self.plans:
+            where = plan.reads if plan.reads == plan.writes else f"{plan.reads} -> {plan.writes}"
+            lines.append(
+                f"{where}  {plan.dictionary}, error {plan.error}, "
+                f"+{plan.flops_share:.3%} compute, {plan.payload_bytes:,} bytes"
+            )
+            lines += [f"  {_line(edit)}" for edit in plan.edits]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+
+def _line(edit: EditPlan) -> str:
+    what = f"{edit.kind} {'' if edit.feature is None else edit.feature}".strip()
+    parts = [f"{what} at {edit.positions}"]
+    if edit.value is not None:
+        parts.append(f"value {edit.value:.4g}")
+    if edit.in_max is not None:
+        parts.append(f"{edit.in_max:.3g}x max")
+    if edit.relative_dose is not None:
+        parts.append(f"relative dose {edit.relative_dose:.2g}")
+    if edit.silent:
+        parts.append(f"silent on the neutral text: {edit.silent}")
+    return ", ".join(parts)
+
+
+def explain(
+    model: Model,
+    interventions: Sequence[Intervention],
+    dictionaries: Sequence[Dictionary] = (),
+    prompt: str = NEUTRAL,
+) -> Explanation:
+    """The plan of interventions applied together. Raises whatever a run of them would raise."""
+    read = read_prompt(model, prompt)
+    ids, mask = pad(model, [read, read])
+    plans = model.plans(interventions, dictionaries, rows=slice(1, 2), clean=slice(0, 1))
+    with model.lock:
+        _, records = engine.logits(model.nn, ids, model.span(ids, mask), plans)
+    found = receipt.build(
+        interventions, [records], [model.token(token) for token in read.ids], row=0
+    )
+    entries, described = iter(found), []
+    for intervention, plan in zip(interventions, plans, strict=True):
+        edits = tuple(_edit_plan(each, plan, next(entries)) for each in plan.edits)
+        described.append((plan, _describe(model, intervention, plan, edits)))
+    described.sort(key=lambda pair: pair[0].site.hookpoint.order)
+    ordered = tuple(each for _, each in described)
+    return Explanation(model.name, model.dtype, ordered, tuple(_warnings(ordered)))
+
+
+def _describe(
+    model: Model, intervention: Intervention, plan: SitePlan, edits: tuple[EditPlan, ...]
+) -> InterventionPlan:
+    tensors = [plan.W_dec]
+    if plan.dictionary is not None:
+        tensors += [getattr(plan.dictionary, name) for name in plan.dictionary.tensor_names()]
+    numbers = sum(tensor.numel() for tensor in tensors)
+    return InterventionPlan(
+        dictionary=intervention.dictionary,
+        reads=str(plan.site.hookpoint),
+        writes=str(plan.out.hookpoint),
+        error=plan.error,
+        edits=edits,
+        flops_share=numbers / sum(p.numel() for p in model.module.parameters()),
+        payload_bytes=4 * numbers,
+    )
+
+
+def _edit_plan(lowered: LoweredEdit, plan: SitePlan, entry: EditReceipt) -> EditPlan:
+    edit = lowered.edit
+    valued = edit.numbers.adds or edit.numbers.floors or edit.numbers.caps
+    fixed = valued and lowered.table is None and not lowered.per_norm
+    doses = [token.relative_dose for token in entry.tokens if token.position > 0]
+    return EditPlan(
+        kind=edit.kind,
+        feature=entry.feature,
+        positions=str(edit.positions),
+        value=lowered.amount if fixed else None,
+        in_max=_in_max(edit, lowered, plan) if fixed else None,
+        relative_dose=median(doses) if doses else None,
+        silent=entry.reason,
+    )
+
+
+def _in_max(edit: Edit, lowered: LoweredEdit, plan: SitePlan) -> float | None:
+    feature = getattr(edit, "feature", None)
+    if plan.statistics is None or feature is None:
+        return None
+    largest = plan.statistics.maximum[feature].item()
+    return lowered.amount / largest if largest > 0 else None
+
+
+def _warnings(plans: Sequence[InterventionPlan]) -> list[str]:
+    found = []
+    for plan in plans:
+        for edit in plan.edits:
+            if edit.relative_dose is not None and edit.relative_dose > FLUENT_DOSE:
+                found.append(
+                    f"{edit.kind} {edit.feature} moves the residual by {edit.relative_dose:.2g} of "
+                    f"its norm; beyond {FLUENT_DOSE} text fell apart on the default model"
+                )
+            if edit.silent:
+                found.append(f"{edit.kind} {edit.feature} may do nothing: {edit.silent}")
+    return found

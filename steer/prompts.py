@@ -1,0 +1,81 @@
+"""Prompts as token ids: plain text, or a chat rendered by the model's own template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from steer.errors import PromptError
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+Message = Mapping[str, str]
+"""`{"role": "user", "content": "…"}`; roles are system, user and assistant."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text as the model reads it, and its token ids."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+def read_prompt(model: Model, prompt: str | Sequence[Message]) -> Prompt:
+    """Tokenise text, or render a chat with the template and the assistant's turn open.
+
+    A template writes its own special tokens, so none are added to it: no double BOS.
+    Raises `PromptError` for an empty prompt, a malformed chat, a model without a template, or more
+    tokens than the model can read.
+    """
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise PromptError(f"a prompt must be text with at least one token, not {prompt!r}")
+        ids = model.tokenizer(prompt)["input_ids"]
+        return _checked(model, Prompt(prompt, tuple(ids)))
+    _check_messages(prompt)
+    if not model.tokenizer.chat_template:
+        raise PromptError(f"{model.name} has no chat template; give the prompt as text")
+    text = model.tokenizer.apply_chat_template(
+        [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True
+    )
+    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return _checked(model, Prompt(text, tuple(ids)))
+
+
+def _check_messages(messages: Sequence[Message]) -> None:
+    if not isinstance(messages, Sequence) or not messages:
+        raise PromptError(f"a prompt is text or a list of messages, not {messages!r}")
+    for message in messages:
+        if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
+            raise PromptError(f"a message has role and content, not {message!r}")
+    if messages[-1]["role"] == "assistant":
+        raise PromptError("the last message is the assistant's; end with the user's")
+
+
+def _checked(model: Model, prompt: Prompt) -> Prompt:
+    if not prompt.ids:
+        raise PromptError(f"no token is left of the prompt {prompt.text!r}")
+    if len(prompt.ids) > model.context:
+        raise PromptError(
+            f"the prompt has {len(prompt.ids)} tokens, and {model.name} reads at most "
+            f"{model.context}"
+        )
+    return prompt
+
+
+def pad(model: Model, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+    """Left-padded ids and mask, each [b, s] on the model's device."""
+    longest = max(len(prompt.ids) for prompt in prompts)
+    filler = model.tokenizer.pad_token_id
+    ids = torch.full((len(prompts), longest), 0 if filler is None else filler)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt.ids) :] = torch.tensor(prompt.ids)
+        mask[row, longest - len(prompt.ids) :] = 1
+    return ids.to(model.device), mask.to(model.device)

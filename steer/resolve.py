@@ -1,0 +1,54 @@
+"""What lowering asks of the model: activations of other texts, and directions made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dictionaries.base import Dictionary
+from steer.directions import DecoderRow, Difference, Direction, Random, Vector
+from steer.errors import InterventionError
+from steer.hookpoints import Site
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+
+def activations(model: Model, prompts: Sequence[str], hookpoint: str) -> list[Tensor]:
+    """x [s, d] of each prompt at a hookpoint, padding left out."""
+    ids, mask = model.tokenize(list(prompts))
+    found = model.collect(ids, mask, [hookpoint])[hookpoint].float()
+    return [row[real.bool()] for row, real in zip(found, mask, strict=True)]
+
+
+def resolve_direction(
+    model: Model, source: Direction, site: Site, given: Mapping[str, Dictionary]
+) -> Tensor:
+    """The vector [d] of a direction's source, at a site.
+
+    Raises `InterventionError` for a source that gives no direction, such as equal means.
+    """
+    match source:
+        case Vector(values):
+            vector = torch.tensor(values)
+        case DecoderRow(name, feature):
+            dictionary = given[name] if name in given else model.dictionary(name)
+            dictionary.check_features([feature])
+            vector = dictionary.W_dec[feature]
+        case Difference(positive, negative):
+            means = [
+                torch.stack([x[-1] for x in activations(model, side, str(site.hookpoint))]).mean(0)
+                for side in (positive, negative)
+            ]
+            vector = means[0] - means[1]
+        case Random(seed):
+            generator = torch.Generator().manual_seed(seed)
+            vector = torch.randn(model.width(site), generator=generator)
+        case _:
+            raise InterventionError(f"{source!r} is no direction")
+    if not vector.norm() > 0:
+        raise InterventionError(f"{source!r} gives a direction of length 0")
+    return vector

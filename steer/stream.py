@@ -1,0 +1,88 @@
+"""Baseline and edited text as they come, and a cancel that frees the model within a token."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor
+
+from steer.runs import Run
+from steer.sampling import OnStep
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Both continuations so far, after `step` tokens."""
+
+    step: int
+    baseline: str
+    edited: str
+
+
+class Stream:
+    """Iterate to get a `Piece` a token; leave the loop or the `with` block to cancel.
+
+    `result()` waits for the end and returns the run, or raises what the run raised. A cancelled
+    run returns what it had so far.
+    """
+
+    def __init__(self, start: Callable[[OnStep], Run], text: Callable[[Tensor], str]) -> None:
+        self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._text = text
+        self._cancelled = threading.Event()
+        self._outcome: Run | BaseException | None = None
+        self._prompt_length: int | None = None
+        self._thread = threading.Thread(target=self._work, args=(start,), daemon=True)
+        self._thread.start()
+
+    def _work(self, start: Callable[[OnStep], Run]) -> None:
+        try:
+            self._outcome = start(self._on_step)
+        except BaseException as error:  # handed to whoever asks for the result
+            self._outcome = error
+        finally:
+            self._pieces.put(None)
+
+    def _on_step(self, ids: Tensor) -> bool:
+        if self._prompt_length is None:
+            self._prompt_length = ids.shape[1] - 1
+        step = ids.shape[1] - self._prompt_length
+        baseline, edited = (self._text(row[self._prompt_length :]) for row in ids)
+        self._pieces.put(Piece(step, baseline, edited))
+        return self._cancelled.is_set()
+
+    def __iter__(self) -> Iterator[Piece]:
+        try:
+            while (piece := self._pieces.get()) is not None:
+                yield piece
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Stop after the token that is being computed."""
+        self._cancelled.set()
+
+    def result(self) -> Run:
+        """Wait for the end. Raises what the run raised."""
+        self._thread.join()
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.cancel()
+        self._thread.join()

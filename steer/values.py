@@ -1,0 +1,52 @@
+"""Values of edits: a number, or a multiple of something known about the feature, as text."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from steer.errors import InterventionError
+
+Value = float | str
+_MULTIPLE = re.compile(
+    r"\s*(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*x\s*(max|mean|norm|vector|q\d{1,2})?\s*"
+)
+
+
+@dataclass(frozen=True)
+class Dose:
+    """A parsed value: `amount` of `unit`: activation, max, mean, a quantile, norm or vector."""
+
+    amount: float
+    unit: str
+
+
+def parse_value(value: Value) -> Dose:
+    """5 -> 5 activation; "5x max" or "5x" -> 5 max. Raises `InterventionError` otherwise."""
+    if isinstance(value, str):
+        if match := _MULTIPLE.fullmatch(value):
+            return Dose(finite(float(match[1])), match[2] or "max")
+        try:
+            return Dose(finite(float(value)), "activation")
+        except ValueError:
+            raise InterventionError(
+                f'value {value!r} is not allowed: give a number, or text such as "5x max", '
+                '"2x mean", "1x q99" or "0.5x norm"'
+            ) from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InterventionError(f"value {value!r} is not a number or text such as '5x max'")
+    return Dose(finite(value), "activation")
+
+
+def finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise InterventionError(f"value {value!r} is not allowed: it must be a finite number")
+    return float(value)
+
+
+def canonical_value(value: Value) -> Value:
+    dose = parse_value(value)
+    if dose.unit == "activation":
+        return dose.amount
+    return f"{repr(dose.amount).removesuffix('.0')}x {dose.unit}"

@@ -1,0 +1,57 @@
+"""Tiny models of each family; see `tests.tiny`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import steer
+from tests import tiny
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(params=tiny.FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def model(family: str) -> steer.Model:
+    """The tiny model of the family."""
+    return tiny.tiny_model(family)
+
+
+@pytest.fixture
+def untouched(family: str) -> Any:
+    """The same model, that nnsight never saw."""
+    return tiny.plain_model(family)
+
+
+@pytest.fixture
+def llama() -> steer.Model:
+    """One family, where the family does not matter."""
+    return tiny.tiny_model("llama")
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Callable[[], Path]:
+    """A tiny model saved in a folder of its own, that may be spoilt."""
+
+    def save() -> Path:
+        folder = tmp_path / "model"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tiny.build("llama").save_pretrained(folder)
+        tiny.tokenizer().save_pretrained(folder)
+        return folder
+
+    return save
