@@ -90,6 +90,28 @@ def generate(
     _emit(json_output, run.to_dict(), lambda: run_view(run))
 
 
+@app.command(epilog='Example: steer explain --clamp 123=5x --dictionary smollm2-135m/resid_post.20')
+def explain(
+    clamp: edit_options.Clamp = None,
+    ablate: edit_options.Ablate = None,
+    scale: edit_options.Scale = None,
+    add: edit_options.Add = None,
+    edit: Annotated[Path | None, typer.Option(help="An intervention saved as JSON.")] = None,
+    positions: Annotated[str, typer.Option(help="all, prompt, generated, last, 3 or 2:5.")] = "all",
+    dictionary: DictionaryName = DEFAULT_DICTIONARY,
+    model: ModelName = "smollm2-135m",
+    dtype: Dtype = "float32",
+    json_output: Json = False,
+) -> None:
+    """What an intervention would do, before anything is generated."""
+    intervention = edit_options.intervention(
+        dictionary, edit, positions, clamp=clamp, ablate=ablate, scale=scale, add=add
+    )
+    with progress_bars(not json_output) as progress:
+        plan = _load(model, dtype, progress).explain(intervention)
+    _emit(json_output, plan.to_dict(), lambda: str(plan))
+
+
 @app.command(epilog='Example: steer features "The Golden Gate Bridge is in San Francisco"')
 def features(
     prompt: Annotated[str, typer.Argument(help="Text to read.")],
@@ -157,6 +179,31 @@ def train(
         )
     cards = [json.loads((folder / "card.json").read_text()) for folder in folders]
     _emit(json_output, cards, lambda: "\n".join(f"written: {folder}" for folder in folders))
+
+
+@app.command("app", epilog="Example: steer app --port 7860")
+def serve(
+    model: ModelName = "smollm2-135m",
+    dictionary: Annotated[
+        str | None, typer.Option(help="The first to offer: a catalogue name or a folder.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
+    dtype: Dtype = "float32",
+    share: Annotated[bool, typer.Option(help="A public tunnel; needs --password.")] = False,
+    password: Annotated[str | None, typer.Option(help="Ask for it (user: steer).")] = None,
+    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = False,
+) -> None:
+    """Try edits by hand, in a page on this machine (127.0.0.1)."""
+    try:
+        from apps.playground import launch
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(
+            f"{error.name} is missing: pip install 'sae-steer[app]'"
+        ) from error
+    _quiet_libraries()
+    launch(
+        model, dictionary, port, dtype=dtype, share=share, password=password, open_browser=browser
+    )
 
 
 @app.command(epilog="Example: steer fetch")

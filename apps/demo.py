@@ -16,7 +16,8 @@ from steer.runs import Run
 
 DICTIONARY = "smollm2-135m/resid_post.20"
 PROMPT = "The old bridge"
-FEATURE = 0
+FEATURE = 1176
+"""Comparatives: it promotes happier, quicker, cheaper, safer, sharper."""
 VALUE = "2x max"
 
 

@@ -155,8 +155,9 @@ def finish(
     shipped = round_weights(dictionary)
     statistics = FeatureStatistics.load(work)
     if statistics is None:
-        statistics = run_statistics(shipped, model, store, corpus, progress)
+        statistics = run_statistics(shipped, store, corpus, progress)
         statistics.save(work)
+    statistics = name_tokens(model, shipped, statistics)
     progress(f"judging {site}", 0, 1)
     figures = reconstruction_figures(shipped, corpus)
     count = -(-recipe.evaluation_tokens // (recipe.context - 1))
@@ -187,7 +188,6 @@ def round_weights(dictionary: Dictionary) -> Dictionary:
 
 def run_statistics(
     dictionary: Dictionary,
-    model: Model,
     store: ActivationStore,
     corpus: KeptActivations,
     progress: Progress,
@@ -195,7 +195,7 @@ def run_statistics(
     """Per-feature statistics over the training contexts' kept positions."""
     site, contexts = str(dictionary.config.hookpoint), store.contexts
     train_rows = ~contexts.heldout
-    found = collect_statistics(
+    return collect_statistics(
         dictionary,
         Corpus(
             activations=store.mapped(site),
@@ -205,25 +205,33 @@ def run_statistics(
         ),
         lambda done, total: progress(f"statistics of {site}", done, total),
     )
-    return name_tokens(model, dictionary, found)
 
 
+@torch.inference_mode()
 def name_tokens(
     model: Model, dictionary: Dictionary, statistics: FeatureStatistics
 ) -> FeatureStatistics:
-    """Add the ten tokens that each decoder row promotes and suppresses, frozen final norm."""
-    up, down = [], []
-    for rows in dictionary.W_dec.split(512):
-        logits = direct_logits(model, rows)
-        logits = logits - logits.mean(-1, keepdim=True)
-        up.append(logits.topk(TOP))
-        down.append((-logits).topk(TOP))
+    """Add the ten tokens that set each decoder row apart, and the logits it gives them.
+
+    Tokens are ranked by direct logits (frozen final norm) standardised over the dictionary's
+    features: otherwise a few rare tokens with large unembeddings head every list.
+    """
+    logits = torch.cat([direct_logits(model, rows).half() for rows in dictionary.W_dec.split(512)])
+    columns = logits.split(4096, dim=1)
+    mean = torch.cat([part.float().mean(0) for part in columns])
+    deviation = torch.cat([part.float().std(0) for part in columns]).clamp(min=1e-6)
+    promoted, suppressed = [], []
+    for part in logits.split(512):
+        standardised = (part.float() - mean) / deviation
+        promoted.append(standardised.topk(TOP).indices)
+        suppressed.append((-standardised).topk(TOP).indices)
+    up, down = torch.cat(promoted), torch.cat(suppressed)
     return with_tokens(
         statistics,
-        torch.cat([t.indices for t in up]).cpu(),
-        torch.cat([t.indices for t in down]).cpu(),
-        torch.cat([t.values for t in up]).cpu(),
-        -torch.cat([t.values for t in down]).cpu(),
+        up.cpu(),
+        down.cpu(),
+        logits.gather(1, up).float().cpu(),
+        logits.gather(1, down).float().cpu(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The activation rules. All but the TopK pair gate each feature on its own pre-activation."""
+"""The activation rules. All but the TopK family gate each feature on its own pre-activation."""
 
 from __future__ import annotations
 
@@ -78,6 +78,23 @@ class AbsTopK(TopK):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class GroupMax(TopK):
+    """f = the largest ReLU(p) of each of k equal runs of features, the rest 0. eai-sparsify."""
+
+    architecture: ClassVar[str] = "groupmax"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.k:
+            raise DictionaryError(f"{self.width} features can't be split into k={self.k} groups")
+
+    def activate(self, pre: Tensor) -> Tensor:
+        groups = pre.relu().unflatten(-1, (self.k, -1))
+        values, index = groups.max(dim=-1, keepdim=True)
+        return torch.zeros_like(groups).scatter_(-1, index, values).flatten(-2)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Gated(Dictionary):
     """f = [p + b_gate > 0] * ReLU(exp(r_mag) p + b_mag), p = x' W_enc. Rajamanoharan 2024a.
 
@@ -99,7 +116,16 @@ class Gated(Dictionary):
 
 
 ARCHITECTURES: dict[str, type[Dictionary]] = {
-    cls.architecture: cls for cls in (ReLU, JumpReLU, BatchTopK, TopK, AbsTopK, Gated)
+    cls.architecture: cls for cls in (ReLU, JumpReLU, BatchTopK, TopK, AbsTopK, GroupMax, Gated)
 }
 
-__all__ = ["ARCHITECTURES", "AbsTopK", "BatchTopK", "Gated", "JumpReLU", "ReLU", "TopK"]
+__all__ = [
+    "ARCHITECTURES",
+    "AbsTopK",
+    "BatchTopK",
+    "Gated",
+    "GroupMax",
+    "JumpReLU",
+    "ReLU",
+    "TopK",
+]

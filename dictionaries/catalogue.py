@@ -37,7 +37,7 @@ def find(name: str | Path, root: Path = SHIPPED) -> Path:
     known = names(root)
     if str(name) in known:
         return root / str(name)
-    if Path(name).is_dir():
+    if Path(name).exists():
         return Path(name)
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -85,6 +85,6 @@ def _verify(folder: Path) -> None:
             actual = hashlib.file_digest(opened, "sha256").hexdigest()
         if actual != digest:
             raise FormatError(
-                f"{path} has sha256 {actual[:12]}…, but its card says {str(digest)[:12]}…: the file "
-                "is damaged or was changed; restore it, or delete the card's sha256"
+                f"{path} has sha256 {actual[:12]}…, but its card says {str(digest)[:12]}…: the "
+                "file is damaged or was changed; restore it, or delete the card's sha256"
             )

@@ -49,7 +49,8 @@ class FeatureStatistics:
     quantiles [m, 6]: percentiles `QUANTILES` of the activation where active.
     contexts [m, 10, 24]: token ids around the ten strongest activations, -1 where there is none.
     context_activations [m, 10, 24]: the feature's activation at those tokens.
-    promoted, suppressed [m, 10]: token ids that its decoder row moves most; with their logits.
+    promoted, suppressed [m, 10]: token ids whose logits its decoder row raises and lowers most,
+        compared with the dictionary's other features; with those logits.
     """
 
     density: Tensor
@@ -65,7 +66,7 @@ class FeatureStatistics:
     tokens: int
 
     def value(self, feature: int, unit: str) -> float:
-        """`max`, `mean` or a quantile such as `q99` of a feature, in activation.
+        """`max`, `mean` (where active), `corpus mean` (over all tokens) or a quantile such as `q99`.
 
         Raises `DictionaryError` for a feature that was never active, whose multiples are all 0,
         or for a quantile that was not kept.
@@ -75,6 +76,8 @@ class FeatureStatistics:
                 f"feature {feature} was never active on the statistics' {self.tokens} tokens, so "
                 f"a multiple of its {unit} means nothing; give the value as an activation"
             )
+        if unit == "corpus mean":
+            return (self.mean * self.density)[feature].item()
         if unit in ("max", "mean"):
             return (self.maximum if unit == "max" else self.mean)[feature].item()
         percent = int(unit.removeprefix("q"))
@@ -84,12 +87,18 @@ class FeatureStatistics:
         return self.quantiles[feature, QUANTILES.index(percent)].item()
 
     def save(self, folder: Path) -> None:
-        """Write `features.safetensors`: token ids in 16 bits where they fit, the rest in fp16 or fp32."""
+        """Write `features.safetensors`.
+
+        Token ids take 16 bits where they fit, contexts' activations 8 (in 255ths of the feature's
+        maximum, never rounded to 0), logits and quantiles fp16.
+        """
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        for name in ("context_activations", "promoted_logits", "suppressed_logits", "quantiles"):
+        for name in ("promoted_logits", "suppressed_logits", "quantiles"):
             tensors[name] = tensors[name].half()
         for name in _IDS:
             tensors[name] = _pack(tensors[name])
+        shares = self.context_activations / self.maximum.clamp(min=1e-30)[:, None, None]
+        tensors["context_activations"] = (shares * 255).ceil().clamp(0, 255).to(torch.uint8)
         metadata = {"tokens": json.dumps(self.tokens)}
         save_file(tensors, folder / _FILE, metadata=metadata)
 
@@ -105,7 +114,10 @@ class FeatureStatistics:
                 tokens = int(json.loads(file.metadata()["tokens"]))
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise FormatError(f"{path} is damaged: {error}; fetch the dictionary again") from error
-        return cls(**{n: _unpack(t) for n, t in tensors.items()}, tokens=tokens)
+        unpacked = {name: _unpack(tensor) for name, tensor in tensors.items()}
+        if tensors["context_activations"].dtype == torch.uint8:
+            unpacked["context_activations"] *= unpacked["maximum"][:, None, None] / 255
+        return cls(**unpacked, tokens=tokens)
 
 
 def _pack(ids: Tensor) -> Tensor:
@@ -117,7 +129,9 @@ def _pack(ids: Tensor) -> Tensor:
 def _unpack(tensor: Tensor) -> Tensor:
     if tensor.dtype == torch.uint16:
         return tensor.long() - 1
-    return tensor.float() if tensor.is_floating_point() else tensor.long()
+    if tensor.dtype == torch.uint8 or tensor.is_floating_point():
+        return tensor.float()
+    return tensor.long()
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,9 +244,8 @@ def _windows(
         inside = (at >= 0) & (at < length)
         rows, at = context.unsqueeze(1).expand_as(at), at.clamp(0, length - 1)
         contexts[feature, live] = torch.where(inside, corpus.tokens[rows, at].long(), -1)
-        x = corpus.activations[rows, at].float()
-        found = _one_feature(dictionary, x, feature)
-        activations[feature, live] = torch.where(inside, found, 0.0)
+        found = _one_feature(dictionary, corpus.activations[rows, at].float(), feature)
+        activations[feature, live] = torch.where(inside & corpus.keep[rows, at], found, 0.0)
     return contexts, activations
 
 

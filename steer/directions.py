@@ -88,7 +88,7 @@ DIRECTIONS: dict[str, type[Direction]] = {
 def direction_from_dict(data: Any) -> Direction:
     """Inverse of `Direction.to_dict`; unknown kinds and keys are refused by name."""
     kind = data.get("kind") if isinstance(data, dict) else None
-    if kind not in DIRECTIONS:
+    if not isinstance(kind, str) or kind not in DIRECTIONS:
         raise InterventionError(f"direction {data!r} is unknown; kinds: {', '.join(DIRECTIONS)}")
     arguments = {key: value for key, value in data.items() if key != "kind"}
     try:

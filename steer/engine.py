@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-# Importing nnsight gives every object a `.save`, after which these modules can't be defined any
-# more ("Attribute 'save' is missing its type annotation"): hub downloads and gradio need them.
+# nnsight gives every object a `.save`, after which these modules can't be defined any more
+# ("Attribute 'save' is missing its type annotation"): hub downloads and gradio need them. If
+# nnsight is there already, it is too late, and only those two are the worse for it.
 for _module in ("anyio.streams.tls", "anyio.streams.file"):
-    with suppress(ImportError):
+    with suppress(ImportError, TypeError):
         import_module(_module)
 
 from nnsight import register, save  # noqa: E402

@@ -117,8 +117,10 @@ def explain(
         interventions, [records], [model.token(token) for token in read.ids], row=0
     )
     entries, described = iter(found), []
+    given = {dictionary.name: dictionary for dictionary in dictionaries}
     for intervention, plan in zip(interventions, plans, strict=True):
-        edits = tuple(_edit_plan(each, plan, next(entries)) for each in plan.edits)
+        known = model.dictionary_of(intervention, given)
+        edits = tuple(_edit_plan(each, known, next(entries)) for each in plan.edits)
         described.append((plan, _describe(model, intervention, plan, edits)))
     described.sort(key=lambda pair: pair[0].site.hookpoint.order)
     ordered = tuple(each for _, each in described)
@@ -143,7 +145,9 @@ def _describe(
     )
 
 
-def _edit_plan(lowered: LoweredEdit, plan: SitePlan, entry: EditReceipt) -> EditPlan:
+def _edit_plan(
+    lowered: LoweredEdit, dictionary: Dictionary | None, entry: EditReceipt
+) -> EditPlan:
     edit = lowered.edit
     valued = edit.numbers.adds or edit.numbers.floors or edit.numbers.caps
     fixed = valued and lowered.table is None and not lowered.per_norm
@@ -153,17 +157,17 @@ def _edit_plan(lowered: LoweredEdit, plan: SitePlan, entry: EditReceipt) -> Edit
         feature=entry.feature,
         positions=str(edit.positions),
         value=lowered.amount if fixed else None,
-        in_max=_in_max(edit, lowered, plan) if fixed else None,
+        in_max=_in_max(edit, lowered, dictionary) if fixed else None,
         relative_dose=median(doses) if doses else None,
         silent=entry.reason,
     )
 
 
-def _in_max(edit: Edit, lowered: LoweredEdit, plan: SitePlan) -> float | None:
+def _in_max(edit: Edit, lowered: LoweredEdit, dictionary: Dictionary | None) -> float | None:
     feature = getattr(edit, "feature", None)
-    if plan.statistics is None or feature is None:
+    if dictionary is None or dictionary.statistics is None or feature is None:
         return None
-    largest = plan.statistics.maximum[feature].item()
+    largest = dictionary.statistics.maximum[feature].item()
     return lowered.amount / largest if largest > 0 else None
 
 

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -185,6 +185,15 @@ class Model:
         given = {dictionary.name: dictionary for dictionary in dictionaries}
         return [self._plan(each, given, rows, clean) for each in interventions]
 
+    def dictionary_of(
+        self, intervention: Intervention, given: Mapping[str, Dictionary]
+    ) -> Dictionary | None:
+        """The dictionary that an intervention names, or None where it names a hookpoint."""
+        name = intervention.dictionary
+        if name in given:
+            return given[name]
+        return None if is_hookpoint(name) else self.dictionary(name)
+
     def _plan(
         self,
         intervention: Intervention,
@@ -192,14 +201,12 @@ class Model:
         rows: slice,
         clean: slice | None,
     ) -> SitePlan:
-        name = intervention.dictionary
-        dictionary: Dictionary | None = None
-        if name in given or not is_hookpoint(name):
-            dictionary = given[name] if name in given else self.dictionary(name)
+        dictionary = self.dictionary_of(intervention, given)
+        if dictionary is not None:
             site = self.site(self.site_of(dictionary))
             out = self.site(dictionary.config.hookpoint_out or str(site.hookpoint))
         else:
-            site = out = self.site(name)
+            site = out = self.site(intervention.dictionary)
 
         def direction(source: Direction) -> Tensor:
             return resolve_direction(self, source, out, given)

@@ -10,14 +10,13 @@ its target; several edits may share one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from dictionaries.base import Dictionary
-from dictionaries.stats import FeatureStatistics
 from steer.conditions import Condition, Leaf
 from steer.directions import Direction
 from steer.edits import Ablate, DirectionEdit, Edit, FeatureEdit, Intervention, Patch, Resample
@@ -91,7 +90,6 @@ class SitePlan:
     rows: slice = field(default_factory=lambda: slice(None))
     clean: slice | None = None
     error: str = "keep"
-    statistics: FeatureStatistics | None = None
 
     @property
     def row_norm(self) -> Tensor:
@@ -126,7 +124,7 @@ def lower(
     """
     edits = tuple(intervention.edits)
     _check(intervention, dictionary, clean)
-    moved = None if dictionary is None else dictionary.to(device=device, dtype=torch.float32)
+    moved = None if dictionary is None else _bare(dictionary).to(device, torch.float32)
     features = _features(edits)
     if moved is not None:
         moved.check_features(features)
@@ -172,8 +170,12 @@ def lower(
         rows=rows,
         clean=clean,
         error=intervention.error,
-        statistics=None if dictionary is None else dictionary.statistics,
     )
+
+
+def _bare(dictionary: Dictionary) -> Dictionary:
+    """Weights alone: a plan may travel to a server."""
+    return replace(dictionary, card=None, statistics=None)
 
 
 # -- values ------------------------------------------------------------------------------------

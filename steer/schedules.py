@@ -82,7 +82,7 @@ SCHEDULES: dict[str, type[Schedule]] = {cls.kind: cls for cls in (First, After, 
 def schedule_from_dict(data: Any) -> Schedule:
     """Inverse of `Schedule.to_dict`; unknown kinds and keys are refused by name."""
     kind = data.get("kind") if isinstance(data, dict) else None
-    if kind not in SCHEDULES or set(data) != {"kind", "n"}:
+    if not isinstance(kind, str) or kind not in SCHEDULES or set(data) != {"kind", "n"}:
         raise InterventionError(
             f"schedule {data!r} is unknown; give kind ({', '.join(SCHEDULES)}) and n"
         )

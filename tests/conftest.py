@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 import steer
 from tests import tiny
@@ -17,6 +18,10 @@ from tests import tiny
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, max_examples=60, database=None
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(params=tiny.FAMILIES)

@@ -238,3 +238,8 @@ def recorded(module: nn.Module, side: str = "output") -> Iterator[list[Tensor]]:
 def block(module: nn.Module, layer: int) -> nn.Module:
     """A block of the first list of modules, which is the stack in every family."""
     return next(m for m in module.modules() if isinstance(m, nn.ModuleList))[layer]
+
+
+def final_norm(module: Any) -> nn.Module:
+    """The norm after the last block."""
+    return [m for m in module.base_model.children() if "Norm" in type(m).__name__][-1]

@@ -1,4 +1,4 @@
-"""Published file formats, one module each; a folder's format is found by what is in it."""
+"""Published file formats, one module each; a format is found by what is in the folder or file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from pathlib import Path
 from typing import Protocol
 
 from dictionaries.base import Dictionary
-from dictionaries.errors import FormatError
-from dictionaries.formats import saelens
+from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.formats import (
+    circuit_tracer,
+    dictionary_learning,
+    gemma_scope,
+    goodfire,
+    hoagyc,
+    llama_scope,
+    openai,
+    qwen_scope,
+    saelens,
+    sparsify,
+)
 
 
 class Format(Protocol):
@@ -24,23 +35,45 @@ class Format(Protocol):
         """Load it in canonical form, float32. Raises `FormatError`."""
 
 
-FORMATS: tuple[Format, ...] = (saelens,)
+FORMATS: tuple[Format, ...] = (
+    saelens,
+    sparsify,
+    gemma_scope,
+    llama_scope,
+    dictionary_learning,
+    hoagyc,
+    openai,
+    goodfire,
+    qwen_scope,
+    circuit_tracer,
+)
+"""In the order in which they are looked for: cheap and certain ones first."""
 
 
 def load_folder(folder: str | Path, *, features: Sequence[int] | None = None) -> Dictionary:
     """Load a dictionary of any known format, float32; with `features`, only their rows.
 
+    `folder` may be the file itself for formats of one file.
     Raises `FormatError` for a folder of no known format, or whose files are damaged.
     """
     folder = Path(folder)
     for known in FORMATS:
         if known.matches(folder):
-            return known.read(folder, features=features)
+            return _read(known, folder, features)
     found = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else []
     raise FormatError(
         f"{folder} is no dictionary of a known format: it holds {', '.join(found) or 'nothing'}; "
         f"looked for {'; '.join(known.LOOKS_LIKE for known in FORMATS)}"
     )
+
+
+def _read(known: Format, folder: Path, features: Sequence[int] | None) -> Dictionary:
+    try:
+        return known.read(folder, features=features)
+    except DictionaryError as error:
+        if type(error) is not DictionaryError or features is not None:
+            raise
+        raise FormatError(f"{folder}: {error}") from error  # an architecture refused its tensors
 
 
 __all__ = ["FORMATS", "Format", "load_folder"]

@@ -2,7 +2,8 @@
 
 Every reader goes through here, so that a damaged or hostile file ends in one `FormatError`: nothing
 is unpickled, shapes are checked against the file's length before memory is asked for, only finite
-floating-point numbers pass, and what comes out is float32.
+floating-point numbers pass, and what comes out is float32. Float32 files stay mapped: their pages
+are read when used and may be dropped, so a dictionary larger than memory can be loaded.
 
 With `features`, only their rows are read. A column of a stored [d, width] matrix is d separate
 numbers; they are read one by one, so the bytes asked for are those of the features alone.
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dictionaries.errors import DictionaryError, FormatError
@@ -57,6 +59,14 @@ def whole_number(values: dict[str, Any], name: str, path: Path, *, most: int | N
     if most is not None and value > most:
         raise FormatError(f"{path} says {name} = {value}, expected at most {most}")
     return value
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file beside and move it there: loaded tensors may be mapped from it."""
+    beside = path.with_suffix(".tmp")
+    stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(stored, beside)
+    os.replace(beside, path)
 
 
 class Tensors(ABC):
@@ -145,7 +155,7 @@ class SafeTensors(Tensors):
             raise FormatError(
                 f"{self.path}: {name} is stored as {entry['dtype']}; allowed: {_listed(_DTYPES)}"
             )
-        if wanted is None or len(wanted) * _FEW > shape[axis]:
+        if not wanted or len(wanted) * _FEW > shape[axis]:
             with safe_open(self.path, "pt") as file:
                 tensor: Tensor = file.get_tensor(name)
             index = torch.tensor(wanted or [], dtype=torch.long)

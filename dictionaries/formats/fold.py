@@ -6,7 +6,7 @@ All four are linear, so nothing downstream has to know of them::
     centred                     x is the residual minus its mean over d (TransformerLens's
                                 center_writing_weights), so W_enc loses its column means
     input_scale = s             the encoder sees s·x, the decoder writes s·x̂
-    rescales_by_decoder_norm    the activation is of p·‖W_dec_i‖ and W_dec rows are used at unit norm
+    rescales_by_decoder_norm    the activation is of p·‖W_dec_i‖, and decoding takes unit rows
 
 In that order: a decoder bias is in the units that the encoder sees.
 """
@@ -14,6 +14,7 @@ In that order: a decoder bias is in the units that the encoder sees.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class Conventions:
     rescales_by_decoder_norm: bool = False
 
 
-def fold(tensors: dict[str, Tensor], conventions: Conventions) -> dict[str, Tensor]:
+def fold(tensors: dict[str, Any], conventions: Conventions) -> dict[str, Any]:
     """W_enc [d, m], b_enc [m], W_dec [m, o], b_dec [o] -> the same in canonical form.
 
     Other tensors (thresholds, gates) are in units that the fold keeps, and pass through.

@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dictionaries.architectures import AbsTopK, BatchTopK, Gated, JumpReLU, ReLU, TopK
 from dictionaries.base import Dictionary
-from dictionaries.errors import FormatError, NotSeparableError
-from dictionaries.formats.files import SafeTensors, read_json
+from dictionaries.errors import FormatError
+from dictionaries.formats.files import SafeTensors, read_json, save_tensors
 from dictionaries.formats.fold import Conventions, fold
-from dictionaries.formats.saelens_config import SaelensConfig, read_config
+from dictionaries.formats.layout import NAMED, Canonical, Stored, refuse_features, take, thresholds
+from dictionaries.formats.saelens_config import TENSORS, SaelensConfig, read_config
 from dictionaries.formats.sites import to_transformer_lens
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
 LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (SAELens)"
+_LAYOUT = {**NAMED, "W_skip": Stored("W_skip", None, transposed=True)}
 _VERSION = "6.0.0"
 """The generation we write; without a version, sae-lens takes a file for an old one."""
 
@@ -37,20 +38,25 @@ def matches(folder: Path) -> bool:
 
 
 def read(
-    folder: Path, *, features: Sequence[int] | None = None, norm_scale: float | None = None
+    folder: Path,
+    *,
+    features: Sequence[int] | None = None,
+    norm_scale: float | None = None,
+    centred: bool = False,
 ) -> Dictionary:
     """Load a SAELens folder; with `features`, only their rows are read (see `restrict`).
 
     `norm_scale` is the s = sqrt(d_in) / E‖x‖ of `expected_average_only_in`, for a folder that
-    does not hold it; 1.0 says that the weights are folded already.
+    does not hold it; 1.0 says that the weights are folded already. `centred` says that it was
+    trained on the residual minus its mean, as gpt2-small-res-jb was, whose cfg.json is silent.
     Raises `FormatError` for a file that is damaged, or whose meaning isn't determined.
     """
     cfg = read_config(folder / CONFIG)
-    if features is not None and "topk" in cfg.architecture:
-        raise NotSeparableError(f"{folder.name} is a TopK dictionary: load it without `features`")
+    if "topk" in cfg.architecture:
+        refuse_features(folder.name, features)
     conventions = Conventions(
         subtracts_b_dec=cfg.subtracts_b_dec,
-        centred=cfg.centred,
+        centred=cfg.centred or centred,
         input_scale=_input_scale(folder, cfg, norm_scale) if cfg.scaled else 1.0,
         rescales_by_decoder_norm=cfg.rescales,
     )
@@ -59,22 +65,23 @@ def read(
         **tensors,
         "config": cfg.canonical(len(tensors["b_enc"])),
         "name": folder.name,
+        **({} if cfg.k is None else {"k": cfg.k}),
     }
     match cfg.architecture:
         case "topk":
-            return TopK(**about, k=cfg.k)
+            return TopK(**about)
         case "abstopk":
-            return AbsTopK(**about, k=cfg.k)
+            return AbsTopK(**about)
         case "gated":
             return Gated(**about)
         case "standard" | "transcoder" | "skip_transcoder":
             return ReLU(**about)
-    return JumpReLU(**about) if cfg.k is None else BatchTopK(**about, k=cfg.k)
+    return JumpReLU(**about) if cfg.k is None else BatchTopK(**about)
 
 
 def _input_scale(folder: Path, cfg: SaelensConfig, given: float | None) -> float:
     """s of `expected_average_only_in`: given, or from the trainer's file beside cfg.json."""
-    scale = given or cfg.scale
+    scale = cfg.scale if given is None else given
     if scale is None and (folder / SCALER).is_file():
         scale = read_json(folder / SCALER).get("scaling_factor")
     if not isinstance(scale, int | float) or not 0 < scale < float("inf"):
@@ -86,29 +93,15 @@ def _input_scale(folder: Path, cfg: SaelensConfig, given: float | None) -> float
     return float(scale)
 
 
-def _read_tensors(
-    folder: Path, cfg: SaelensConfig, features: Sequence[int] | None
-) -> dict[str, Tensor]:
+def _read_tensors(folder: Path, cfg: SaelensConfig, features: Sequence[int] | None) -> Canonical:
     file = SafeTensors(folder / WEIGHTS, features)
     file.expect(cfg.tensors, optional=("scaling_factor",))
-    for name in cfg.tensors:
-        file.check(name, cfg.shape(name))
     if "scaling_factor" in file.shapes and bool((file.whole("scaling_factor") != 1).any()):
         raise FormatError(f"{file.path}: scaling_factor other than ones can't be read")
-    tensors = {
-        name: file.whole(name)
-        if name in ("b_dec", "W_skip")
-        else file.along(name, axis=int(name == "W_enc"))
-        for name in cfg.tensors
-    }
-    if "threshold" in tensors and bool((tensors["threshold"] < 0).all()):
-        raise FormatError(
-            f"{file.path}: every threshold is negative; expected activations, not their "
-            "logarithms or the -1 of a dictionary that was never calibrated"
-        )
-    if "W_skip" in tensors:
-        tensors["W_skip"] = tensors["W_skip"].T.contiguous()
-    tensors.setdefault("b_enc", torch.zeros(len(tensors["W_dec"])))
+    layout = {name: _LAYOUT.get(name, Stored(name)) for name in cfg.tensors}
+    tensors = take(file, layout, d_in=cfg.d_in, d_out=cfg.d_out or cfg.d_in, width=cfg.d_sae)
+    if "threshold" in tensors:
+        thresholds(file, tensors["threshold"])
     return tensors
 
 
@@ -137,26 +130,31 @@ def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None
     if isinstance(dictionary, TopK):
         cfg.update(k=dictionary.k, rescale_acts_by_decoder_norm=False)
     if isinstance(dictionary, BatchTopK):
-        metadata["training_architecture"] = "batchtopk"
-        metadata["training_architecture_details"] = {"k": dictionary.k}
+        details: dict[str, Any] = {}
+        if "batchtopk" in str(metadata.get("training_architecture")):
+            details = metadata.get("training_architecture_details", {})
+        else:
+            metadata["training_architecture"] = "batchtopk"
+        metadata["training_architecture_details"] = {**details, "k": dictionary.k}
     if dictionary.is_transcoder:
         cfg["d_out"] = config.d_out
         metadata["hook_name_out"] = to_transformer_lens(config.hookpoint_out)
     if (config.hookpoint or "").startswith("attn_z"):
         cfg["reshape_activations"] = "hook_z"
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(_written_tensors(dictionary, dtype or torch.float32), folder / WEIGHTS)
+    save_tensors(_written_tensors(dictionary, dtype or torch.float32), folder / WEIGHTS)
     text = json.dumps({**cfg, "metadata": metadata}, indent=1)
     (folder / CONFIG).write_text(text + "\n", "utf-8")
 
 
 def _written_name(dictionary: Dictionary) -> str:
     name = "jumprelu" if isinstance(dictionary, BatchTopK) else dictionary.architecture
-    if not dictionary.is_transcoder:
+    if not dictionary.is_transcoder and name in TENSORS:
         return name
     prefix = {"standard": "", "jumprelu": "jumprelu_"}.get(name)
-    if prefix is None:
-        raise FormatError(f"SAELens has no {name} transcoder, so {dictionary!r} can't be written")
+    if prefix is None or not dictionary.is_transcoder:
+        kind = f"{name} transcoder" if dictionary.is_transcoder else f"architecture {name}"
+        raise FormatError(f"SAELens has no {kind}, so {dictionary!r} can't be written")
     return f"{prefix}{'' if dictionary.W_skip is None else 'skip_'}transcoder"
 
 
@@ -169,6 +167,6 @@ def _written_tensors(dictionary: Dictionary, dtype: torch.dtype) -> dict[str, Te
     if dictionary.W_skip is not None:
         tensors["W_skip"] = dictionary.W_skip.T
     return {
-        name: tensor.to(dtype if name.startswith("W_") else torch.float32).cpu().contiguous()
+        name: tensor.to(dtype if name.startswith("W_") else torch.float32)
         for name, tensor in tensors.items()
     }

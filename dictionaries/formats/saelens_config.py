@@ -70,12 +70,6 @@ class SaelensConfig:
     def tensors(self) -> tuple[str, ...]:
         return TENSORS[self.architecture]
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape a tensor must have."""
-        out = self.d_out or self.d_in
-        shapes = {"W_enc": (self.d_in, self.d_sae), "W_dec": (self.d_sae, out), "b_dec": (out,)}
-        return {**shapes, "W_skip": (out, self.d_in)}.get(name, (self.d_sae,))
-
     def canonical(self, width: int) -> DictionaryConfig:
         """The same for `width` features of it."""
         return DictionaryConfig(
@@ -151,15 +145,15 @@ def _architecture(cfg: dict[str, Any], path: Path) -> str:
 
 def _k(cfg: dict[str, Any], metadata: dict[str, Any], architecture: str, path: Path) -> int | None:
     """Of TopK, or of the BatchTopK that a JumpReLU file was trained as."""
-    most = whole_number(cfg, "d_sae", path)
     if "topk" in architecture:
+        most = whole_number(cfg, "d_sae", path)
         kwargs = cfg.get("activation_fn_kwargs")
-        old = isinstance(kwargs, dict) and "k" in kwargs
-        return whole_number(kwargs if old else cfg, "k", path, most=most)
+        holder = kwargs if isinstance(kwargs, dict) and "k" in kwargs else cfg
+        return whole_number(holder, "k", path, most=most)
     if architecture != "jumprelu" or "batchtopk" not in str(metadata.get("training_architecture")):
         return None
     details = metadata.get("training_architecture_details")
-    return whole_number(details if isinstance(details, dict) else {}, "k", path, most=most)
+    return whole_number(details if isinstance(details, dict) else {}, "k", path)
 
 
 def _pop_centring(metadata: dict[str, Any]) -> bool:

@@ -1,5 +1,8 @@
 """Names of sites in files <-> our hookpoints, such as `resid_post.20`.
 
+TransformerLens names a site (`blocks.20.hook_resid_post`), others name a module and a side of it
+(the output of `model.layers.20`).
+
 A name that is not known here stays as the file has it: the dictionary still loads, and applying it
 to a model says that the site is unknown, instead of silently taking a neighbouring one.
 """
@@ -7,6 +10,9 @@ to a model says that the site is unknown, instead of silently taking a neighbour
 from __future__ import annotations
 
 import re
+from typing import Literal
+
+Side = Literal["input", "output"]
 
 _TRANSFORMER_LENS = {
     "hook_resid_pre": "resid_pre",
@@ -19,6 +25,26 @@ _TRANSFORMER_LENS = {
     "mlp.hook_in": "mlp_in",
 }
 _TO_TRANSFORMER_LENS = {ours: theirs for theirs, ours in _TRANSFORMER_LENS.items()}
+_MODULES: dict[tuple[str, Side], str] = {
+    ("", "input"): "resid_pre",
+    ("", "output"): "resid_post",
+    ("mlp", "input"): "mlp_in",
+    ("mlp", "output"): "mlp_out",
+    ("pre_feedforward_layernorm", "input"): "resid_mid",
+    ("pre_feedforward_layernorm", "output"): "mlp_in",
+    ("post_feedforward_layernorm", "output"): "mlp_out",
+    **{(name, "output"): "attn_out" for name in ("attn", "self_attn", "attention")},
+    **{
+        (name, "input"): "attn_z" for name in ("self_attn.o_proj", "attn.c_proj", "attention.dense")
+    },
+    **{
+        (name, "input"): "mlp_hidden"
+        for name in ("mlp.down_proj", "mlp.c_proj", "mlp.dense_4h_to_h")
+    },
+}
+_BLOCK = re.compile(r"(?:[a-z_]+\.)*(?:layers|h)\.(\d+)(?:\.(.+))?")
+_SANDWICHED = re.compile(r"gemma-?[23]")
+"""Models that normalise what a sublayer writes: its own output isn't what the residual gets."""
 _OF_RESIDUAL = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 
 
@@ -36,6 +62,22 @@ def to_transformer_lens(name: str | None) -> str | None:
     if kind in _TO_TRANSFORMER_LENS:
         return f"blocks.{layer}.{_TO_TRANSFORMER_LENS[kind]}"
     return name
+
+
+def from_module(path: str | None, side: Side, model: str | None = None) -> str | None:
+    """`model.layers.3.mlp` and a side -> `mlp_in.3` or `mlp_out.3`.
+
+    Others stay as they are, with their side: `model.layers.3.mlp.gate_proj:output`.
+    """
+    if path is None:
+        return None
+    match = _BLOCK.fullmatch(path)
+    kind = _MODULES.get((match[2] or "", side)) if match else None
+    sandwiched = bool(_SANDWICHED.search((model or "").lower()))
+    bare = match is not None and match[2] in ("mlp", "attn", "self_attn", "attention")
+    if match is None or kind is None or (sandwiched and bare and side == "output"):
+        return f"{path}:{side}"
+    return f"{kind}.{match[1]}"
 
 
 def in_residual_space(name: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from dictionaries.base import Dictionary
 from steer import engine, metrics
 from steer.cache import Progress
+from steer.engine_effects import Resume, clean_pass, resume
+from steer.hookpoints import Site, stack_path
 from steer.model import Model
 
 
@@ -66,20 +68,41 @@ def splice_loss(
         return replacement
 
     variants = {
-        "clean": lambda x: x,
         "spliced": keeping(ours.reconstruct),
         "mean_ablated": keeping(lambda x: mean.to(x).expand_as(x)),
         "zero_ablated": keeping(torch.zeros_like),
     }
-    totals = dict.fromkeys(variants, 0.0)
+    totals = dict.fromkeys(("clean", *variants), 0.0)
     for start in range(0, len(contexts), batch):
         ids = contexts[start : start + batch].long().to(model.device)
-        for name, replacement in variants.items():
-            with model.lock:
-                logits = engine.replace(model.nn, ids, torch.ones_like(ids), site, replacement)
+        for name, logits in _passes(model, ids, site, variants):
             totals[name] += metrics.cross_entropy(logits, ids).sum().item()
         if progress:
             progress("measuring loss", min(start + batch, len(contexts)), len(contexts))
     count = contexts.shape[0] * (contexts.shape[1] - 1)
     means = {name: total / count for name, total in totals.items()}
     return SpliceLoss(**means, tokens=count, dtype=model.dtype, cutoff=cutoff)
+
+
+def _passes(
+    model: Model, ids: Tensor, site: Site, variants: Mapping[str, Callable[[Tensor], Tensor]]
+) -> Iterator[tuple[str, Tensor]]:
+    """Logits [b, s, V] of the clean pass and of each variant.
+
+    At a block's output, the blocks up to there run once and only those above it run again.
+    """
+    mask = torch.ones_like(ids)
+    with model.lock:
+        (x,), logits, _ = clean_pass(model.nn, ids, mask, [site], keep=0)
+    yield "clean", logits
+    below = None
+    if site.hookpoint.kind == "resid_post":
+        stack = stack_path(model.module)
+        below = [f"{stack}.{layer}" for layer in range(site.hookpoint.layer + 1)]
+    for name, replacement in variants.items():
+        with model.lock:
+            if below is None:
+                logits = engine.replace(model.nn, ids, mask, site, replacement)
+            else:
+                logits, _ = resume(model.nn, Resume(ids, mask, below, replacement(x)))
+        yield name, logits

@@ -1,0 +1,116 @@
+"""The app's functions as named endpoints, with plain data in and out, for gradio_client and MCP."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from apps.playground import find
+from apps.playground.measure import measure, read_prompts
+from apps.playground.state import Setup, read_rows
+from apps.playground.studio import Studio
+from apps.playground.takeaway import forms
+
+
+class Api:
+    """Every method is an endpoint of its own name."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+
+    def steer(
+        self,
+        prompt: str,
+        edits: list[dict],
+        chat: bool = False,
+        max_new_tokens: int = 40,
+        temperature: float = 0.7,
+        repetition_penalty: float = 1.1,
+        seed: int = 0,
+    ) -> dict:
+        """Continue a prompt with and without edits; both texts and a receipt of every edit.
+
+        Args:
+            prompt: text to continue, or the user's message if chat.
+            edits: objects that name dictionary, kind, feature and, by kind, value (clamp, add,
+                floor, cap), factor (scale) or neither (ablate); optionally positions. A value is
+                a number or text such as "2x max".
+            chat: put the prompt into the model's chat template.
+            max_new_tokens: at most 400.
+            temperature: 0 is greedy.
+            repetition_penalty: 1 is none.
+            seed: of the sampling noise.
+        """
+        rows = read_rows(edits)
+        setup = Setup(prompt, chat, rows, max_new_tokens, temperature, repetition_penalty, seed)
+        return self.studio.run(setup).to_dict()
+
+    def features(self, text: str, dictionary: str = "", top: int = 5) -> list[dict]:
+        """The most active features of each token of a text.
+
+        Args:
+            text: what to read.
+            dictionary: one of the app's; by default its first.
+            top: features per token.
+        """
+        name = dictionary or self.studio.default
+        return self.studio.model.features(text, self.studio.shelf[name]).to_list(top)
+
+    def feature(self, feature: int, dictionary: str = "") -> dict:
+        """A feature's card: what it fires on, what it promotes, its neighbours.
+
+        Args:
+            feature: its index.
+            dictionary: one of the app's; by default its first.
+        """
+        return asdict(self.studio.shelf.index(dictionary or self.studio.default).card(feature))
+
+    def search(self, query: str, dictionary: str = "", limit: int = 12) -> list[dict]:
+        """Features by id, by a token they fire on or promote, or by their examples.
+
+        Args:
+            query: a word, a phrase or an id.
+            dictionary: one of the app's; by default its first.
+            limit: how many to return.
+        """
+        index = self.studio.shelf.index(dictionary or self.studio.default)
+        return [asdict(hit) for hit in index.search(query, limit)]
+
+    def contrast(self, one: str, other: str, dictionary: str = "", limit: int = 8) -> dict:
+        """Which features differ between two texts.
+
+        Args:
+            one: a text.
+            other: another text.
+            dictionary: one of the app's; by default its first.
+            limit: how many each way.
+        """
+        name = dictionary or self.studio.default
+        index, model = self.studio.shelf.index(name), self.studio.model
+        read = [model.features(text, index.dictionary) for text in (one, other)]
+        left, right = find.contrast(read[0], read[1], index, limit)
+        return {"one": [asdict(each) for each in left], "other": [asdict(each) for each in right]}
+
+    def measure(self, prompts: str, edits: list[dict], more: str = "", less: str = "") -> dict:
+        """What edits do to the next token: tokens moved, KL, doses, controls, with intervals.
+
+        Args:
+            prompts: one a line.
+            edits: as for steer.
+            more: tokens, comma-separated, whose logits are compared
+            less: with those of these.
+        """
+        lines = read_prompts(prompts)
+        return asdict(
+            measure(self.studio, Setup(lines[0], rows=read_rows(edits)), lines, more, less)
+        )
+
+    def take_away(self, state: dict) -> dict:
+        """A state as link, JSON, Python script and command line, which give the same text.
+
+        Args:
+            state: as the app's own JSON: prompt, rows, and how tokens are chosen.
+        """
+        return forms(self.studio, Setup.from_dict(state))
+
+
+ENDPOINTS = ("steer", "features", "feature", "search", "contrast", "measure", "take_away")

@@ -1,0 +1,264 @@
+"""The Gradio page: components, and which handler each event calls. No logic here."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from apps.playground.api import ENDPOINTS, Api
+from apps.playground.examples import EXAMPLES
+from apps.playground.handlers import Handlers, sentence
+from apps.playground.state import MOST_TOKENS, Desk
+from apps.playground.studio import Studio
+from apps.playground.view import esc
+
+_HERE = Path(__file__).parent
+LISTEN = "window.steer.listen(element, trigger);"
+_FORM = "(form, ...rest) => [JSON.stringify(window.steer.form()), ...rest]"
+_ADDRESS = (
+    "(address, form, ...rest) => [location.origin + location.pathname, "
+    "JSON.stringify(window.steer.form()), ...rest]"
+)
+_FRAGMENT = "() => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '']"
+_KEEP = "(link) => { if (link) history.replaceState(null, '', '#s=' + link); }"
+_HEAVY: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+_LIGHT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+_PROMPTS = """The weather today is
+She opened the door and
+In the next few years, the company will
+My favourite thing about the city is
+The recipe needs two cups of
+He told the children that
+According to the report, the
+When I was young, I"""
+
+
+def page(studio: Studio) -> gr.Blocks:
+    """The whole app, not yet launched."""
+    with gr.Blocks(title="steer", analytics_enabled=False, fill_width=True) as blocks:
+        api = Api(studio)
+        for name in ENDPOINTS:  # first, or a private handler takes the name
+            gr.api(spoken(getattr(api, name)), api_name=name, **_HEAVY)
+        _build(studio, Handlers(studio))
+    return blocks
+
+
+def spoken(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The same endpoint, whose errors reach the caller as a sentence."""
+
+    @functools.wraps(call)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    return wrapped
+
+
+def styling() -> dict[str, Any]:
+    """Arguments of `launch` for the look: our colours, system fonts, nothing from elsewhere."""
+    sans = ["Inter", "system-ui", "-apple-system", "Segoe UI", "Noto Sans", "sans-serif"]
+    mono = ["ui-monospace", "Menlo", "Consolas", "Noto Sans Mono", "monospace"]
+    theme = gr.themes.Base(
+        primary_hue="orange",
+        neutral_hue="stone",
+        font=sans,
+        font_mono=mono,
+        radius_size="md",
+        spacing_size="sm",
+        text_size="sm",
+    ).set(
+        body_background_fill="#faf9f6",
+        body_background_fill_dark="#191816",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_title_padding="0",
+        block_border_width="0px",
+        block_padding="0px",
+        input_background_fill="#ffffff",
+        input_background_fill_dark="#211f1d",
+        input_border_color="#e4e1d9",
+        input_border_color_dark="#37342f",
+        button_primary_background_fill="#b4501a",
+        button_primary_background_fill_hover="#9a4415",
+        button_primary_background_fill_dark="#e08a4f",
+        button_primary_background_fill_hover_dark="#e99c66",
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark="#1d1410",
+    )
+    script = (_HERE / "page.js").read_text()
+    return {
+        "theme": theme,
+        "css": (_HERE / "style.css").read_text(),
+        "head": f"<script>{script}</script>",
+    }
+
+
+def _build(studio: Studio, do: Handlers) -> None:
+    model = studio.model
+    desk, pick, reading = gr.State(Desk()), gr.State(None), gr.State(None)
+    form, link, address = (gr.Textbox(visible="hidden", value="") for _ in range(3))
+    gr.HTML(
+        '<div class="bar-top"><h1>steer</h1>'
+        f'<span class="model">{esc(model.name)} · {model.dtype} · {esc(model.device)}</span>'
+        '<button class="quiet" data-act="theme">light / dark</button></div>',
+        elem_id="top",
+        js_on_load=LISTEN,
+    )
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=4, min_width=330, elem_id="left"):
+            prompt = gr.Textbox(label="Prompt", lines=3, max_lines=8, elem_id="prompt")
+            chat = gr.Checkbox(label="as a chat message", elem_id="chat", container=False)
+            with gr.Row():
+                run = gr.Button("Run", variant="primary", size="md", elem_id="run", min_width=80)
+                stop = gr.Button("Cancel", size="md", elem_id="cancel", min_width=80)
+            edits = gr.HTML(elem_id="edits", js_on_load=LISTEN)
+            query = gr.Textbox(
+                label="Add an edit",
+                placeholder="a word, a phrase, or a feature's number",
+                elem_id="query",
+            )
+            dictionary = gr.Dropdown(
+                list(studio.shelf.names),
+                value=studio.default,
+                label="Dictionary",
+                visible=len(studio.shelf.names) > 1,
+                elem_id="dictionary",
+            )
+            hits = gr.HTML(elem_id="hits", js_on_load=LISTEN)
+            with gr.Accordion("Sampling", open=False):
+                tokens = gr.Slider(1, MOST_TOKENS, 40, step=1, label="New tokens")
+                temperature = gr.Slider(0, 2, 0.7, step=0.05, label="Temperature (0 is greedy)")
+                penalty = gr.Slider(1, 2, 1.1, step=0.05, label="Repetition penalty (1 is none)")
+                seed = gr.Number(0, precision=0, label="Seed")
+        with gr.Column(scale=9, min_width=330):
+            notices = gr.HTML(elem_id="notices")
+            with gr.Tabs(elem_id="views") as tabs:
+                with gr.Tab("Steer", id="steer"):
+                    texts = gr.HTML(_welcome(), elem_id="texts", js_on_load=LISTEN)
+                    examples = gr.HTML(_examples(), elem_id="examples", js_on_load=LISTEN)
+                with gr.Tab("Find", id="find"):
+                    found = _find(do, dictionary, reading)
+                with gr.Tab("Measure", id="measure"):
+                    measuring = _measure()
+                with gr.Tab("Take away", id="take") as take:
+                    forms = gr.HTML(elem_id="forms", js_on_load=LISTEN)
+                    pasted = gr.Textbox(label="Load a state from JSON", lines=3, elem_id="pasted")
+                    with gr.Row():
+                        loading = gr.Button("Load", elem_id="load", min_width=80, scale=0)
+                        file = gr.HTML(
+                            '<input class="steer-file" type="file" accept=".json" data-load '
+                            'aria-label="Load a JSON file">',
+                            js_on_load=LISTEN,
+                        )
+    settings = [form, prompt, chat, tokens, temperature, penalty, seed]
+    controls = [desk, edits, prompt, chat, tokens, temperature, penalty, seed, notices]
+    private: dict[str, Any] = {"api_visibility": "private"}
+
+    for source in (edits, hits, *found):
+        source.click(
+            do.act,
+            [desk, dictionary],
+            [desk, edits, pick, tabs, notices],
+            trigger_mode="multiple",
+            **_LIGHT,
+            **private,
+        )
+    pick.change(do.card, [pick], [found[0]], show_progress="hidden", **_HEAVY, **private)
+    for event in (query.input, query.submit):
+        event(
+            do.search, [query, dictionary], [hits], trigger_mode="always_last", **_LIGHT, **private
+        )
+    for event in (run.click, prompt.submit):
+        event(do.begin, None, [tabs], queue=False, show_progress="hidden", **private).then(
+            do.steer,
+            settings,
+            [notices, texts, link],
+            js=_FORM,
+            **shown(texts),
+            **_HEAVY,
+            **private,
+        )
+    link.change(None, [link], None, js=_KEEP)
+    go, halt, measured, asked = measuring
+    go.click(do.measure, [*asked, *settings], [measured], js=_MEASURE, **_HEAVY, **private)
+    stop.click(do.cancel, None, None, queue=False, **private)
+    halt.click(do.cancel, None, None, queue=False, **private)
+    take.select(
+        do.take_away, [address, *settings], [forms, notices], js=_ADDRESS, **_LIGHT, **private
+    )
+    loading.click(do.load, [pasted, desk], controls, **_LIGHT, **private)
+    for source in (examples, file):
+        source.click(do.example, [desk], controls, **_LIGHT, **private)
+    context = gr.context.Context.root_block
+    context.load(do.open, [link], controls, js=_FRAGMENT, **_LIGHT, **private)
+    context.unload(do.cancel)
+
+
+def shown(on: gr.HTML) -> dict[str, Any]:
+    """The place in the queue, and the seconds, in a corner of what is coming."""
+    return {"show_progress": "minimal", "show_progress_on": [on]}
+
+
+_MEASURE = "(p, m, l, form, ...rest) => [p, m, l, JSON.stringify(window.steer.form()), ...rest]"
+
+
+def _find(do: Handlers, dictionary: gr.Dropdown, reading: gr.State) -> tuple[gr.HTML, ...]:
+    card = gr.HTML(elem_id="card", js_on_load=LISTEN)
+    with gr.Row():
+        text = gr.Textbox(
+            label="Read a text", lines=2, placeholder="Type a text and press Enter", elem_id="read"
+        )
+    look = gr.Button("Read", elem_id="look", size="sm")
+    tokens = gr.HTML(elem_id="read-tokens", js_on_load=LISTEN)
+    top = gr.HTML(elem_id="read-top", js_on_load=LISTEN)
+    with gr.Accordion("Contrast two texts", open=False):
+        with gr.Row():
+            one = gr.Textbox(label="First", lines=2, elem_id="one")
+            other = gr.Textbox(label="Second", lines=2, elem_id="other")
+        compare = gr.Button("Contrast", elem_id="compare", size="sm")
+        difference = gr.HTML(elem_id="difference", js_on_load=LISTEN)
+    private: dict[str, Any] = {"api_visibility": "private"}
+    for event in (look.click, text.submit):
+        event(do.read, [text, dictionary], [reading, tokens, top], **_HEAVY, **private)
+    tokens.click(do.token, [reading], [tokens, top], **_LIGHT, **private)
+    compare.click(do.contrast, [one, other, dictionary], [difference], **_HEAVY, **private)
+    return card, top, difference
+
+
+def _measure() -> tuple[gr.Button, gr.Button, gr.HTML, list[gr.Textbox]]:
+    prompts = gr.Textbox(
+        _PROMPTS, label="Prompts, one a line", lines=4, max_lines=8, elem_id="prompts"
+    )
+    with gr.Row():
+        more = gr.Textbox(label="Tokens on one side", placeholder="good, great", elem_id="more")
+        less = gr.Textbox(label="against", placeholder="bad, poor", elem_id="less")
+    with gr.Row():
+        go = gr.Button("Measure the edits", variant="primary", elem_id="go")
+        halt = gr.Button("Cancel", elem_id="halt")
+    return go, halt, gr.HTML(elem_id="measured", min_height=80), [prompts, more, less]
+
+
+def _welcome() -> str:
+    return (
+        '<p class="empty">Press Run: the model continues the prompt twice, once untouched and once '
+        "with the edits, with the same luck. What differs is the edits’ doing.</p>"
+    )
+
+
+def _examples() -> str:
+    picks = "".join(
+        f'<button class="pick" data-act="example" data-example="{number}"><b>{esc(each.title)}</b>'
+        f"<small>{esc(each.look)}</small></button>"
+        for number, each in enumerate(EXAMPLES)
+    )
+    return f'<div class="picks">{picks}</div>' if picks else ""

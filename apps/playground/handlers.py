@@ -1,0 +1,325 @@
+"""What happens at a click: from the page's values to the page's values, errors as sentences."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from apps.demo import FEATURE, PROMPT, VALUE
+from apps.playground import cards, find, measure, takeaway, view
+from apps.playground.examples import EXAMPLES
+from apps.playground.state import Desk, Row, Setup, read_form
+from apps.playground.studio import Studio
+from apps.playground.tokens import texts_of
+from steer.edits import Clamp, FeatureEdit
+from steer.errors import SteerError
+from steer.features import Activation
+from steer.hookpoints import is_hookpoint
+from steer.stream import Piece
+
+_log = logging.getLogger(__name__)
+_turns = itertools.count()
+
+
+def sentence(error: Exception) -> str:
+    """What the page says of an error; one that is not ours goes to the log with its traceback."""
+    if type(error).__module__.split(".")[0] in ("steer", "dictionaries", "apps"):
+        return str(error)
+    _log.error("a request failed", exc_info=error)
+    return f"Something went wrong inside ({type(error).__name__}). The server's log says more."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text that was read: its tokens, and the strongest features of each."""
+
+    dictionary: str
+    tokens: tuple[str, ...]
+    top: tuple[tuple[Activation, ...], ...]
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The feature whose card is open."""
+
+    dictionary: str
+    feature: int
+
+
+class Handlers:
+    """Bound to the components by `apps.playground.app`."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+
+    # -- the list of edits ---------------------------------------------------------------------
+
+    def rows(self, desk: Desk) -> str:
+        facts = [self._facts(row) for row in desk.rows]
+        return view.rows_view(desk.rows, facts, bool(desk.past), next(_turns))
+
+    def _facts(self, row: Row) -> view.RowFacts:
+        if not isinstance(row.edit, FeatureEdit) or is_hookpoint(row.dictionary):
+            return view.RowFacts("", None, None)
+        index, feature = self.studio.shelf.index(row.dictionary), row.edit.feature
+        index.dictionary.check_features([feature])
+        found = index.statistics
+        if found is None:
+            return view.RowFacts("no statistics", None, None)
+        return view.RowFacts(
+            index.label(feature), found.maximum[feature].item(), found.density[feature].item()
+        )
+
+    def act(self, event: gr.EventData, desk: Desk, dictionary: str) -> tuple[Any, ...]:
+        """A click or a change among our own HTML: (desk, rows, pick, tab, notice)."""
+        data = event._data or {}
+        try:
+            desk = desk.change(read_form(data.get("form")))
+            match data.get("act"):
+                case "change":
+                    return desk, gr.skip(), gr.skip(), gr.skip(), ""
+                case "card":
+                    pick = self._picked(data, desk, dictionary)
+                    return desk, gr.skip(), pick, gr.update(selected="find"), ""
+                case act:
+                    desk = self._edited(str(act), data, desk, dictionary)
+                    return desk, self.rows(desk), gr.skip(), gr.skip(), ""
+        except Exception as error:
+            said = view.notice(sentence(error), "error")
+            return desk, gr.skip(), gr.skip(), gr.skip(), said
+
+    def _picked(self, data: dict[str, Any], desk: Desk, dictionary: str) -> Pick:
+        if data.get("number") is not None:
+            row = desk.rows[data["number"]]
+            if not isinstance(row.edit, FeatureEdit):
+                raise SteerError(f"{row.edit.kind} edits no feature, so there is no card")
+            return Pick(row.dictionary, row.edit.feature)
+        return Pick(data.get("dictionary") or dictionary, int(data["feature"]))
+
+    def _edited(self, act: str, data: dict[str, Any], desk: Desk, dictionary: str) -> Desk:
+        rows, number = list(desk.rows), data.get("number")
+        match act:
+            case "undo":
+                return desk.undo()
+            case "mute" if number is not None:
+                rows[number] = replace(rows[number], muted=not rows[number].muted)
+            case "remove" if number is not None:
+                del rows[number]
+            case "add":
+                name = data.get("dictionary") or dictionary
+                rows.append(self.new_row(name, int(data["feature"])))
+        Setup("x", rows=tuple(rows))
+        return desk.change(rows)
+
+    def new_row(self, dictionary: str, feature: int) -> Row:
+        """A clamp at twice the maximum, or at an activation of 10 without statistics."""
+        loaded = self.studio.shelf[dictionary]
+        loaded.check_features([feature])
+        value = VALUE if loaded.statistics is not None else 10.0
+        return Row(dictionary, Clamp(feature, value))
+
+    # -- steer ---------------------------------------------------------------------------------
+
+    def steer(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """(notices, texts, link) after every token, and the coloured texts at the end."""
+        session = str(request.session_hash)
+        try:
+            if session in self.studio.stopped:
+                raise SteerError("Cancelled before it started.")
+            setup = self.setup(*values)
+            prompt = self.studio.read(setup).text
+            yield "", view.streaming_view(prompt, "", "", 0, setup.max_new_tokens), gr.skip()
+            for event in self.studio.stream(setup, session):
+                if isinstance(event, Piece):
+                    done = event.step, setup.max_new_tokens
+                    live = view.streaming_view(prompt, event.baseline, event.edited, *done)
+                    yield gr.skip(), live, gr.skip()
+                else:
+                    texts = texts_of(self.studio, setup, event)
+                    entries = tuple(event.receipt)
+                    said = view.warnings_view(texts, entries)
+                    shown = view.texts_view(texts, entries, self._labels(setup))
+                    yield said, shown, setup.to_fragment()
+        except Exception as error:
+            yield view.notice(sentence(error), "error"), gr.skip(), gr.skip()
+
+    def _labels(self, setup: Setup) -> list[str]:
+        return [
+            f"#{row.edit.feature} {self._facts(row).label}"
+            if isinstance(row.edit, FeatureEdit)
+            else row.edit.kind
+            for row in setup.active
+        ]
+
+    def setup(
+        self,
+        form: str,
+        prompt: str,
+        chat: bool,
+        max_new_tokens: float,
+        temperature: float,
+        repetition_penalty: float,
+        seed: float,
+    ) -> Setup:
+        """What the page's controls say."""
+        rows = read_form(json.loads(form or "[]"))
+        numbers = [("tokens", max_new_tokens), ("temperature", temperature)]
+        numbers += [("repetition penalty", repetition_penalty), ("seed", seed)]
+        for name, value in numbers:
+            if not isinstance(value, int | float) or value != value:
+                raise SteerError(f"{name} is not a number: {value!r}")
+        return Setup(
+            prompt or "",
+            bool(chat),
+            rows,
+            int(max_new_tokens),
+            float(temperature),
+            float(repetition_penalty),
+            int(seed),
+        )
+
+    def begin(self, request: gr.Request) -> Any:
+        """A new run: forget an earlier cancel, and show the tab where it will be."""
+        self.studio.stopped.discard(str(request.session_hash))
+        return gr.update(selected="steer")
+
+    def cancel(self, request: gr.Request) -> None:
+        self.studio.stop(str(request.session_hash))
+
+    # -- states that come from outside ---------------------------------------------------------
+
+    def controls(self, setup: Setup, past: Desk | None = None) -> tuple[Any, ...]:
+        """Values of the whole left side: (desk, rows, prompt, chat, numbers…, notice)."""
+        desk = Desk(setup.rows) if past is None else past.change(setup.rows)
+        return (desk, self.rows(desk), setup.prompt, setup.chat, *setup.sampling.values(), "")
+
+    def open(self, fragment: str) -> tuple[Any, ...]:
+        """What a link holds; without one, the demonstration."""
+        if not fragment:
+            return self.controls(self.first())
+        try:
+            return self.controls(Setup.from_fragment(fragment))
+        except Exception as error:
+            return (*self.controls(self.first())[:-1], view.notice(sentence(error), "error"))
+
+    def first(self) -> Setup:
+        """The command line's demonstration."""
+        name = self.studio.default
+        feature = min(FEATURE, self.studio.shelf[name].width - 1)
+        return Setup(PROMPT, rows=(self.new_row(name, feature),))
+
+    def load(self, text: str, desk: Desk) -> tuple[Any, ...]:
+        """A state from JSON."""
+        try:
+            return self.controls(Setup.from_json(text), desk)
+        except Exception as error:
+            return (*[gr.skip()] * 8, view.notice(sentence(error), "error"))
+
+    def example(self, event: gr.EventData, desk: Desk) -> tuple[Any, ...]:
+        """One of the examples; or a file that was read by the page."""
+        data = event._data or {}
+        if data.get("act") == "load":
+            return self.load(str(data.get("text", "")), desk)
+        if data.get("example") is None:
+            return tuple(gr.skip() for _ in range(9))
+        return self.load(json.dumps(EXAMPLES[int(data["example"])].state), desk)
+
+    def take_away(self, address: str, *values: Any) -> tuple[str, str]:
+        """(the four forms, notice)."""
+        try:
+            found = takeaway.forms(self.studio, self.setup(*values), address)
+            return takeaway.forms_view(found), ""
+        except Exception as error:
+            return "", view.notice(sentence(error), "error")
+
+    # -- find ----------------------------------------------------------------------------------
+
+    def search(self, query: str, dictionary: str) -> str:
+        try:
+            return cards.hits_view(self.studio.shelf.index(dictionary).search(query or ""), query)
+        except Exception as error:
+            return view.notice(sentence(error), "error")
+
+    def read(self, text: str, dictionary: str) -> tuple[Any, ...]:
+        """(reading, tokens, top of the strongest token)."""
+        try:
+            found = self.studio.model.features(text or "", self.studio.shelf[dictionary])
+            top = tuple(tuple(each) for each in found.top(12))
+            reading = Reading(dictionary, found.tokens, top)
+            return reading, *self._shown(reading, len(found.tokens) - 1)
+        except Exception as error:
+            return None, view.notice(sentence(error), "error"), ""
+
+    def _shown(self, reading: Reading, position: int) -> tuple[str, str]:
+        index = self.studio.shelf.index(reading.dictionary)
+        top = reading.top[position]
+        labels = [index.label(each.feature) for each in top]
+        tokens = cards.tokens_view(reading.tokens, position)
+        return tokens, cards.top_view(top, reading.tokens[position], labels)
+
+    def token(self, event: gr.EventData, reading: Reading | None) -> tuple[Any, Any]:
+        """(tokens, top) of the token that was clicked."""
+        position = (event._data or {}).get("position")
+        if reading is None or position is None or not 0 <= position < len(reading.tokens):
+            return gr.skip(), gr.skip()
+        return self._shown(reading, position)
+
+    def contrast(self, one: str, other: str, dictionary: str) -> str:
+        try:
+            index, model = self.studio.shelf.index(dictionary), self.studio.model
+            read = [model.features(text or "", index.dictionary) for text in (one, other)]
+            return cards.contrast_view(*find.contrast(read[0], read[1], index))
+        except Exception as error:
+            return view.notice(sentence(error), "error")
+
+    def card(self, pick: Pick | None) -> Iterator[str]:
+        """The card at once, and again with the loss when that is measured."""
+        if pick is None:
+            return
+        try:
+            index = self.studio.shelf.index(pick.dictionary)
+            card = index.card(pick.feature)
+            yield cards.card_view(card)
+            yield cards.card_view(card, self._loss(pick))
+        except Exception as error:
+            yield view.notice(sentence(error), "error")
+
+    def _loss(self, pick: Pick) -> find.AblationLoss | str:
+        try:
+            dictionary = self.studio.shelf[pick.dictionary]
+            return find.ablation_loss(self.studio.model, dictionary, pick.feature)
+        except SteerError as error:
+            return str(error)
+
+    # -- measure -------------------------------------------------------------------------------
+
+    def measure(
+        self,
+        request: gr.Request,
+        prompts: str,
+        more: str,
+        less: str,
+        *values: Any,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> str:
+        session = str(request.session_hash)
+        self.studio.stopped.discard(session)
+
+        def report(share: float, what: str) -> None:
+            if session in self.studio.stopped:
+                raise SteerError("Stopped.")
+            progress(share, desc=what)
+
+        try:
+            setup = self.setup(*values)
+            lines: Sequence[str] = measure.read_prompts(prompts or "")
+            found = measure.measure(self.studio, setup, lines, more or "", less or "", report)
+            return cards.measured_view(found)
+        except Exception as error:
+            return view.notice(sentence(error), "error")

@@ -1,0 +1,79 @@
+// The page's hands: gathers the edits' form from the page itself, so that what is run is what is
+// seen, and hands clicks on our own HTML to the server.
+window.steer = {
+  form() {
+    return [...document.querySelectorAll("#edits .edit")].map((edit) => {
+      const amount = edit.querySelector('[data-field="amount"]');
+      const positions = edit.querySelector('[data-field="positions"]');
+      const unit = amount && amount.dataset.unit !== "times" ? amount.dataset.unit : edit.dataset.unit;
+      return {
+        row: JSON.parse(edit.dataset.row),
+        kind: edit.querySelector('[data-field="kind"]').value,
+        amount: amount ? amount.value : 2,
+        unit,
+        positions: positions.disabled ? null : positions.value,
+        muted: edit.classList.contains("muted"),
+      };
+    });
+  },
+
+  follow(target) {
+    const edit = target.closest(".edit");
+    const field = target.dataset.field;
+    if (!edit || (field !== "slide" && field !== "amount")) return;
+    const number = edit.querySelector('[data-field="amount"]');
+    const slide = edit.querySelector('[data-field="slide"]');
+    if (field === "slide") number.value = Math.round(target.value * 20) / 20;
+    else slide.value = target.value;
+    const beyond = number.dataset.unit === "max" && Math.abs(number.value) > 3;
+    slide.classList.toggle("beyond", beyond);
+    const output = edit.querySelector("output");
+    if (number.dataset.unit === "max" && output.textContent) {
+      output.textContent = "= " + (number.value * number.dataset.scale).toPrecision(3) / 1;
+    }
+  },
+
+  async copy(button) {
+    await navigator.clipboard.writeText(button.closest("figure").querySelector("pre").textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 1200);
+  },
+
+  show(chip) {
+    chip.closest(".texts").dataset.show = chip.dataset.show;
+    for (const each of chip.parentElement.querySelectorAll(".chip")) {
+      each.setAttribute("aria-pressed", each === chip);
+    }
+  },
+
+  theme() {
+    document.body.classList.toggle("dark");
+  },
+
+  listen(element, trigger) {
+    const send = (act, data) => trigger("click", { act, form: window.steer.form(), ...data });
+    element.addEventListener("click", (event) => {
+      const chip = event.target.closest("[data-show].chip");
+      if (chip) return window.steer.show(chip);
+      const button = event.target.closest("[data-act]");
+      if (!button || button.disabled) return;
+      if (button.dataset.act === "copy") return window.steer.copy(button);
+      if (button.dataset.act === "theme") return window.steer.theme();
+      const row = button.closest(".edit");
+      const card = button.closest(".card");
+      send(button.dataset.act, {
+        feature: button.dataset.feature ? Number(button.dataset.feature) : null,
+        number: row ? Number(row.dataset.number) : null,
+        position: button.dataset.position ? Number(button.dataset.position) : null,
+        example: button.dataset.example ? Number(button.dataset.example) : null,
+        dictionary: card ? card.dataset.dictionary : null,
+      });
+    });
+    element.addEventListener("input", (event) => window.steer.follow(event.target));
+    element.addEventListener("change", async (event) => {
+      const target = event.target;
+      if (target.matches("[data-load]")) return send("load", { text: await target.files[0].text() });
+      if (target.dataset.field) send(target.dataset.field === "kind" ? "kind" : "change", {});
+    });
+  },
+};

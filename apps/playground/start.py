@@ -1,0 +1,80 @@
+"""Starting the server: on this machine alone unless asked otherwise."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+# nnsight gives every object a `.save`, after which anyio's server classes can't be defined.
+import anyio._backends._asyncio  # noqa: F401
+
+from dictionaries.base import Dictionary
+from steer.default_model import NAME
+from steer.errors import SteerError
+from steer.model import Model, load
+
+USER = "steer"
+"""Who logs in where there is a password."""
+
+
+def launch(
+    model: str | Model = NAME,
+    dictionary: str | None = None,
+    port: int | None = None,
+    *,
+    dtype: str = "float32",
+    share: bool = False,
+    password: str | None = None,
+    dictionaries: Sequence[Dictionary] = (),
+    open_browser: bool = False,
+    wait: bool = True,
+) -> Any:
+    """Serve the page on 127.0.0.1; returns the Gradio app if not told to wait.
+
+    dictionary: the first to offer, a name or a folder; the catalogue's of this model follow.
+    dictionaries: objects to offer.
+    share: through Gradio's public tunnel; refused without a password.
+    Raises `SteerError` for that, and what `load` raises.
+    """
+    if share and not password:
+        raise SteerError("sharing gives everyone this page: set a password too")
+    _private_folder()
+    from apps.playground.app import page, styling
+    from apps.playground.studio import Shelf, Studio, offered
+
+    loaded = model if isinstance(model, Model) else load(model, dtype=dtype)
+    names = [] if dictionaries and dictionary is None else offered(loaded.name, dictionary)
+    studio = Studio(loaded, Shelf(loaded, names, dictionaries))
+    index = studio.shelf.index(studio.default)
+    threading.Thread(target=index.warm, daemon=True).start()
+    blocks = page(studio)
+    blocks.queue(max_size=64, api_open=True)
+    blocks.launch(
+        server_name="127.0.0.1",
+        server_port=port,
+        share=share,
+        auth=(USER, password) if password else None,
+        inbrowser=open_browser,
+        prevent_thread_lock=True,
+        max_file_size=1,
+        mcp_server=importlib.util.find_spec("mcp") is not None,
+        footer_links=["api"],
+        ssr_mode=False,
+        show_error=True,
+        quiet=True,
+        **styling(),
+    )
+    print(f"steer app: {blocks.share_url or blocks.local_url}", flush=True)
+    if wait:
+        blocks.block_thread()
+    return blocks
+
+
+def _private_folder() -> None:
+    """Gradio's uploads and copies go to a folder of this process, not of all of Gradio's."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="steer-app-")

@@ -1,0 +1,154 @@
+"""The model, the dictionaries that may be used with it, and generation that can be watched.
+
+A visitor names a dictionary in a link or a JSON, so names are looked up among those offered at
+the start, never as a folder of this machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from apps.playground.find import Index
+from apps.playground.state import Setup
+from dictionaries import catalogue
+from dictionaries.base import Dictionary
+from steer.errors import DictionaryError, PromptError, SteerError
+from steer.hookpoints import is_hookpoint
+from steer.model import Model
+from steer.prompts import Prompt, read_prompt
+from steer.runs import Run
+from steer.stream import Piece, Stream
+
+
+class Shelf:
+    """The dictionaries on offer, loaded when first used."""
+
+    def __init__(
+        self, model: Model, names: Sequence[str], given: Sequence[Dictionary] = ()
+    ) -> None:
+        self._model = model
+        self.loaded = {each.name: each for each in given}
+        self._indices: dict[str, Index] = {}
+        self._lock = threading.RLock()
+        self.names = tuple(dict.fromkeys((*self.loaded, *names)))
+
+    def __getitem__(self, name: str) -> Dictionary:
+        """Raises `DictionaryError` for a name that is not on offer."""
+        if name not in self.names:
+            near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise DictionaryError(
+                f"dictionary {name!r} is not one of this app's: {', '.join(self.names)}.{hint}"
+            )
+        with self._lock:
+            if name not in self.loaded:
+                self.loaded[name] = self._model.dictionary(name)
+            return self.loaded[name]
+
+    def index(self, name: str) -> Index:
+        """What can be searched of a dictionary; built once."""
+        dictionary = self[name]
+        with self._lock:
+            if name not in self._indices:
+                self._indices[name] = Index(dictionary, self._model.token)
+            return self._indices[name]
+
+    def used(self, setup: Setup) -> list[Dictionary]:
+        """Every dictionary that the active edits name, also inside a direction or a condition."""
+        names = {name for row in setup.active for name in _named(row.to_dict())}
+        return [self[name] for name in sorted(names) if not is_hookpoint(name)]
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """What every session shares."""
+
+    model: Model
+    shelf: Shelf
+    streams: dict[str, Stream] = field(default_factory=dict)
+    """session -> its generation"""
+    stopped: set[str] = field(default_factory=set)
+    """sessions that cancelled: what they have running or queued is to end"""
+
+    @cached_property
+    def default(self) -> str:
+        return self.shelf.names[0]
+
+    def prompt(self, setup: Setup) -> str | list[dict[str, str]]:
+        """What the model continues: the text, or a chat whose only message it is."""
+        if not setup.prompt.strip():
+            raise PromptError("the prompt is empty: write something to continue")
+        return [{"role": "user", "content": setup.prompt}] if setup.chat else setup.prompt
+
+    def read(self, setup: Setup) -> Prompt:
+        """The prompt as the model reads it, with its token ids."""
+        return read_prompt(self.model, self.prompt(setup))
+
+    def stream(self, setup: Setup, session: str = "") -> Iterator[Piece | Run]:
+        """Every token as it comes, and the run at the end; closing it frees the model."""
+        stream = self.model.stream(
+            self.prompt(setup),
+            setup.interventions(),
+            dictionaries=self.shelf.used(setup),
+            if_silent="ignore",
+            **setup.sampling,
+        )
+        self.streams[session] = stream
+        try:
+            yield from stream
+            yield stream.result()
+        finally:
+            stream.cancel()
+            if self.streams.get(session) is stream:
+                del self.streams[session]
+
+    def run(self, setup: Setup) -> Run:
+        """The run at once, for those who don't watch."""
+        return self.model.generate(
+            self.prompt(setup),
+            setup.interventions(),
+            dictionaries=self.shelf.used(setup),
+            if_silent="ignore",
+            **setup.sampling,
+        )
+
+    def stop(self, session: str) -> None:
+        """End a session's generation at its next token, its measurement at its next dose."""
+        self.stopped.add(session)
+        if stream := self.streams.get(session):
+            stream.cancel()
+
+
+def _named(data: object) -> Iterator[str]:
+    """Values of every `dictionary` in nested plain data."""
+    if isinstance(data, dict):
+        if isinstance(name := data.get("dictionary"), str):
+            yield name
+        data = list(data.values())
+    if isinstance(data, list | tuple):
+        for each in data:
+            yield from _named(each)
+
+
+def offered(model: str, dictionary: str | None) -> list[str]:
+    """Names to offer for a model: the one asked for, then the catalogue's of the same model.
+
+    Raises `SteerError` if there are none.
+    """
+    known = [name for name in catalogue.names() if name.split("/")[0] == model]
+    preferred = sorted(known, key=_layer, reverse=True)
+    found = [dictionary, *preferred] if dictionary else preferred
+    if not found:
+        raise SteerError(
+            f"no dictionary is known for {model}: give one with --dictionary, a folder or a name"
+        )
+    return list(dict.fromkeys(found))
+
+
+def _layer(name: str) -> int:
+    digits = name.rpartition(".")[2]
+    return int(digits) if digits.isdigit() else -1

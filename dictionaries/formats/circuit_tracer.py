@@ -1,0 +1,86 @@
+"""circuit-tracer's per-layer transcoders: `layer_{i}.safetensors`, with a `config.yaml` beside.
+
+ReLU, or JumpReLU if there is a threshold; the linear part is of the raw input. No bias is
+subtracted. Source: safety-research/circuit-tracer, `transcoder/single_layer_transcoder.py`.
+
+    W_enc [m, d]  W_dec [m, d]  b_enc [m]  b_dec [d]  W_skip [d, d] (x @ W_skip.T)
+    activation_function.threshold [] or [m]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dictionaries.architectures import JumpReLU, ReLU
+from dictionaries.base import Dictionary
+from dictionaries.errors import FormatError
+from dictionaries.formats.archives import only_file
+from dictionaries.formats.files import SafeTensors
+from dictionaries.formats.layout import NAMED, Stored, config_of, take
+from dictionaries.formats.sites import from_transformer_lens
+
+CONFIG = "config.yaml"
+LOOKS_LIKE = "a layer_*.safetensors with W_enc and W_dec (circuit-tracer)"
+
+_LAYOUT = {**NAMED, "W_enc": Stored("W_enc")}
+_THRESHOLD, _SKIP = "activation_function.threshold", "W_skip"
+_NAMED = re.compile(r"layer_(\d+)\.safetensors")
+_CONFIG_LIMIT = 100_000
+
+
+def _file(folder: Path) -> Path | None:
+    file = only_file(folder, ".safetensors")
+    return file if file and _NAMED.fullmatch(file.name) else None
+
+
+def matches(folder: Path) -> bool:
+    """Whether it is such a file, or a folder with just one."""
+    return _file(folder) is not None
+
+
+def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
+    """Load one layer. Raises `FormatError` for a damaged file, or top-k without a ReLU."""
+    path = _file(folder)
+    if path is None:
+        raise FormatError(f"{folder} is no {LOOKS_LIKE}")
+    file = SafeTensors(path, features)
+    file.expect(NAMED, optional=(_THRESHOLD, _SKIP))
+    layout = dict(_LAYOUT)
+    if _SKIP in file.shapes:
+        layout["W_skip"] = Stored(_SKIP, None, transposed=True)
+    if file.shapes.get(_THRESHOLD):
+        layout["threshold"] = Stored(_THRESHOLD)
+    tensors = take(file, layout)
+    if _THRESHOLD in file.shapes and "threshold" not in tensors:
+        tensors["threshold"] = torch.full_like(tensors["b_enc"], file.whole(_THRESHOLD).item())
+    config = config_of(tensors, d_out=tensors["W_dec"].shape[1], **_sites(path))
+    if "threshold" not in tensors:
+        return ReLU(**tensors, config=config, name=path.stem)
+    if bool((tensors["threshold"] < 0).any()):  # there is no ReLU under circuit-tracer's threshold
+        raise FormatError(f"{path} has negative thresholds, which would let negatives through")
+    return JumpReLU(**tensors, config=config, name=path.stem)
+
+
+def _sites(path: Path) -> dict[str, Any]:
+    """Out of config.yaml, whose hooks are the same at every layer."""
+    config = path.with_name(CONFIG)
+    layer = _NAMED.fullmatch(path.name)
+    if layer is None or not config.is_file() or config.stat().st_size > _CONFIG_LIMIT:
+        return {}
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        said = yaml.safe_load(config.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(f"{config} can't be read as YAML: {error}") from error
+    names = ("model_name", "feature_input_hook", "feature_output_hook")
+    if not isinstance(said, dict) or not all(isinstance(said.get(n), str | None) for n in names):
+        raise FormatError(f"{config} must hold names under {', '.join(names)}")
+    hooks = (said.get(name) for name in names[1:])
+    reads, writes = (h and from_transformer_lens(f"blocks.{layer[1]}.{h}") for h in hooks)
+    return {"model": said.get("model_name"), "hookpoint": reads, "hookpoint_out": writes}

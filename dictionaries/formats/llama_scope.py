@@ -1,0 +1,65 @@
+"""Llama Scope: `hyperparams.json` and `checkpoints/final.safetensors`.
+
+JumpReLU of one threshold, of inputs scaled by s = sqrt(d) / average norm, which the config states;
+the threshold is in unscaled units. No decoder bias is subtracted. Source: He et al. 2024; sae_lens
+6.54.12, `llama_scope_sae_huggingface_loader`.
+
+    encoder.weight [m, d], .bias [m]  decoder.weight [d, m], .bias [d]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dictionaries.architectures import JumpReLU
+from dictionaries.base import Dictionary
+from dictionaries.errors import FormatError
+from dictionaries.formats.files import SafeTensors, read_json, whole_number
+from dictionaries.formats.fold import Conventions, fold
+from dictionaries.formats.layout import LINEAR, config_of, take
+from dictionaries.formats.sites import from_transformer_lens
+
+CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
+LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (Llama Scope)"
+
+
+def matches(folder: Path) -> bool:
+    """Whether the folder holds Llama Scope's weights."""
+    return (folder / WEIGHTS).is_file()
+
+
+def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
+    """Load it. Raises `FormatError` for a damaged file, or one that transcodes."""
+    path = folder / CONFIG
+    said = read_json(path)
+    norms = said.get("dataset_average_activation_norm")
+    site = said.get("hook_point_in")
+    if not isinstance(site, str) or said.get("hook_point_out", site) != site:
+        raise FormatError(f"{path}: hook_point_in and hook_point_out must name the same site")
+    if not isinstance(norms, dict):
+        raise FormatError(f"{path} lacks dataset_average_activation_norm, which scales the inputs")
+    d_in = whole_number(said, "d_model", path)
+    scale = d_in**0.5 / _positive(norms, "in", path)
+    file = SafeTensors(folder / WEIGHTS, features)
+    file.expect([stored.name for stored in LINEAR.values()])
+    width = whole_number(said, "d_sae", path)
+    tensors = take(file, LINEAR, d_in=d_in, d_out=d_in, width=width)
+    tensors = fold(tensors, Conventions(input_scale=scale))
+    threshold = torch.full_like(
+        tensors["b_enc"], _positive(said, "jump_relu_threshold", path) * scale
+    )
+    config = config_of(tensors, hookpoint=from_transformer_lens(site), model=said.get("model_name"))
+    return JumpReLU(**tensors, config=config, name=folder.name, threshold=threshold)
+
+
+def _positive(values: dict[str, Any], name: str, path: Path) -> float:
+    value = values.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise FormatError(f"{path} says {name} = {value!r}, expected a number")
+    if not 0 < value < float("inf"):
+        raise FormatError(f"{path} says {name} = {value}, expected a positive number")
+    return float(value)

@@ -1,0 +1,82 @@
+"""Two runs over the same tokens, position by position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from steer.effects.metric import exact
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """Edited against clean at each of p positions, in nats.
+
+    kl: KL(clean‖edited); kl_reverse: KL(edited‖clean); js: Jensen-Shannon divergence.
+    delta_ce: rise of the loss of the token that follows; NaN after the last token.
+    rank, rank_edited: places of the following token among all (0 is likeliest); -1 after the last.
+    top, top_edited: ids of the likeliest tokens.
+    tokens: ids at the positions.
+    """
+
+    tokens: Tensor
+    kl: Tensor
+    kl_reverse: Tensor
+    js: Tensor
+    delta_ce: Tensor
+    rank: Tensor
+    rank_edited: Tensor
+    top: Tensor
+    top_edited: Tensor
+
+    def tail(self, start: int) -> Contrast:
+        """The positions from `start` on."""
+        return Contrast(**{f.name: getattr(self, f.name)[start:] for f in fields(self)})
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a position."""
+        import pandas
+
+        columns = {f.name: getattr(self, f.name).tolist() for f in fields(self)}
+        return pandas.DataFrame({"position": range(len(self.tokens)), **columns})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; NaN becomes None."""
+        data = {f.name: getattr(self, f.name).tolist() for f in fields(self)}
+        return data | {"delta_ce": [None if x != x else x for x in data["delta_ce"]]}
+
+
+def contrast(clean: Tensor, edited: Tensor, ids: Tensor) -> Contrast:
+    """From the logits [s, V] of two runs over the same ids [s]."""
+    before, after = exact(clean), exact(edited)
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    mixture = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0, dtype=p.dtype))
+    following = torch.cat([ids[1:], ids[:1]]).unsqueeze(-1)
+    last = torch.arange(len(ids), device=ids.device) == len(ids) - 1
+    delta_ce = (p - q).gather(-1, following).squeeze(-1)
+
+    def rank(logits: Tensor) -> Tensor:
+        places = (logits > logits.gather(-1, following)).sum(-1)
+        return torch.where(last, -1, places).cpu()
+
+    return Contrast(
+        tokens=ids.cpu(),
+        kl=_kl(p, q).cpu(),
+        kl_reverse=_kl(q, p).cpu(),
+        js=(_kl(p, mixture) / 2 + _kl(q, mixture) / 2).cpu(),
+        delta_ce=torch.where(last, torch.nan, delta_ce).cpu(),
+        rank=rank(before),
+        rank_edited=rank(after),
+        top=before.argmax(-1).cpu(),
+        top_edited=after.argmax(-1).cpu(),
+    )
+
+
+def _kl(p: Tensor, q: Tensor) -> Tensor:
+    return (p.exp() * (p - q)).sum(-1)

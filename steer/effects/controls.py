@@ -1,0 +1,230 @@
+"""Is it the feature, or would anything of that size have done it? Three controls.
+
+random: a random direction with the edit's ‖Δ‖ at every position. Random directions match trained
+dictionaries in many causal tests (Korznikov 2026), so an effect that does not exceed it means
+nothing.
+matched: other features of the same dictionary, about as dense, with the edit's ‖Δ‖ and sign.
+reconstruction: what replacing x by its reconstruction alone does at those positions; an upper
+bound of what an imperfect dictionary breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dictionaries.base import Dictionary
+from steer import splice
+from steer.edits import FeatureEdit, Intervention
+from steer.effects.changes import clean_for, encode_clean
+from steer.effects.clean import Clean, run_clean
+from steer.effects.metric import Metric, Reference, as_metrics
+from steer.effects.statistics import bootstrap
+from steer.plan import SitePlan
+
+if TYPE_CHECKING:
+    import pandas
+
+    from steer.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """Effects of an intervention and of its controls, on the same prompts.
+
+    rows: one a prompt and run: control (`edit`, `random`, `matched`, `reconstruction`), draw,
+        feature (of a matched control), effect, norm (‖Δx‖ over the prompt).
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    metric: str
+
+    def to_rows(self) -> pandas.DataFrame:
+        """One row a prompt and run; `per_norm` is the effect per unit of ‖Δx‖."""
+        import pandas
+
+        frame = pandas.DataFrame(list(self.rows))
+        return frame.assign(per_norm=frame["effect"] / frame["norm"].clip(lower=1e-12))
+
+    def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
+        """One row a control: mean effect over prompts and draws with its interval over prompts.
+
+        share: how many of its draws have a mean effect at least as large as the edit's, the edit
+        itself counted in, so that it is a p-value.
+        """
+        import pandas
+
+        frame = self.to_rows()
+        edit = abs(frame.loc[frame["control"] == "edit", "effect"].mean())
+        found = []
+        for control, group in frame.groupby("control", sort=False):
+            by_prompt = torch.tensor(group.groupby("prompt")["effect"].mean().to_numpy())
+            low, high = bootstrap(by_prompt, level=level, seed=seed)
+            draws = group.groupby("draw")["effect"].mean().abs()
+            found.append(
+                {
+                    "control": control,
+                    "effect": group["effect"].mean(),
+                    "low": low.item(),
+                    "high": high.item(),
+                    "norm": group["norm"].mean(),
+                    "per_norm": group["effect"].mean() / max(group["norm"].mean(), 1e-12),
+                    "draws": len(draws),
+                    "share": (1 + int((draws >= edit).sum())) / (1 + len(draws)),
+                }
+            )
+        table = pandas.DataFrame(found)
+        return table.assign(share=table["share"].where(table["control"] != "edit"))
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One control of one edit: what kind, which draw, and its Δ [s, d]."""
+
+    control: str
+    draw: int
+    feature: int | None
+    delta: Tensor
+
+
+def controls(
+    model: Model,
+    prompts: Sequence[str],
+    intervention: Intervention,
+    *,
+    dictionaries: Sequence[Dictionary] = (),
+    metric: Metric | str | Sequence[Metric] = "kl",
+    draws: int = 8,
+    seed: int = 0,
+) -> Controls:
+    """Run an intervention and its controls. Raises what `Model.plans` and `as_metrics` raise."""
+    measures = as_metrics(model, metric, len(prompts))
+    (plan,) = model.plans([intervention], dictionaries, clean=slice(0, 1))
+    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    whole = given.get(intervention.dictionary)
+    if whole is None and plan.dictionary is not None:
+        whole = model.dictionary(intervention.dictionary)
+    rows: list[dict[str, Any]] = []
+    matched: list[int] | None = None
+    for number, prompt in enumerate(prompts):
+        ids, _ = model.tokenize([prompt])
+        clean = _clean(model, ids[0], plan, whole, measures[number].every)
+        if whole is not None and matched is None:
+            matched = matched_features(clean, whole, _edited(intervention), draws, seed)
+        delta, sign = edit_delta(clean, plan)
+        trials = [Trial("edit", 0, None, delta)]
+        trials += random_trials(delta, draws, seed)
+        if whole is not None:
+            trials += matched_trials(delta, whole, matched or [], sign)
+            trials.append(Trial("reconstruction", 0, None, _reconstruction(clean, whole, delta)))
+        rows += run_trials(clean, measures[number], trials, number)
+    return Controls(tuple(rows), type(measures[0]).__name__)
+
+
+def run_trials(
+    clean: Clean, metric: Metric, trials: Sequence[Trial], number: int
+) -> list[dict[str, Any]]:
+    """The effect of every trial on one prompt, in one batch."""
+    delta = torch.stack([trial.delta for trial in trials]).to(clean.x.dtype)
+    edited = clean.resume(delta, every=metric.every)
+    reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)
+    with torch.inference_mode():
+        effects = metric.change(edited.logits, reference).tolist()
+    return [
+        {
+            "prompt": number,
+            "control": trial.control,
+            "draw": trial.draw,
+            "feature": trial.feature,
+            "effect": effect,
+            "norm": trial.delta.float().norm().item(),
+        }
+        for trial, effect in zip(trials, effects, strict=True)
+    ]
+
+
+def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
+    """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) what it edits."""
+    x = clean.others.get(plan.site, clean.x).unsqueeze(0)
+    y, ids = clean.x.unsqueeze(0), clean.ids.unsqueeze(0)
+    whole = replace(plan, rows=slice(None), clean=slice(None))
+    with torch.inference_mode():
+        span = clean.model.span(ids, torch.ones_like(ids))
+        reading = splice.observe(x, whole, span, {}, 0)
+        delta = splice.delta(y, whole, reading, y)[0]
+    return delta, 1.0 if reading.change.sum() >= 0 else -1.0
+
+
+def random_trials(delta: Tensor, draws: int, seed: int) -> list[Trial]:
+    """Random unit directions with the edit's norm at every position, as fair as O27 asks."""
+    generator = torch.Generator().manual_seed(seed)
+    norm = delta.double().norm(dim=-1, keepdim=True)
+    directions = torch.randn(draws, delta.shape[-1], generator=generator, dtype=torch.float64)
+    directions = (directions / directions.norm(dim=-1, keepdim=True)).to(delta.device)
+    return [
+        Trial("random", number, None, (norm * direction).to(delta.dtype))
+        for number, direction in enumerate(directions)
+    ]
+
+
+def matched_trials(
+    delta: Tensor, dictionary: Dictionary, features: Sequence[int], sign: float
+) -> list[Trial]:
+    """Decoder rows of other features with the edit's norm at every position, and its sign."""
+    norm = delta.double().norm(dim=-1, keepdim=True)
+    rows = dictionary.W_dec[list(features)].double().to(delta.device)
+    rows = sign * rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return [
+        Trial("matched", number, feature, (norm * row).to(delta.dtype))
+        for number, (feature, row) in enumerate(zip(features, rows, strict=True))
+    ]
+
+
+def matched_features(
+    clean: Clean, dictionary: Dictionary, edited: Sequence[int], draws: int, seed: int
+) -> list[int]:
+    """Features about as dense as the edited ones: drawn from the 4 · draws nearest in log density.
+
+    Density is the statistics' if there are any, else that on the prompt.
+    """
+    statistics = dictionary.statistics
+    density = (
+        (encode_clean(clean, dictionary) != 0).float().mean(0).cpu()
+        if statistics is None
+        else statistics.density
+    ).double()
+    if not edited:
+        return []
+    wanted = density[list(edited)].mean().clamp(min=1e-9).log()
+    distance = (density.clamp(min=1e-9).log() - wanted).abs()
+    distance[list(edited)] = torch.inf
+    distance[density == 0] = torch.inf
+    near = distance.argsort(stable=True)[: 4 * draws]
+    near = near[distance[near].isfinite()]
+    generator = torch.Generator().manual_seed(seed)
+    return near[torch.randperm(len(near), generator=generator)[:draws]].tolist()
+
+
+def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tensor:
+    """x̂ − x where the edit acts, 0 elsewhere, [s, d]."""
+    site = clean.model.site(clean.model.site_of(dictionary))
+    read = clean.others.get(site, clean.x)
+    with torch.inference_mode():
+        moved = dictionary.to(device=read.device).reconstruct(read.float()) - clean.x.float()
+        return torch.where((delta != 0).any(-1, keepdim=True), moved, 0.0).to(delta.dtype)
+
+
+def _clean(
+    model: Model, ids: Tensor, plan: SitePlan, dictionary: Dictionary | None, every: bool
+) -> Clean:
+    if dictionary is None:
+        return run_clean(model, ids, plan.out, every=every)
+    return clean_for(model, ids, dictionary, every=every)
+
+
+def _edited(intervention: Intervention) -> list[int]:
+    return [edit.feature for edit in intervention.edits if isinstance(edit, FeatureEdit)]

@@ -1,0 +1,130 @@
+"""What a sweep found, as rows and as tables with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from steer.effects.statistics import benjamini_hochberg, bootstrap, sign_flip
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Effects of edits of single features, edited minus clean.
+
+    rows: one a prompt and feature that acts there: effect, activation (its largest), tokens
+        (how many are changed), norm (‖Δx‖ over the prompt). Where a feature has no row for a
+        prompt it is silent there, and its effect is exactly 0.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    prompts: tuple[str, ...]
+    dictionary: str
+    metric: str
+    edit: str
+    dtype: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def features(self) -> list[int]:
+        """The features that act on any prompt."""
+        return sorted({row["feature"] for row in self.rows})
+
+    def matrix(self, column: str = "effect") -> Tensor:
+        """A column as [features, prompts], 0 where the feature is silent."""
+        place = {feature: number for number, feature in enumerate(self.features)}
+        values = torch.zeros(len(place), len(self.prompts), dtype=torch.float64)
+        for row in self.rows:
+            values[place[row["feature"]], row["prompt"]] = row[column]
+        return values
+
+    def to_rows(self) -> pandas.DataFrame:
+        """One row a prompt and feature; `per_norm` is the effect per unit of ‖Δx‖."""
+        import pandas
+
+        columns = ["prompt", "feature", "effect", "activation", "tokens", "norm"]
+        frame = pandas.DataFrame(list(self.rows), columns=columns)
+        return frame.assign(per_norm=frame["effect"] / frame["norm"].clip(lower=1e-12))
+
+    def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
+        """One row a feature, the largest effect first.
+
+        effect: mean over all prompts, silent ones counted as 0; low, high: its bootstrap interval
+        over prompts; p: sign-flip test that it is 0; q: Benjamini-Hochberg over the features;
+        active: on how many prompts it acts; per_norm: mean effect over mean ‖Δx‖.
+        """
+        import pandas
+
+        effects, norms = self.matrix(), self.matrix("norm")
+        low, high = bootstrap(effects, level=level, seed=seed)
+        p = sign_flip(effects, seed=seed)
+        columns = {
+            "effect": effects.mean(1),
+            "low": low,
+            "high": high,
+            "p": p,
+            "q": benjamini_hochberg(p),
+            "active": (norms > 0).sum(1),
+            "activation": self.matrix("activation").amax(1) if len(self.rows) else effects.sum(1),
+            "norm": norms.mean(1),
+            "per_norm": effects.mean(1) / norms.mean(1).clamp(min=1e-12),
+        }
+        frame = pandas.DataFrame({name: value.tolist() for name, value in columns.items()})
+        frame.insert(0, "feature", self.features)
+        order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
+        return frame.loc[order].reset_index(drop=True)
+
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """`to_frame()` with its defaults."""
+        return self.to_frame()
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Plain data, for JSON: NaN bounds become None."""
+        frame = self.to_frame().head(top) if top else self.to_frame()
+        records = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        return {
+            "dictionary": self.dictionary,
+            "metric": self.metric,
+            "edit": self.edit,
+            "dtype": self.dtype,
+            "prompts": list(self.prompts),
+            "features": records,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class PairSweep:
+    """Interactions of pairs of features.
+
+    rows: one a prompt and pair: joint effect, sum of the two alone, and their difference.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    prompts: tuple[str, ...]
+    dictionary: str
+    metric: str
+
+    def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
+        """One row a pair, with means over prompts and the interval of the interaction."""
+        import pandas
+
+        frame = pandas.DataFrame(list(self.rows))
+        found = []
+        for (feature, other), group in frame.groupby(["feature", "other"], sort=False):
+            values = torch.tensor(group["interaction"].to_numpy())
+            low, high = bootstrap(values, level=level, seed=seed)
+            means = group[["joint", "sum", "interaction"]].mean().to_dict()
+            bounds = {"low": low.item(), "high": high.item()}
+            found.append({"feature": feature, "other": other, **means, **bounds})
+        table = pandas.DataFrame(found)
+        order = table["interaction"].abs().sort_values(ascending=False, kind="stable").index
+        return table.loc[order].reset_index(drop=True)

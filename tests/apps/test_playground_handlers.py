@@ -1,0 +1,172 @@
+"""Clicks without a browser: what they change, and that every mistake is a sentence."""
+
+from __future__ import annotations
+
+import json
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from apps.playground.handlers import Handlers, Pick, sentence
+from apps.playground.state import Desk, Row, Setup
+from apps.playground.studio import Shelf, Studio
+from steer import Ablate, Clamp, DictionaryError
+from tests import tiny
+from tests.apps.test_playground_state import form
+
+SAMPLING = (8, 0.7, 1.1, 0)
+SESSION = SimpleNamespace(session_hash="me")
+
+
+@pytest.fixture
+def do() -> Handlers:
+    model = tiny.tiny_model("llama")
+    return Handlers(Studio(model, Shelf(model, [], [tiny.dictionary()])))
+
+
+def event(act: str, rows: tuple[Row, ...] = (), **data: Any) -> Any:
+    return SimpleNamespace(_data={"act": act, "form": [form(row) for row in rows], **data})
+
+
+def steered(do: Handlers, rows: tuple[Row, ...], prompt: str = tiny.PROMPT) -> list[Any]:
+    asked = json.dumps([form(row) for row in rows])
+    return list(do.steer(SESSION, asked, prompt, False, *SAMPLING))  # type: ignore[arg-type]
+
+
+def test_add_mute_remove_undo(do: Handlers) -> None:
+    desk = do.act(event("add", feature=5), Desk(), "tiny")[0]
+    assert desk.rows == (Row("tiny", Clamp(5, "2x max")),)
+    desk = do.act(event("mute", desk.rows, number=0), desk, "tiny")[0]
+    assert desk.rows[0].muted
+    desk = do.act(event("remove", desk.rows, number=0), desk, "tiny")[0]
+    assert desk.rows == ()
+    desk = do.act(event("undo"), desk, "tiny")[0]
+    assert desk.rows[0].muted
+
+
+def test_a_slider_changes_the_rows_without_redrawing(do: Handlers) -> None:
+    desk = Desk((Row("tiny", Clamp(5, "2x max")),))
+    moved = event("change", (Row("tiny", Clamp(5, "3x max")),))
+    after, rows, *_ = do.act(moved, desk, "tiny")
+    assert after.rows[0].edit == Clamp(5, "3x max")
+    assert isinstance(rows, dict)
+
+
+def test_a_card_is_opened_from_a_row_and_from_a_hit(do: Handlers) -> None:
+    desk = Desk((Row("tiny", Clamp(5, "2x max")),))
+    assert do.act(event("card", desk.rows, number=0), desk, "tiny")[2] == Pick("tiny", 5)
+    assert do.act(event("card", desk.rows, feature=9), desk, "tiny")[2] == Pick("tiny", 9)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (event("add", feature=9999), "out of range"),
+        (event("card", feature=None), "Something went wrong"),
+        (SimpleNamespace(_data={"form": [{"row": 1}]}), "Something went wrong"),
+        (event("add", feature=1, dictionary="/etc"), "not one of this app"),
+    ],
+)
+def test_a_bad_click_is_a_sentence(do: Handlers, bad: Any, says: str) -> None:
+    desk, *_, said = do.act(bad, Desk(), "tiny")
+    assert desk == Desk()
+    assert says in said
+
+
+def test_steer_streams_and_ends_with_the_receipt(do: Handlers) -> None:
+    steps = steered(do, (Row("tiny", Clamp(5, "3x max")),))
+    assert len(steps) > 3
+    assert "reading the prompt" in steps[0][1]
+    assert "Receipt" in steps[-1][1]
+    assert Setup.from_fragment(steps[-1][2]).rows[0].edit == Clamp(5, "3x max")
+
+
+def test_muted_edits_leave_the_text_alone(do: Handlers) -> None:
+    steps = steered(do, (Row("tiny", Clamp(5, "3x max"), muted=True),))
+    assert "the same text" in steps[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "prompt", "says"),
+    [
+        ((), "", "prompt is empty"),
+        ((), "w3 " * 3000, "tokens"),
+        ((Row("tiny", Ablate(9999)),), "w3 w4", "out of range"),
+        ((Row("tiny", Ablate(5)), Row("tiny", Clamp(5, 1.0))), "w3 w4", "two edits"),
+        ((Row("tiny", Clamp(0, "2x max")),), "w3 w4", "never active"),
+        ((Row("/etc/passwd", Ablate(5)),), "w3 w4", "not one of this app"),
+    ],
+)
+def test_a_bad_run_is_a_sentence(
+    do: Handlers, rows: tuple[Row, ...], prompt: str, says: str
+) -> None:
+    assert says in steered(do, rows, prompt)[-1][0]
+
+
+@pytest.mark.parametrize("prompt", ["<script>alert(1)</script>", "🏳️‍🌈 שלום", "**w3** `w4`"])
+def test_strange_prompts_run_and_stay_text(do: Handlers, prompt: str) -> None:
+    last = steered(do, (Row("tiny", Clamp(5, "3x max")),), prompt)[-1]
+    assert "<script" not in last[1]
+    assert "Receipt" in last[1]
+
+
+def test_cancel_ends_only_ones_own(do: Handlers) -> None:
+    asked = json.dumps([])
+    mine = do.steer(SESSION, asked, tiny.PROMPT, False, 40, 0.7, 1.1, 0)  # type: ignore[arg-type]
+    next(mine)
+    next(mine)
+    do.cancel(SimpleNamespace(session_hash="other"))  # type: ignore[arg-type]
+    do.cancel(SESSION)  # type: ignore[arg-type]
+    *_, last = mine
+    assert 'class="t' in last[1]
+    assert not do.studio.streams
+    assert "Cancelled before" in steered(do, ())[-1][0]
+    do.begin(SESSION)  # type: ignore[arg-type]
+    assert "Cancelled" not in steered(do, ())[-1][0]
+
+
+def test_closing_a_stream_frees_the_model(do: Handlers) -> None:
+    mine = do.steer(SESSION, "[]", tiny.PROMPT, False, 50, 0.7, 1.1, 0)  # type: ignore[arg-type]
+    next(mine)
+    next(mine)
+    mine.close()  # type: ignore[attr-defined]
+    assert not do.studio.streams
+    assert do.studio.model.lock.acquire(timeout=10)
+    do.studio.model.lock.release()
+
+
+def test_links_and_json(do: Handlers) -> None:
+    setup = Setup("w3 w4", rows=(Row("tiny", Ablate(5)),), seed=9)
+    assert do.open(setup.to_fragment())[2] == "w3 w4"
+    assert "can&#x27;t be read" in do.open("nonsense!")[-1]
+    assert (
+        "not one of this app"
+        in do.open(Setup("x", rows=(Row("/etc", Ablate(5)),)).to_fragment())[-1]
+    )
+    assert do.load(setup.to_json(), Desk())[0].rows == setup.rows
+    assert "not JSON" in do.load("{", Desk())[-1]
+
+
+def test_find(do: Handlers) -> None:
+    assert 'data-feature="7"' in do.search("7", "tiny")
+    assert "Nothing matches" in do.search("zebra", "tiny")
+    assert do.search("", "tiny") == ""
+    reading, tokens, top = do.read(tiny.PROMPT, "tiny")
+    assert tokens.count("data-position") == 6
+    assert "data-feature" in top
+    assert "data-feature" in do.token(SimpleNamespace(_data={"position": 2}), reading)[1]  # type: ignore[arg-type]
+    assert "stronger in the first" in do.contrast(tiny.PROMPT, "w20 w3 w9", "tiny")
+    assert "must be text" in do.contrast("", "w20", "tiny")
+    first, second = do.card(Pick("tiny", 7))
+    assert "measuring the loss" in first
+    assert "measuring the loss" not in second
+    assert "out of range" in next(iter(do.card(Pick("tiny", 999))))
+
+
+def test_errors_of_ours_speak_and_others_go_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    assert sentence(DictionaryError("the feature is out of range")) == "the feature is out of range"
+    with caplog.at_level(logging.ERROR):
+        assert "secret" not in sentence(KeyError("secret"))
+    assert "secret" in caplog.text

@@ -1,0 +1,58 @@
+"""A real browser on the real app: Chromium, the default model, one server for all tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.driver import HOW, chromium
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """The app on the default model, at a free port."""
+    from apps.playground import launch
+
+    app = launch(wait=False)
+    yield app.local_url
+    app.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason=HOW)
+    if chromium() is None:
+        pytest.skip(HOW)
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """A fresh page at laptop size, that fails its test on an error of its own scripts."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.set_default_timeout(120_000)
+    opened.goto(address)
+    opened.wait_for_selector("#edits .edit")
+    yield opened
+    opened.close()
+    assert not errors
+
+
+def pytest_report_header() -> str:
+    return "" if shutil.which("chromium") else HOW
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.browser)

@@ -1,0 +1,57 @@
+"""What a person does on the page, for the tests and for the screenshots."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+HOW = (
+    "the browser tests need Chromium and Playwright: "
+    "apt-get install -y --no-install-recommends chromium; pip install playwright"
+)
+
+
+def chromium() -> str | None:
+    """Where Debian, or another system, keeps it."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+def search(page: Any, words: str) -> None:
+    """Type into the search box, and wait for what it finds."""
+    page.click("#query textarea")
+    page.fill("#query textarea", "")
+    page.keyboard.type(words, delay=40)
+    page.wait_for_selector("#hits li")
+
+
+def add(page: Any, words: str, which: int = 1) -> None:
+    """Find a feature by typing, and add it."""
+    before = page.locator("#edits .edit").count()
+    search(page, words)
+    page.click(f"#hits li:nth-child({which}) .hit")
+    page.wait_for_function(f"document.querySelectorAll('#edits .edit').length === {before + 1}")
+
+
+def amount(page: Any, value: float, which: int = 0) -> None:
+    """Type an edit's amount."""
+    box = page.locator("#edits [data-field=amount]").nth(which)
+    box.fill(f"{value:g}")
+    box.dispatch_event("change")
+
+
+def run(page: Any) -> None:
+    """Press Run, and wait for the coloured texts."""
+    page.evaluate("document.querySelector('#texts .texts')?.setAttribute('data-old', '')")
+    page.click("#run")
+    page.wait_for_selector("#texts .texts:not(.live):not([data-old])")
+
+
+def texts(page: Any) -> tuple[str, str]:
+    """Baseline and edited text, as they are shown."""
+    bodies = page.locator("#texts .pane .body")
+    return bodies.nth(0).inner_text(), bodies.nth(1).inner_text()
+
+
+def tab(page: Any, name: str) -> None:
+    page.click(f"#views button[role=tab]:has-text('{name}')")

@@ -1,0 +1,145 @@
+"""A person's way through the page, on the default model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.browser.driver import add, amount, run, search, tab, texts
+
+
+def test_clamp_mute_and_undo(page: Any) -> None:
+    """Find by typing, clamp, see the texts differ; mute, see them equal; undo."""
+    page.click("#edits [data-act=remove]")
+    page.wait_for_selector("#edits .empty")
+    add(page, "than")
+    run(page)
+    baseline, edited = texts(page)
+    assert baseline != edited
+    assert page.locator("#texts .receipt td").count() >= 4
+    assert page.locator("#texts .pane.edited .t.acted").count() > 3
+    page.click("#edits [data-act=mute]")
+    page.wait_for_selector("#edits .edit.muted")
+    run(page)
+    same, too = texts(page)
+    assert same == too == baseline
+    page.click("#edits [data-act=undo]")
+    page.wait_for_selector("#edits .edit:not(.muted)")
+
+
+def test_the_slider_shows_activation_units(page: Any) -> None:
+    before = page.locator("#edits output").inner_text()
+    slide = page.locator("#edits [data-field=slide]")
+    slide.fill("4")
+    assert page.locator("#edits [data-field=amount]").input_value() == "4"
+    after = page.locator("#edits output").inner_text()
+    ratio = float(after.removeprefix("= ")) / float(before.removeprefix("= "))
+    assert abs(ratio - 2) < 0.05
+
+
+def test_an_overdose_warns(page: Any) -> None:
+    amount(page, 12)
+    run(page)
+    page.wait_for_selector("#notices .notice.warn")
+
+
+def test_cancel(page: Any) -> None:
+    page.click("text=Sampling")
+    page.locator("input[aria-label='number input for New tokens']").fill("400")
+    page.keyboard.press("Tab")
+    page.click("#run")
+    page.wait_for_selector("#texts .live")
+    page.wait_for_function("/^\\d+ of/.test(document.querySelector('#texts .count')?.innerText)")
+    page.click("#cancel")
+    page.wait_for_selector("#texts .texts:not(.live)")
+    assert len(texts(page)[0]) < 1500
+
+
+def test_reload_from_the_link(page: Any, browser: Any) -> None:
+    amount(page, 1.5)
+    run(page)
+    first = texts(page)
+    other = browser.new_page()
+    other.set_default_timeout(120_000)
+    other.goto(page.url)
+    other.wait_for_selector("#edits .edit")
+    assert "#s=" in page.url
+    assert other.locator("#edits [data-field=amount]").input_value() == "1.5"
+    run(other)
+    assert texts(other) == first
+    other.close()
+
+
+def test_two_pages_at_once(page: Any, browser: Any, address: str) -> None:
+    other = browser.new_page()
+    other.set_default_timeout(120_000)
+    other.goto(address)
+    other.wait_for_selector("#edits .edit")
+    amount(other, 0.25)
+    for each in (page, other):
+        each.click("#run")
+    for each in (page, other):
+        each.wait_for_selector("#texts .texts:not(.live)")
+    mine, theirs = texts(page), texts(other)
+    assert mine[0] == theirs[0]
+    assert mine[1] != theirs[1]
+    run(other)
+    assert texts(other) == theirs
+    other.close()
+
+
+def test_find(page: Any) -> None:
+    """Read a text, click a token, click a feature, steer with it."""
+    tab(page, "Find")
+    page.fill("#read textarea", "The new bridge is longer than the old one.")
+    page.click("#look")
+    page.click("#read-tokens .tok:has-text('longer')")
+    page.wait_for_selector("#read-top q:has-text('longer')")
+    page.click("#read-top li:first-child .id")
+    page.wait_for_selector("#card .card")
+    page.wait_for_selector("#card .figures:has-text('nats')")
+    assert page.locator("#card .examples p").count() > 3
+    page.click("#card .go")
+    page.wait_for_selector("#edits .edit:nth-of-type(2)")
+
+
+def test_measure_and_take_away(page: Any) -> None:
+    tab(page, "Measure")
+    page.fill("#prompts textarea", "The old bridge\nThe weather today is")
+    page.click("#go")
+    page.wait_for_selector("#measured .measured")
+    assert page.locator("#measured svg").count() == 3
+    with page.expect_download() as download:
+        page.click("#measured a[download$='.csv'] >> nth=0")
+    assert download.value.suggested_filename.endswith(".csv")
+    tab(page, "Take away")
+    page.wait_for_selector("#take-python")
+    assert "steer.load(" in page.inner_text("#take-python")
+    assert "#s=" in page.inner_text("#take-link")
+
+
+def test_hostile_prompt_is_shown_as_text(page: Any) -> None:
+    hostile = "<img src=x onerror=\"document.title='owned'\"> **bold** ${1+1} {{x}} שלום 🏳️‍🌈"
+    page.fill("#prompt textarea", hostile)
+    run(page)
+    assert page.locator("#texts img").count() == 0
+    assert page.title() == "steer"
+    assert "${1+1} {{x}}" in texts(page)[0]
+
+
+def test_mistakes_are_sentences(page: Any) -> None:
+    page.locator("#edits [data-field=amount]").fill("")
+    page.click("#run")
+    page.wait_for_selector("#notices .notice.error:has-text('not a finite number')")
+    amount(page, 2)
+    search(page, page.locator("#edits .id").first.inner_text().removeprefix("#"))
+    page.click("#hits li:first-child .hit")
+    page.wait_for_selector("#edits .edit:nth-of-type(2)")
+    page.click("#run")
+    page.wait_for_selector("#notices .notice.error:has-text('two edits')")
+
+
+def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("Steer", "Find", "Measure", "Take away"):
+        tab(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 391
