@@ -103,7 +103,9 @@ def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Re
             x[plans[number].rows] += changes[number]
         for number in writers:
             after = x[plans[number].rows]
-            records[number] = record(before[number], after, plans[number], readings[number])
+            records[number] = record(
+                before[number], after, changes[number], plans[number], readings[number]
+            )
     return [records[number] for number in range(len(plans))]
 
 

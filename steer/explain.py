@@ -145,9 +145,7 @@ def _describe(
     )
 
 
-def _edit_plan(
-    lowered: LoweredEdit, dictionary: Dictionary | None, entry: EditReceipt
-) -> EditPlan:
+def _edit_plan(lowered: LoweredEdit, dictionary: Dictionary | None, entry: EditReceipt) -> EditPlan:
     edit = lowered.edit
     valued = edit.numbers.adds or edit.numbers.floors or edit.numbers.caps
     fixed = valued and lowered.table is None and not lowered.per_norm

@@ -397,7 +397,7 @@ def load_tokenizer(name: str = default_model.NAME, progress: Progress | None = N
     source = default_model.fetch(progress) if name == default_model.NAME else _resolve(name)
     try:
         return AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as above
         raise ModelError(f"{name} has no readable tokenizer: {error}") from error
 
 
@@ -406,7 +406,7 @@ def _best_device() -> str:
 
 
 def _resolve(name: str) -> Path | str:
-    if (path := Path(name).expanduser()).is_dir():
+    if name and (path := Path(name).expanduser()).is_dir():
         return path
     if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
         return name
@@ -418,7 +418,6 @@ def _resolve(name: str) -> Path | str:
 
 
 def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -427,8 +426,8 @@ def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         return AutoModelForCausalLM.from_pretrained(source, dtype=dtype), tokenizer
-    except (OSError, ValueError, SafetensorError) as error:
-        first_line = str(error).strip().splitlines()[0]
+    except Exception as error:  # a damaged folder makes transformers raise anything at all
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         remedy = f"delete {source} and load it again" if isinstance(source, Path) else "check it"
         raise ModelError(f"{name} can't be read: {first_line} ({remedy})") from error
     finally:
@@ -439,6 +438,8 @@ def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
 def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
     from nnsight.modeling.transformers import TransformersModel
 
+    if getattr(module.config, "is_encoder_decoder", False):
+        raise ModelError(f"{name} is an encoder-decoder; only decoder-only models can be edited")
     module.eval()
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -81,6 +81,16 @@ class Span:
             ids=self.ids[rows],
         )
 
+    def repeat(self, times: int) -> Span:
+        """The rows several times over, one copy below the other."""
+        return replace(
+            self,
+            absolute=self.absolute.repeat(times, 1),
+            real=self.real.repeat(times, 1),
+            prompt_length=self.prompt_length.repeat(times),
+            ids=self.ids.repeat(times, 1),
+        )
+
     def step(self, number: int, ids: Tensor) -> Span:
         """The tokens `ids` [b, 1] of cached decoding step `number` (0 is the prefill itself)."""
         if number == 0:

@@ -100,7 +100,7 @@ class Receipt:
     def warn_if_silent(self) -> None:
         """Warn with `SilentEditWarning` for every edit that changed nothing."""
         for entry in self.silent:
-            warnings.warn(_line(entry), SilentEditWarning, stacklevel=5)
+            warnings.warn(_line(entry), SilentEditWarning, stacklevel=4)
 
     def enforce(self, if_silent: str) -> None:
         """Raise, warn about or ignore edits that changed nothing."""
@@ -231,7 +231,9 @@ def _reason(edit: Edit, touched: Tensor, fired: Tensor, changed: Tensor, before:
         return "the change is smaller than the model's dtype can hold"
     if not fired.any():
         return f"{_held_back(edit)} at all {count} touched tokens"
-    if not before[fired].any():
+    numbers = edit.numbers
+    scales = not (numbers.adds or numbers.floors or numbers.caps)
+    if scales and not before[fired].any():
         return f"the feature is silent (activation 0) at all {int(fired.sum())} touched tokens"
     return f"the activation was already what was asked for at all {int(fired.sum())} touched tokens"
 

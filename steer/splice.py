@@ -18,6 +18,9 @@ from steer.conditions import Leaf, Seen
 from steer.plan import LoweredEdit, SitePlan
 from steer.positions import Span
 
+_HELD = 0.5
+"""An edit of which the residual's dtype holds less than this share did not act."""
+
 Memory = dict[tuple[int, Leaf], Tensor]
 """What `Seen` conditions remember between the passes of one run: (plan, leaf) -> [b]."""
 
@@ -60,7 +63,8 @@ class Record:
     absolute [b, s]: position of each token in its text.
     touched, fired, before, after, reached, dose [b, s, k]: as in `EditTrace`; reached is the
         target's reading after the splice (NaN for transcoders, which read elsewhere).
-    norm [b, s]: ‖x‖ before the edit; moved [b, s]: whether x changed at all, in its own dtype.
+    norm [b, s]: ‖x‖ before the edit; moved [b, s]: whether x changed by at least half of what was
+        asked, in its own dtype.
     delta_norm [b, s]: norm of what all the plan's edits add.
     """
 
@@ -183,14 +187,20 @@ def _error_change(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | N
     return torch.where(reading.span.real.unsqueeze(-1), error - (y - reconstruction), 0.0)
 
 
-def record(before: Tensor, after: Tensor, plan: SitePlan, reading: Reading) -> Record:
-    """What happened at the output site: y [b, s, d] before and after all plans wrote there."""
+def record(
+    before: Tensor, after: Tensor, asked: Tensor, plan: SitePlan, reading: Reading
+) -> Record:
+    """What happened at the output site: y [b, s, d] before and after all plans wrote there.
+
+    asked: what this plan added. A low dtype may round most of it away.
+    """
     if plan.site == plan.out:
         targets = _read(after.float(), plan)[0]
         index = [edit.target for edit in plan.edits]
         reached = targets[..., index]
     else:
         reached = before.new_full((*before.shape[:2], len(plan.edits)), torch.nan)
+    reached_norm = (after.float() - before.float()).norm(dim=-1)
     stacked = {
         name: _stack([getattr(edit, name) for edit in reading.edits], before)
         for name in ("touched", "fired", "before", "after", "dose")
@@ -199,8 +209,8 @@ def record(before: Tensor, after: Tensor, plan: SitePlan, reading: Reading) -> R
         absolute=reading.span.absolute,
         reached=reached,
         norm=before.float().norm(dim=-1),
-        moved=(after != before).any(-1),
-        delta_norm=(after.float() - before.float()).norm(dim=-1),
+        moved=reached_norm > _HELD * asked.float().norm(dim=-1),
+        delta_norm=reached_norm,
         **stacked,
     )
 

@@ -154,7 +154,7 @@ def _build(studio: Studio, do: Handlers) -> None:
                     forms = gr.HTML(elem_id="forms", js_on_load=LISTEN)
                     pasted = gr.Textbox(label="Load a state from JSON", lines=3, elem_id="pasted")
                     with gr.Row():
-                        loading = gr.Button("Load", elem_id="load", min_width=80, scale=0)
+                        loading = gr.Button("Load", size="sm", elem_id="load", min_width=80, scale=0)
                         file = gr.HTML(
                             '<input class="steer-file" type="file" accept=".json" data-load '
                             'aria-label="Load a JSON file">',
@@ -173,7 +173,15 @@ def _build(studio: Studio, do: Handlers) -> None:
             **_LIGHT,
             **private,
         )
-    pick.change(do.card, [pick], [found[0]], show_progress="hidden", **_HEAVY, **private)
+    pick.change(
+        do.card,
+        [pick],
+        [found[0]],
+        show_progress="hidden",
+        scroll_to_output=True,
+        **_HEAVY,
+        **private,
+    )
     for event in (query.input, query.submit):
         event(
             do.search, [query, dictionary], [hits], trigger_mode="always_last", **_LIGHT, **private
@@ -218,14 +226,14 @@ def _find(do: Handlers, dictionary: gr.Dropdown, reading: gr.State) -> tuple[gr.
         text = gr.Textbox(
             label="Read a text", lines=2, placeholder="Type a text and press Enter", elem_id="read"
         )
-    look = gr.Button("Read", elem_id="look", size="sm")
+    look = gr.Button("Read", elem_id="look", size="sm", min_width=90)
     tokens = gr.HTML(elem_id="read-tokens", js_on_load=LISTEN)
     top = gr.HTML(elem_id="read-top", js_on_load=LISTEN)
     with gr.Accordion("Contrast two texts", open=False):
         with gr.Row():
             one = gr.Textbox(label="First", lines=2, elem_id="one")
             other = gr.Textbox(label="Second", lines=2, elem_id="other")
-        compare = gr.Button("Contrast", elem_id="compare", size="sm")
+        compare = gr.Button("Contrast", elem_id="compare", size="sm", min_width=90)
         difference = gr.HTML(elem_id="difference", js_on_load=LISTEN)
     private: dict[str, Any] = {"api_visibility": "private"}
     for event in (look.click, text.submit):
@@ -243,8 +251,8 @@ def _measure() -> tuple[gr.Button, gr.Button, gr.HTML, list[gr.Textbox]]:
         more = gr.Textbox(label="Tokens on one side", placeholder="good, great", elem_id="more")
         less = gr.Textbox(label="against", placeholder="bad, poor", elem_id="less")
     with gr.Row():
-        go = gr.Button("Measure the edits", variant="primary", elem_id="go")
-        halt = gr.Button("Cancel", elem_id="halt")
+        go = gr.Button("Measure the edits", variant="primary", size="md", elem_id="go")
+        halt = gr.Button("Cancel", size="md", elem_id="halt")
     return go, halt, gr.HTML(elem_id="measured", min_height=80), [prompts, more, less]
 
 

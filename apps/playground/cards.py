@@ -163,13 +163,13 @@ def measured_view(found: Measured) -> str:
     pairs = f"n = {found.prompts} prompts, {found.dtype}; intervals are 95% bootstraps over them"
     return f"""
 <section class="measured"><p class="count">{esc(pairs)}</p>
- <div class="two">
+ <div class="two"><div>
   <table><caption>KL(clean ‖ edited) of the next token, nats</caption>{kl}</table>
-  {f"<table><caption>logit difference</caption>{named}</table>" if named else "<div></div>"}
- </div>
+  {f"<table><caption>logit difference</caption>{named}</table>" if named else ""}
+ </div>{_curve(found.curves)}</div>
  <div class="two"><table><caption>promoted, Δ logit</caption>{_moved(found.promoted)}</table>
   <table><caption>suppressed, Δ logit</caption>{_moved(found.suppressed)}</table></div>
- <div class="two">{_curve(found.curves)}{"".join(map(_along, found.along))}</div>
+ <div class="two">{"".join(map(_along, found.along))}</div>
 </section>"""
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from apps.playground.view import esc, figure
 
-WIDTH, HEIGHT = 560, 240
+WIDTH, HEIGHT = 420, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 36
 _STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#6b6a66}line{stroke:#8884}"

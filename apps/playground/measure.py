@@ -27,7 +27,7 @@ from steer.hookpoints import is_hookpoint
 from steer.prompts import read_prompt
 from steer.receipt import EditReceipt, Receipt
 
-SHARES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+SHARES = (0.25, 0.5, 1.0, 1.5, 2.0)
 MOST_PROMPTS = 64
 _MOST_TOKENS = 500
 _RESAMPLES = 1000

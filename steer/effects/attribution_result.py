@@ -51,7 +51,9 @@ class Attribution:
         """Summed over positions: [width, prompts]."""
         return torch.stack([value.double().sum(0) for value in self.values], dim=1)
 
-    def to_frame(self, top: int | None = None, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
+    def to_frame(
+        self, top: int | None = None, *, level: float = 0.95, seed: int = 0
+    ) -> pandas.DataFrame:
         """One row a feature with any effect, the largest first: mean over prompts, and interval."""
         import pandas
 

@@ -173,7 +173,9 @@ def logit_effect(
     ids = tokenize_each(model, texts)
     found = [
         _last(pair, measures[number] if measures else None)
-        for number, pair in enumerate(run_pairs(model, ids, interventions, dictionaries, batch=batch))
+        for number, pair in enumerate(
+            run_pairs(model, ids, interventions, dictionaries, batch=batch)
+        )
     ]
     for each in found:
         each.receipt.enforce(if_silent)
@@ -185,7 +187,8 @@ def logit_effect(
     def effects(index: Tensor) -> tuple[TokenEffect, ...]:
         change, ratio = delta.mean(0), log_ratio.mean(0)
         return tuple(
-            TokenEffect(model.token(i), i, change[i].item(), ratio[i].item()) for i in index.tolist()
+            TokenEffect(model.token(i), i, change[i].item(), ratio[i].item())
+            for i in index.tolist()
         )
 
     single = interventions[0] if len(interventions) == 1 and draws else None
@@ -253,7 +256,10 @@ def _target(
     log_ratio: Tensor,
     seed: int,
 ) -> TargetEffect:
-    ranks = [(logits > logits[:, token, None]).sum(-1).double().mean().item() for logits in (before, after)]
+    ranks = [
+        (logits > logits[:, token, None]).sum(-1).double().mean().item()
+        for logits in (before, after)
+    ]
     return TargetEffect(
         token=model.token(token),
         id=token,

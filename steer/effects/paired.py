@@ -1,4 +1,8 @@
-"""Texts run clean and edited as two rows of one batch, so that nothing but the edit differs."""
+"""Texts run clean and edited in two batches of one shape, so that nothing but the edit differs.
+
+Not as rows of one batch: the last bits of a row depend on its place in the batch, and an edit that
+does nothing would show an effect of 1e-7. Only the frozen error needs its clean rows at hand.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,9 @@ from torch import Tensor
 from dictionaries.base import Dictionary
 from steer import engine, receipt
 from steer.edits import Intervention
+from steer.positions import Span
 from steer.receipt import Receipt
+from steer.splice import Record
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -44,23 +50,40 @@ def run_pairs(
     """
     lengths = prompt_lengths or [len(text) for text in texts]
     for start in range(0, len(texts), batch):
-        part, n = texts[start : start + batch], len(texts[start : start + batch])
-        plans = model.plans(
-            interventions, dictionaries, rows=slice(n, 2 * n), clean=slice(0, n)
-        )
-        ids, mask = pad(model, [*part, *part])
-        prompts = torch.tensor(list(lengths[start : start + n]) * 2, device=ids.device)
+        part = texts[start : start + batch]
+        ids, mask = pad(model, part)
+        prompts = torch.tensor(list(lengths[start : start + len(part)]), device=ids.device)
         span = replace(model.span(ids, mask), prompt_length=prompts)
-        with model.lock:
-            logits, records = engine.logits(model.nn, ids, span, plans)
+        clean, edited, records = _both(model, ids, span, interventions, dictionaries)
         for row, text in enumerate(part):
             tokens = [model.token(token) for token in text.tolist()]
             yield Pair(
                 ids=text,
-                clean=logits[row, -len(text) :],
-                edited=logits[n + row, -len(text) :],
+                clean=clean[row, -len(text) :],
+                edited=edited[row, -len(text) :],
                 receipt=receipt.build(interventions, [records], tokens, row=row),
             )
+
+
+def _both(
+    model: Model,
+    ids: Tensor,
+    span: Span,
+    interventions: Sequence[Intervention],
+    dictionaries: Sequence[Dictionary],
+) -> tuple[Tensor, Tensor, list[Record]]:
+    """Logits [n, s, V] clean and edited, and what the edits did."""
+    n = len(ids)
+    if all(intervention.error != "frozen" for intervention in interventions):
+        plans = model.plans(interventions, dictionaries)
+        with model.lock:
+            clean, _ = engine.logits(model.nn, ids, span, [])
+            edited, records = engine.logits(model.nn, ids, span, plans)
+        return clean, edited, records
+    plans = model.plans(interventions, dictionaries, rows=slice(n, 2 * n), clean=slice(0, n))
+    with model.lock:
+        both, records = engine.logits(model.nn, ids.repeat(2, 1), span.repeat(2), plans)
+    return both[:n], both[n:], records
 
 
 def pad(model: Model, texts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
