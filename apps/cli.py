@@ -90,7 +90,7 @@ def generate(
     _emit(json_output, run.to_dict(), lambda: run_view(run))
 
 
-@app.command(epilog='Example: steer explain --clamp 123=5x --dictionary smollm2-135m/resid_post.20')
+@app.command(epilog="Example: steer explain --clamp 123=5x --dictionary smollm2-135m/resid_post.20")
 def explain(
     clamp: edit_options.Clamp = None,
     ablate: edit_options.Ablate = None,
@@ -181,13 +181,62 @@ def train(
     _emit(json_output, cards, lambda: "\n".join(f"written: {folder}" for folder in folders))
 
 
+@app.command(epilog="Example: steer calibrate --dtype bfloat16")
+def calibrate(
+    dictionary: DictionaryName = DEFAULT_DICTIONARY,
+    model: ModelName = "smollm2-135m",
+    features: Annotated[int, typer.Option(help="How many random features.")] = 24,
+    seed: Seed = 0,
+    dtype: Dtype = "float32",
+    json_output: Json = False,
+) -> None:
+    """How far features can be pushed before text falls apart."""
+    from apps.calibrate import calibrate as measure
+    from apps.calibrate import to_dicts
+    from apps.render import dose_view
+
+    with progress_bars(not json_output) as progress:
+        loaded = _load(model, dtype, progress)
+        sae = loaded.dictionary(dictionary)
+        points = measure(loaded, sae, features=features, seed=seed, progress=progress)
+    _emit(json_output, to_dicts(points), lambda: dose_view(points))
+
+
+@app.command(epilog="Example: steer schema > intervention.schema.json")
+def schema() -> None:
+    """The JSON Schema of an intervention."""
+    from steer.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+
+
+@app.command(epilog="Example: steer export edit.json --to lm-eval --out steer.pt")
+def export(
+    edit: Annotated[Path, typer.Argument(help="An intervention saved as JSON.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    to: Annotated[str, typer.Option(help="vector, lm-eval or neuronpedia.")] = "vector",
+    model: ModelName = "smollm2-135m",
+    json_output: Json = False,
+) -> None:
+    """Write an intervention in another tool's format, or say why it can't be said there."""
+    from apps.edit_options import read_intervention
+    from steer.exchange import export_to
+
+    intervention = read_intervention(edit)
+    with progress_bars(not json_output) as progress:
+        export_to(to, _load(model, "float32", progress), intervention, out)
+    _emit(json_output, {"written": str(out), "to": to}, lambda: f"written: {out}")
+
+
 @app.command("app", epilog="Example: steer app --port 7860")
 def serve(
     model: ModelName = "smollm2-135m",
     dictionary: Annotated[
         str | None, typer.Option(help="The first to offer: a catalogue name or a folder.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="By default the first free one from 7860.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="By default the first free one from 7860.")
+    ] = None,
     dtype: Dtype = "float32",
     share: Annotated[bool, typer.Option(help="A public tunnel; needs --password.")] = False,
     password: Annotated[str | None, typer.Option(help="Ask for it (user: steer).")] = None,

@@ -54,12 +54,20 @@ def intervention(
     if file and found:
         raise InterventionError("give either --edit FILE or edits such as --clamp 123=5x, not both")
     if file:
-        if not file.is_file():
-            raise InterventionError(f"there is no file {file}")
-        return edits.Intervention.load(file)
+        return read_intervention(file)
     if not found:
         raise InterventionError("no edit was given: add one such as --clamp 123=5x or --ablate 77")
     return edits.Intervention(dictionary, found)
+
+
+def read_intervention(file: Path) -> Intervention:
+    """An intervention saved as JSON. Raises `InterventionError` if there is none."""
+    from steer.edits import Intervention
+    from steer.errors import InterventionError
+
+    if not file.is_file():
+        raise InterventionError(f"there is no file {file}")
+    return Intervention.load(file)
 
 
 def _pairs(

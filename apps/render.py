@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from apps.feature_card import FeatureCard
-from dictionaries.base import Dictionary
-from steer.effects.logits import LogitEffect
-from steer.features import FeatureActivations
-from steer.model import Model
-from steer.receipt import Receipt
-from steer.runs import Run
+if TYPE_CHECKING:
+    from apps.calibrate import DosePoint
+    from apps.feature_card import FeatureCard
+    from dictionaries.base import Dictionary
+    from steer.effects.logits import LogitEffect
+    from steer.features import FeatureActivations
+    from steer.model import Model
+    from steer.receipt import Receipt
+    from steer.runs import Run
 
 
 def shown(token: str) -> str:
@@ -125,6 +127,17 @@ def _context(tokens: Sequence[str], activations: Sequence[float]) -> Text:
         style = "bold reverse" if activation == top > 0 else "bold" if activation > 0 else "dim"
         text.append(token.replace("\n", "⏎"), style)
     return text
+
+
+def dose_view(points: Sequence[DosePoint]) -> RenderableType:
+    """One row a dose."""
+    table = Table()
+    for column in ("‖Δ‖/‖x‖", "loss under the untouched model", "distinct word pairs", "texts"):
+        table.add_column(column, justify="right")
+    for point in points:
+        row = f"{point.dose:.1f}", f"{point.loss:.2f}", f"{point.distinct:.2f}", str(point.texts)
+        table.add_row(*row)
+    return table
 
 
 def dictionaries_view(cards: Sequence[dict[str, Any]]) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Dictionaries by name: those shipped with the package, and any folder.
+"""Dictionaries by name: those shipped with the package, any folder, and addresses of the hub.
 
 A shipped dictionary is `shipped/<model>/<site>/` with its weights in SAELens's layout and a
 `card.json` that says how it was made and the sha256 of its files.
@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from dictionaries import hub
 from dictionaries.base import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
 from dictionaries.formats import load_folder
@@ -30,10 +31,12 @@ def names(root: Path = SHIPPED) -> list[str]:
 
 
 def find(name: str | Path, root: Path = SHIPPED) -> Path:
-    """The folder of a catalogue name, or of a dictionary given by its own folder.
+    """The folder of a catalogue name, of a dictionary given by its own, or of an `hf://` address.
 
     Raises `DictionaryError` with the nearest names and the whole list.
     """
+    if str(name).startswith(hub.SCHEME):
+        return hub.fetch(str(name))
     known = names(root)
     if str(name) in known:
         return root / str(name)
@@ -50,7 +53,7 @@ def find(name: str | Path, root: Path = SHIPPED) -> Path:
 def load(
     name: str | Path, *, features: Sequence[int] | None = None, root: Path = SHIPPED
 ) -> Dictionary:
-    """Load by catalogue name or folder, float32; with `features`, only their rows are read.
+    """Load by catalogue name, folder or hub address, float32; with `features`, only their rows are read.
 
     The sha256 of every file that the card lists is checked, unless only rows are read.
     Raises `DictionaryError` for an unknown name, `FormatError` for a damaged file.

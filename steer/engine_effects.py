@@ -71,13 +71,14 @@ def clean_pass(
 
 def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, list[Tensor]]:
     """Logits [b, keep or s, V] of a resumed pass, and activations at later sites."""
-    skipped, entry, inner, delta = start.skipped, start.entry, start.inner, start.delta
+    skipped, entry, inner = start.skipped, start.entry, start.inner
+    delta: Any = start.delta
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
         saved: list[Tensor] = save([])
         for path in skipped:
             nn.get(path).skip(entry)
         if inner is not None:
-            read(nn, inner).add_(delta)
+            read(nn, inner)[:] += delta
         for site in sites:
             saved.append(read(nn, site).clone())
         output = tracer.result.save()
@@ -92,7 +93,7 @@ def gradient(
     points: the edited entry, or what stands at the inner site.
     """
     skipped, entry, inner = start.skipped, start.entry, start.inner
-    live = points.clone().requires_grad_()
+    live: Any = points.clone().requires_grad_()
     # An inference tensor can't be part of a graph; its clone can.
     entry = live if inner is None else entry.clone()
     with torch.enable_grad(), nn.trace(start.inputs, **start.options) as tracer:
@@ -101,7 +102,7 @@ def gradient(
         if inner is not None:
             read(nn, inner)[:] = live
         values = measure(tracer.result.logits)
-        kept = values.detach().clone().save()
+        kept = save(values.detach().clone())
         with values.sum().backward(inputs=[live]):
-            slope = live.grad.save()
+            slope = save(live.grad)
     return kept, slope

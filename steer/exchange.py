@@ -146,3 +146,18 @@ def to_neuronpedia(
         "strength": 1.0,
     }
     return json.dumps({"vectors": [feature], "steer_method": "SIMPLE_ADDITIVE"})
+
+
+def export_to(target: str, model: Model, intervention: Intervention, path: str | Path) -> None:
+    """Write `vector` (.safetensors), `lm-eval` (.pt) or `neuronpedia` (.json)."""
+    match target:
+        case "vector":
+            save_steering_vector(model, intervention, path)
+        case "lm-eval":
+            torch.save(to_lm_eval(model, intervention), path)
+        case "neuronpedia":
+            Path(path).write_text(to_neuronpedia(model, intervention, model.name))
+        case _:
+            raise InterventionError(
+                f"format {target!r} is unknown; allowed: vector, lm-eval, neuronpedia"
+            )

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import events
 
 from apps.playground.api import ENDPOINTS, Api
-from apps.playground.examples import EXAMPLES
+from apps.playground.examples import DICTIONARY, EXAMPLES
 from apps.playground.handlers import Handlers, sentence
 from apps.playground.state import MOST_TOKENS, Desk
 from apps.playground.studio import Studio
-from apps.playground.view import esc
+from apps.playground.view import esc, examples_view, welcome_view
 
 _HERE = Path(__file__).parent
 LISTEN = "window.steer.listen(element, trigger);"
@@ -42,8 +43,8 @@ def page(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="steer", analytics_enabled=False, fill_width=True) as blocks:
         api = Api(studio)
         for name in ENDPOINTS:  # first, or a private handler takes the name
-            gr.api(spoken(getattr(api, name)), api_name=name, **_HEAVY)
-        _build(studio, Handlers(studio))
+            events.api(spoken(getattr(api, name)), api_name=name, **_HEAVY)
+        _build(studio, Handlers(studio), blocks)
     return blocks
 
 
@@ -103,7 +104,7 @@ def styling() -> dict[str, Any]:
     }
 
 
-def _build(studio: Studio, do: Handlers) -> None:
+def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
     model = studio.model
     desk, pick, reading = gr.State(Desk()), gr.State(None), gr.State(None)
     form, link, address = (gr.Textbox(visible="hidden", value="") for _ in range(3))
@@ -144,8 +145,12 @@ def _build(studio: Studio, do: Handlers) -> None:
             notices = gr.HTML(elem_id="notices")
             with gr.Tabs(elem_id="views") as tabs:
                 with gr.Tab("Steer", id="steer"):
-                    texts = gr.HTML(_welcome(), elem_id="texts", js_on_load=LISTEN)
-                    examples = gr.HTML(_examples(), elem_id="examples", js_on_load=LISTEN)
+                    texts = gr.HTML(welcome_view(), elem_id="texts", js_on_load=LISTEN)
+                    examples = gr.HTML(
+                        examples_view(EXAMPLES) if DICTIONARY in studio.shelf.names else "",
+                        elem_id="examples",
+                        js_on_load=LISTEN,
+                    )
                 with gr.Tab("Find", id="find"):
                     found = _find(do, dictionary, reading)
                 with gr.Tab("Measure", id="measure"):
@@ -154,7 +159,9 @@ def _build(studio: Studio, do: Handlers) -> None:
                     forms = gr.HTML(elem_id="forms", js_on_load=LISTEN)
                     pasted = gr.Textbox(label="Load a state from JSON", lines=3, elem_id="pasted")
                     with gr.Row():
-                        loading = gr.Button("Load", size="sm", elem_id="load", min_width=80, scale=0)
+                        loading = gr.Button(
+                            "Load", size="sm", elem_id="load", min_width=80, scale=0
+                        )
                         file = gr.HTML(
                             '<input class="steer-file" type="file" accept=".json" data-load '
                             'aria-label="Load a JSON file">',
@@ -207,9 +214,8 @@ def _build(studio: Studio, do: Handlers) -> None:
     loading.click(do.load, [pasted, desk], controls, **_LIGHT, **private)
     for source in (examples, file):
         source.click(do.example, [desk], controls, **_LIGHT, **private)
-    context = gr.context.Context.root_block
-    context.load(do.open, [link], controls, js=_FRAGMENT, **_LIGHT, **private)
-    context.unload(do.cancel)
+    blocks.load(do.open, [link], controls, js=_FRAGMENT, **_LIGHT, **private)
+    blocks.unload(do.cancel)
 
 
 def shown(on: gr.HTML) -> dict[str, Any]:
@@ -254,19 +260,3 @@ def _measure() -> tuple[gr.Button, gr.Button, gr.HTML, list[gr.Textbox]]:
         go = gr.Button("Measure the edits", variant="primary", size="md", elem_id="go")
         halt = gr.Button("Cancel", size="md", elem_id="halt")
     return go, halt, gr.HTML(elem_id="measured", min_height=80), [prompts, more, less]
-
-
-def _welcome() -> str:
-    return (
-        '<p class="empty">Press Run: the model continues the prompt twice, once untouched and once '
-        "with the edits, with the same luck. What differs is the edits’ doing.</p>"
-    )
-
-
-def _examples() -> str:
-    picks = "".join(
-        f'<button class="pick" data-act="example" data-example="{number}"><b>{esc(each.title)}</b>'
-        f"<small>{esc(each.look)}</small></button>"
-        for number, each in enumerate(EXAMPLES)
-    )
-    return f'<div class="picks">{picks}</div>' if picks else ""

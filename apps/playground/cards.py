@@ -11,7 +11,6 @@ from apps.playground.view import esc, figure, visible
 from steer.features import Activation
 
 
-
 def hits_view(hits: Sequence[Hit], query: str) -> str:
     """Features that a search found; a click adds one, its number opens its card."""
     if not query.strip():

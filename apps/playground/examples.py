@@ -1,18 +1,57 @@
-"""States worth a click, of the default model and its dictionary."""
+"""States worth a click, of the default model and its dictionary at block 20."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from apps.playground.state import Row, Setup
+from steer.edits import Clamp, Edit, Scale
+
+DICTIONARY = "smollm2-135m/resid_post.20"
 
 
 @dataclass(frozen=True)
 class Example:
-    """A title, what to look for, and a state as the app's JSON has it."""
+    """A title, what to look for, and the state."""
 
     title: str
     look: str
-    state: dict[str, Any]
+    setup: Setup
 
 
-EXAMPLES: tuple[Example, ...] = ()
+def _example(title: str, look: str, prompt: str, edit: Edit) -> Example:
+    return Example(title, look, Setup(prompt, rows=(Row(DICTIONARY, edit),)))
+
+
+EXAMPLES = (
+    _example(
+        "Everything compared",
+        "longer, wider, thicker, lighter: comparatives at twice their maximum",
+        "The old bridge",
+        Clamp(1176, "2x max"),
+    ),
+    _example(
+        "A devout city",
+        "a feature that fires on “God”, in a text about a city",
+        "My favourite thing about the city is",
+        Clamp(1840, "2x max"),
+    ),
+    _example(
+        "From crimes to concerts",
+        "“music” at twice its maximum turns the town’s history",
+        "The history of the town",
+        Clamp(5270, "2x max"),
+    ),
+    _example(
+        "Too much",
+        "“she” at four times its maximum: the text breaks, and the page says so",
+        "The doctor walked into the room and",
+        Clamp(4973, "4x max"),
+    ),
+    _example(
+        "An edit that does nothing",
+        "five times a feature that is silent here: the receipt says why",
+        "The recipe needs two cups of",
+        Scale(4545, 5.0),
+    ),
+)

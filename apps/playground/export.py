@@ -101,5 +101,6 @@ def _plain(edit: Edit) -> bool:
 def _flag(edit: Edit) -> str:
     plain = edit.to_dict()
     value = plain.get("value", plain.get("factor"))
-    text = str(edit.feature) if value is None else f"{edit.feature}={value}"
+    feature = plain["feature"]
+    text = f"{feature}" if value is None else f"{feature}={value}"
     return f"{_FLAGS[edit.kind]} {shlex.quote(text)}"

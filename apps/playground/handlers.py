@@ -228,7 +228,7 @@ class Handlers:
             return self.load(str(data.get("text", "")), desk)
         if data.get("example") is None:
             return tuple(gr.skip() for _ in range(9))
-        return self.load(json.dumps(EXAMPLES[int(data["example"])].state), desk)
+        return self.load(EXAMPLES[int(data["example"])].setup.to_json(), desk)
 
     def take_away(self, address: str, *values: Any) -> tuple[str, str]:
         """(the four forms, notice)."""

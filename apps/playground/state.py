@@ -17,7 +17,7 @@ from typing import Any
 
 from steer.edits import Edit, Intervention, edit_from_dict, parse_value
 from steer.errors import InterventionError, SteerError
-from steer.positions import Canonical, Tokens
+from steer.positions import Positions, Tokens, canonical
 
 VERSION = 1
 MOST_ROWS = 12
@@ -205,8 +205,9 @@ def read_positions(text: str) -> str | int | list[int]:
     return plain or "all"
 
 
-def show_positions(positions: Canonical) -> str:
+def show_positions(given: Positions) -> str:
     """Inverse of `read_positions`; tokens by name can't be typed and are only shown."""
+    positions = canonical(given)
     if isinstance(positions, Tokens):
         return f"tokens {', '.join(map(str, positions.tokens))}"
     return ", ".join(map(str, positions)) if isinstance(positions, tuple) else str(positions)

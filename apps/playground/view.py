@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apps.playground.examples import Example
 from apps.playground.state import KINDS, Row, amount_of, show_positions
 from apps.playground.tokens import Fluency, Shown, Texts
 from steer.positions import NAMED, Tokens
@@ -139,7 +140,29 @@ def _amount(row: Row, fact: RowFacts) -> str:
     )
 
 
+def examples_view(examples: Sequence[Example]) -> str:
+    """States to click."""
+    picks = "".join(
+        f'<button class="pick" data-act="example" data-example="{number}">'
+        f"<b>{esc(each.title)}</b><small>{esc(each.look)}</small></button>"
+        for number, each in enumerate(examples)
+    )
+    return f'<h3>Worth a click</h3><div class="picks">{picks}</div>'
+
+
 # -- the two texts -----------------------------------------------------------------------------
+
+
+def welcome_view() -> str:
+    """Before the first run."""
+    said = {
+        "Baseline": "Press Run. The model continues the prompt here, untouched,",
+        "Edited": "and here with the edits, with the same luck: what differs is the edits’ doing.",
+    }
+    panes = "".join(
+        _pane(title, f'<span class="prompt">{text}</span>') for title, text in said.items()
+    )
+    return f'<section class="texts idle">{panes}</section>'
 
 
 def streaming_view(prompt: str, baseline: str, edited: str, done: int, total: int) -> str:

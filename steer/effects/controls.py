@@ -148,7 +148,7 @@ def run_trials(
 
 
 def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
-    """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) what it edits."""
+    """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) its targets."""
     x = clean.others.get(plan.site, clean.x).unsqueeze(0)
     y, ids = clean.x.unsqueeze(0), clean.ids.unsqueeze(0)
     whole = replace(plan, rows=slice(None), clean=slice(None))

@@ -37,7 +37,7 @@ class TokenEffect:
 
 @dataclass(frozen=True)
 class TargetEffect:
-    """A chosen token at the last position: changes with intervals, and mean rank (0 is likeliest)."""
+    """A chosen token at the last position: changes with intervals; mean rank (0 is likeliest)."""
 
     token: str
     id: int

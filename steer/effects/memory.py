@@ -54,7 +54,7 @@ def _storages(tree: Any) -> list[torch.UntypedStorage]:
 
 @dataclass
 class Peak:
-    """The answer of `measured`, filled in when its block ends: bytes at the peak, and still held."""
+    """What `measured` found, once its block has ended: bytes at the peak, and still held."""
 
     bytes: int = 0
     held: int = 0

@@ -182,7 +182,7 @@ def pair_sweep(
 def batches(
     ready: Prepared, sets: Sequence[tuple[int, ...]], budget: int
 ) -> Iterator[list[tuple[int, ...]]]:
-    """Sets of edits in batches that fit the budget, those that start late in the prompt together."""
+    """Sets of edits in batches that fit the budget; those that start late together."""
     if not sets:
         return
     cost, first, length = ready.cost(), ready.changes.first.tolist(), ready.clean.length

@@ -44,7 +44,7 @@ def run(page: Any) -> None:
     """Press Run, and wait for the coloured texts."""
     page.evaluate("document.querySelector('#texts .texts')?.setAttribute('data-old', '')")
     page.click("#run")
-    page.wait_for_selector("#texts .texts:not(.live):not([data-old])")
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle):not([data-old])")
 
 
 def texts(page: Any) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def test_cancel(page: Any) -> None:
     page.wait_for_selector("#texts .live")
     page.wait_for_function("/^\\d+ of/.test(document.querySelector('#texts .count')?.innerText)")
     page.click("#cancel")
-    page.wait_for_selector("#texts .texts:not(.live)")
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     assert len(texts(page)[0]) < 1500
 
 
@@ -78,7 +78,7 @@ def test_two_pages_at_once(page: Any, browser: Any, address: str) -> None:
     for each in (page, other):
         each.click("#run")
     for each in (page, other):
-        each.wait_for_selector("#texts .texts:not(.live)")
+        each.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     mine, theirs = texts(page), texts(other)
     assert mine[0] == theirs[0]
     assert mine[1] != theirs[1]

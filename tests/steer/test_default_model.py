@@ -116,8 +116,13 @@ def test_an_interrupted_fetch(stage: str, error: type[BaseException], cache: Pat
     assert left_in(cache) == []
 
 
-def test_an_unreadable_conversion(cache: Path) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011: whatever transformers says of junk
+def test_a_failed_conversion(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_half_way(gguf: Path, target: Path) -> None:
+        (target / "model.safetensors").write_bytes(b"half")
+        raise RuntimeError("no such tensor")
+
+    monkeypatch.setattr(default_model, "_convert", fail_half_way)
+    with pytest.raises(RuntimeError, match="no such tensor"):
         default_model.fetch()
     assert left_in(cache) == []
 
