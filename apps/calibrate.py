@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -95,7 +96,7 @@ def _loss(model: Model, prompt: str, ids: Sequence[int]) -> float:
 
 def _distinct(text: str) -> float:
     words = text.split()
-    pairs = list(zip(words, words[1:], strict=False))
+    pairs = list(pairwise(words))
     return len(set(pairs)) / len(pairs) if pairs else 0.0
 
 

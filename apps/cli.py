@@ -249,7 +249,6 @@ def serve(
         raise typer.BadParameter(
             f"{error.name} is missing: pip install 'sae-steer[app]'"
         ) from error
-    _quiet_libraries()
     launch(
         model, dictionary, port, dtype=dtype, share=share, password=password, open_browser=browser
     )
@@ -287,14 +286,12 @@ def progress_bars(shown: bool) -> Any:
 
 
 def _load(name: str, dtype: str, progress: Progress | None) -> Model:
-    _quiet_libraries()
     from steer.model import load
 
     return load(name, dtype=dtype, progress=progress)
 
 
 def _tokenizer(name: str, progress: Progress | None) -> Any:
-    _quiet_libraries()
     from steer.model import load_tokenizer
 
     return load_tokenizer(name, progress)
@@ -314,8 +311,19 @@ def _emit(as_json: bool, data: Any, view: Any) -> None:
         console().print(view(), markup=False, highlight=False)
 
 
+def _mount() -> None:
+    """The commands of the other modules, beside these."""
+    from apps import effects_cli
+
+    app.add_typer(effects_cli.app)
+
+
+_mount()
+
+
 def main() -> None:
     """Entry point: an error that the user can put right is one line and exit code 2."""
+    _quiet_libraries()
     try:
         app()
     except (ValueError, RuntimeError, OSError) as error:

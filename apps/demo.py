@@ -36,8 +36,8 @@ class Demo:
         }
 
     def render(self) -> RenderableType:
-        edit = self.run.interventions[0].edits[0]
-        head = Text(f"clamp feature {edit.feature} of {self.run.interventions[0].dictionary}")
+        entry = self.run.receipt[0]
+        head = Text(f"{entry.kind} feature {entry.feature} of {entry.dictionary}")
         return Group(head, run_view(self.run), effect_view(self.effect))
 
 

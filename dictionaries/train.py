@@ -14,6 +14,7 @@ it, to choose candidates); the chosen entries' values and all gradients are spar
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ from dictionaries.errors import TrainingError
 from dictionaries.sparse import reconstruct_sparsely, select_batch, select_tokens
 
 ARCHITECTURES = ("standard", "topk", "batchtopk")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class TrainConfig:
             raise TrainingError("tied weights go with architecture standard")
         if min(self.width, self.k, self.samples, self.batch) < 1 or self.k > self.width:
             raise TrainingError("width, k, samples and batch must be positive, and k at most width")
+        if self.candidates_dtype not in DTYPES:
+            raise TrainingError(
+                f"candidates_dtype {self.candidates_dtype!r} is unknown; allowed: {', '.join(DTYPES)}"
+            )
+        if not (0 < self.learning_rate < math.inf and 0 <= self.l1 < math.inf):
+            raise TrainingError("learning_rate must be positive, l1 not negative, and both finite")
 
 
 @dataclass(frozen=True)

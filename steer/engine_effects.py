@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.engine import read  # isort: skip  # before nnsight itself, see there
+from steer.engine import _quiet, read  # isort: skip  # before nnsight itself, see there
 from nnsight import save
 
 from steer.hookpoints import Site
@@ -106,3 +106,18 @@ def gradient(
         with values.sum().backward(inputs=[live]):
             slope = save(live.grad)
     return kept, slope
+
+
+def watch(
+    nn: Any, ids: Tensor, mask: Tensor, site: Site, look: Callable[[Tensor], Any], options: Any
+) -> tuple[Any, list[Any]]:
+    """transformers' output, and `look(x)` of the site's live tensor [b, s, d] at every step."""
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    with _quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
+        seen: list[Any] = save([])
+        with tracer.invoke(inputs):
+            for _step in tracer.iter[:]:
+                seen.append(look(read(nn, site)))
+        with tracer.invoke():
+            output = save(tracer.result)
+    return output, seen

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 NEUTRAL = "The committee met on Tuesday to discuss the plans for the new library in the town."
 FLUENT_DOSE = 0.6
-"""‖Δ‖/‖x‖ per token beyond which text falls apart on the default model: there the continuation costs
-the untouched model 2 nats per token more than its own does (`steer calibrate`; README)."""
+"""‖Δ‖/‖x‖ per token beyond which text falls apart on the default model: there the continuation
+costs the untouched model 2 nats per token more than its own does (`steer calibrate`; README)."""
 
 
 @dataclass(frozen=True)

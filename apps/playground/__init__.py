@@ -1,13 +1,14 @@
 """`steer app`: a page on this machine where an edit is tried by hand, and believed.
 
-state     what the user asked for, and its forms: JSON, link     (pure)
-export    the same as a Python script and a command line         (pure)
-view, cards, charts, takeaway   data -> HTML, everything escaped (pure)
-studio    the model, the dictionaries on offer, streams
-tokens, find, measure           what is computed for the views
-handlers  an event -> new values; errors become sentences
-api       named endpoints
-app       components and wiring
+| module                          | what                                                        |
+|---------------------------------|-------------------------------------------------------------|
+| state, export, examples         | what the user asked for, and its forms: JSON, link, script  |
+| view, cards, charts, takeaway   | data in, HTML out, everything escaped                       |
+| studio                          | the model, the dictionaries on offer, streams               |
+| tokens, find, measure, controls | what is computed for the views; results are plain values    |
+| handlers, looking               | a click -> new values; a mistake becomes a sentence         |
+| api                             | named endpoints                                             |
+| app, start                      | components and wiring; the server                           |
 """
 
 from apps.playground.start import launch

@@ -12,7 +12,8 @@ from gradio import events
 
 from apps.playground.api import ENDPOINTS, Api
 from apps.playground.examples import DICTIONARY, EXAMPLES
-from apps.playground.handlers import Handlers, sentence
+from apps.playground.handlers import Handlers
+from apps.playground.looking import sentence
 from apps.playground.state import MOST_TOKENS, Desk
 from apps.playground.studio import Studio
 from apps.playground.view import esc, examples_view, welcome_view

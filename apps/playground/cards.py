@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from apps.playground.charts import Line, Point, bar_strip, histogram, line_chart
 from apps.playground.find import AblationLoss, Card, Difference, Example, Hit
-from apps.playground.measure import Along, Curve, Interval, Measured, Moved
+from apps.playground.results import Along, Curve, Interval, Measured, Moved
 from apps.playground.view import esc, figure, visible
 from steer.features import Activation
 

@@ -4,59 +4,28 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from apps.demo import FEATURE, PROMPT, VALUE
-from apps.playground import cards, find, measure, takeaway, view
+from apps.playground import cards, measure, takeaway, view
 from apps.playground.examples import EXAMPLES
+from apps.playground.looking import Looking, Pick, sentence
 from apps.playground.state import Desk, Row, Setup, read_form
-from apps.playground.studio import Studio
 from apps.playground.tokens import texts_of
 from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
-from steer.features import Activation
 from steer.hookpoints import is_hookpoint
 from steer.stream import Piece
 
-_log = logging.getLogger(__name__)
 _turns = itertools.count()
 
 
-def sentence(error: Exception) -> str:
-    """What the page says of an error; one that is not ours goes to the log with its traceback."""
-    if type(error).__module__.split(".")[0] in ("steer", "dictionaries", "apps"):
-        return str(error)
-    _log.error("a request failed", exc_info=error)
-    return f"Something went wrong inside ({type(error).__name__}). The server's log says more."
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A text that was read: its tokens, and the strongest features of each."""
-
-    dictionary: str
-    tokens: tuple[str, ...]
-    top: tuple[tuple[Activation, ...], ...]
-
-
-@dataclass(frozen=True)
-class Pick:
-    """The feature whose card is open."""
-
-    dictionary: str
-    feature: int
-
-
-class Handlers:
+class Handlers(Looking):
     """Bound to the components by `apps.playground.app`."""
-
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
 
     # -- the list of edits ---------------------------------------------------------------------
 
@@ -237,65 +206,6 @@ class Handlers:
             return takeaway.forms_view(found), ""
         except Exception as error:
             return "", view.notice(sentence(error), "error")
-
-    # -- find ----------------------------------------------------------------------------------
-
-    def search(self, query: str, dictionary: str) -> str:
-        try:
-            return cards.hits_view(self.studio.shelf.index(dictionary).search(query or ""), query)
-        except Exception as error:
-            return view.notice(sentence(error), "error")
-
-    def read(self, text: str, dictionary: str) -> tuple[Any, ...]:
-        """(reading, tokens, top of the strongest token)."""
-        try:
-            found = self.studio.model.features(text or "", self.studio.shelf[dictionary])
-            top = tuple(tuple(each) for each in found.top(12))
-            reading = Reading(dictionary, found.tokens, top)
-            return reading, *self._shown(reading, len(found.tokens) - 1)
-        except Exception as error:
-            return None, view.notice(sentence(error), "error"), ""
-
-    def _shown(self, reading: Reading, position: int) -> tuple[str, str]:
-        index = self.studio.shelf.index(reading.dictionary)
-        top = reading.top[position]
-        labels = [index.label(each.feature) for each in top]
-        tokens = cards.tokens_view(reading.tokens, position)
-        return tokens, cards.top_view(top, reading.tokens[position], labels)
-
-    def token(self, event: gr.EventData, reading: Reading | None) -> tuple[Any, Any]:
-        """(tokens, top) of the token that was clicked."""
-        position = (event._data or {}).get("position")
-        if reading is None or position is None or not 0 <= position < len(reading.tokens):
-            return gr.skip(), gr.skip()
-        return self._shown(reading, position)
-
-    def contrast(self, one: str, other: str, dictionary: str) -> str:
-        try:
-            index, model = self.studio.shelf.index(dictionary), self.studio.model
-            read = [model.features(text or "", index.dictionary) for text in (one, other)]
-            return cards.contrast_view(*find.contrast(read[0], read[1], index))
-        except Exception as error:
-            return view.notice(sentence(error), "error")
-
-    def card(self, pick: Pick | None) -> Iterator[str]:
-        """The card at once, and again with the loss when that is measured."""
-        if pick is None:
-            return
-        try:
-            index = self.studio.shelf.index(pick.dictionary)
-            card = index.card(pick.feature)
-            yield cards.card_view(card)
-            yield cards.card_view(card, self._loss(pick))
-        except Exception as error:
-            yield view.notice(sentence(error), "error")
-
-    def _loss(self, pick: Pick) -> find.AblationLoss | str:
-        try:
-            dictionary = self.studio.shelf[pick.dictionary]
-            return find.ablation_loss(self.studio.model, dictionary, pick.feature)
-        except SteerError as error:
-            return str(error)
 
     # -- measure -------------------------------------------------------------------------------
 

@@ -1,100 +1,27 @@
-"""What the present edits do to the next token, against controls of equal size, with intervals.
-
-A control is added at exactly the tokens where the edit acted, with exactly its norm there, along
-another direction: the decoder row of a feature of similar density, or a random direction. What
-the edit does beyond its controls is its own.
-"""
+"""What the present edits do to the next token, against controls of equal size, with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from apps.playground.controls import control_kl, controls_of, dosed, last_logits
+from apps.playground.results import Along, Curve, Interval, Measured, Moved, interval
 from apps.playground.state import Setup
 from apps.playground.studio import Studio
 from apps.playground.tokens import whole_characters
 from steer import engine, metrics
-from steer.directions import DecoderRow, Direction, Random
-from steer.edits import Ablate, AddDirection, Edit, FeatureEdit, Intervention, Scale, parse_value
+from steer.edits import Intervention
 from steer.effects.logits import LogitEffect, logit_effect
 from steer.errors import PromptError, SteerError
-from steer.hookpoints import is_hookpoint
 from steer.prompts import read_prompt
-from steer.receipt import EditReceipt, Receipt
 
 SHARES = (0.25, 0.5, 1.0, 1.5, 2.0)
 MOST_PROMPTS = 64
 _MOST_TOKENS = 500
-_RESAMPLES = 1000
 Report = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over prompts and its 95% bootstrap interval; no interval from a single prompt."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    n: int
-
-
-@dataclass(frozen=True)
-class Moved:
-    """A token and the change of its logit."""
-
-    token: str
-    change: Interval
-
-
-@dataclass(frozen=True)
-class Curve:
-    """KL(clean‖edited) at each share of the present dose."""
-
-    name: str
-    shares: tuple[float, ...]
-    kl: tuple[Interval, ...]
-
-
-@dataclass(frozen=True)
-class Along:
-    """KL(clean‖edited) at each token of a text, the unedited model's text read by both."""
-
-    title: str
-    tokens: tuple[str, ...]
-    kl: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Everything that the Measure view shows.
-
-    difference: of the tokens that the user named: clean, edited, and the change.
-    """
-
-    prompts: int
-    promoted: tuple[Moved, ...]
-    suppressed: tuple[Moved, ...]
-    kl: tuple[tuple[str, Interval], ...]
-    difference: tuple[tuple[str, Interval], ...]
-    curves: tuple[Curve, ...]
-    along: tuple[Along, ...]
-    dtype: str
-
-
-def interval(values: Sequence[float], seed: int = 0) -> Interval:
-    """Mean and percentile bootstrap (Efron 1979), 1,000 resamples."""
-    array = np.asarray(values, dtype=float)
-    if len(array) < 2:
-        return Interval(float(array.mean()), None, None, len(array))
-    draws = np.random.default_rng(seed).integers(0, len(array), (_RESAMPLES, len(array)))
-    low, high = np.percentile(array[draws].mean(1), [2.5, 97.5])
-    return Interval(float(array.mean()), float(low), float(high), len(array))
 
 
 def read_prompts(text: str) -> tuple[str, ...]:
@@ -120,30 +47,6 @@ def read_tokens(studio: Studio, text: str) -> tuple[int, ...]:
         except SteerError:
             found.append(studio.model.token_id(plain))
     return tuple(found)
-
-
-def dosed(edit: Edit, share: float) -> Edit:
-    """The edit at a share of its dose. Ablation and scaling go from no change to the whole.
-
-    Raises `SteerError` for a kind that has no dose.
-    """
-    if share == 1:
-        return edit
-    if isinstance(edit, Ablate) and edit.to == "zero":
-        about: dict[str, Any] = {
-            "positions": edit.positions,
-            "when": edit.when,
-            "schedule": edit.schedule,
-        }
-        return Scale(edit.feature, 1 - share, **about)
-    if isinstance(edit, Scale):
-        return replace(edit, factor=1 + (edit.factor - 1) * share)
-    value = getattr(edit, "value", None)
-    if value is None:
-        raise SteerError(f"{edit.kind} has no dose to vary")
-    dose = parse_value(value)
-    amount = dose.amount * share
-    return replace(edit, value=amount if dose.unit == "activation" else f"{amount:g}x {dose.unit}")  # type: ignore[call-arg]
 
 
 def measure(
@@ -218,21 +121,11 @@ def _difference(
 ) -> tuple[tuple[str, Interval], ...]:
     sides = [torch.tensor(each) for each in named]
     parts = [list(prompts[start : start + batch]) for start in range(0, len(prompts), batch)]
-    last = torch.cat([_last_logits(studio, *studio.model.tokenize(part)) for part in parts])
+    last = torch.cat([last_logits(studio, *studio.model.tokenize(part)) for part in parts])
     clean = metrics.logit_difference(last, *sides)
     change = metrics.logit_difference(effect.delta_logit, *sides)
     rows = {"clean": clean, "edited": clean + change, "change": change}
     return tuple((name, interval(values.tolist())) for name, values in rows.items())
-
-
-def _last_logits(studio: Studio, ids: Tensor, mask: Tensor, plans: Sequence[Any] = ()) -> Tensor:
-    model = studio.model
-    with model.lock:
-        logits, _ = engine.logits(model.nn, ids, model.span(ids, mask), list(plans))
-    return logits[:, -1].float().cpu()
-
-
-# -- doses and controls ------------------------------------------------------------------------
 
 
 def _curves(
@@ -245,7 +138,7 @@ def _curves(
 ) -> tuple[Curve, ...]:
     """The edit and its controls at every dose; at the present dose only, if it can't be varied."""
     rows: dict[str, list[Interval]] = {}
-    shares, controls = _shares(setup), _controls(studio, setup)
+    shares, controls = _shares(setup), controls_of(studio, setup)
     for number, share in enumerate(shares):
         report(0.05 + 0.85 * number / len(shares), f"{share:g} of the dose, with its controls")
         effect = whole
@@ -257,7 +150,7 @@ def _curves(
             effect = _effect(studio, setup, prompts, edits, batch)
         rows.setdefault("the edit", []).append(interval(effect.kl.tolist()))
         for name, directions in controls.items():
-            kl = _control_kl(studio, prompts, effect.receipts, directions, batch)
+            kl = control_kl(studio, prompts, effect.receipts, directions, batch)
             rows.setdefault(name, []).append(interval(kl.tolist()))
     return tuple(Curve(name, shares, tuple(values)) for name, values in rows.items())
 
@@ -269,75 +162,6 @@ def _shares(setup: Setup) -> tuple[float, ...]:
     except SteerError:
         return (1.0,)
     return SHARES
-
-
-def _controls(studio: Studio, setup: Setup) -> dict[str, list[tuple[str, Direction]]]:
-    """Name of a control -> for each edit, the site where it is added and its direction."""
-    edits = [(each.dictionary, edit) for each in setup.interventions() for edit in each.edits]
-    taken = {edit.feature for _, edit in edits if isinstance(edit, FeatureEdit)}
-    found: dict[str, list[tuple[str, Direction]]] = {"random direction": []}
-    chosen: list[tuple[str, Direction]] = []
-    for number, (name, edit) in enumerate(edits):
-        site = name if is_hookpoint(name) else studio.model.site_of(studio.shelf[name])
-        found["random direction"].append((site, Random(seed=number)))
-        if isinstance(edit, FeatureEdit) and not is_hookpoint(name):
-            feature = similar(studio, name, edit.feature, taken)
-            chosen.append((site, DecoderRow(name, feature)))
-    if len(chosen) == len(edits):
-        labels = ", ".join(f"#{each.feature}" for _, each in chosen if isinstance(each, DecoderRow))
-        return {f"control feature {labels}": chosen, **found}
-    return found
-
-
-def similar(studio: Studio, name: str, feature: int, taken: set[int]) -> int:
-    """The feature of nearest density that points elsewhere (|cosine| under 0.2)."""
-    dictionary = studio.shelf[name]
-    rows = torch.nn.functional.normalize(dictionary.W_dec.float(), dim=-1)
-    barred = (rows @ rows[feature]).abs() > 0.2
-    barred[sorted(taken)] = True
-    if dictionary.statistics is None:
-        distance = torch.arange(dictionary.width).float()
-    else:
-        density = dictionary.statistics.density.clamp(min=1e-9).log()
-        distance = (density - density[feature]).abs()
-    return int(distance.masked_fill(barred, torch.inf).argmin())
-
-
-def _control_kl(
-    studio: Studio,
-    prompts: Sequence[str],
-    receipts: Sequence[Receipt],
-    controls: Sequence[tuple[str, Direction]],
-    batch: int,
-) -> Tensor:
-    """KL(clean‖control) at the last token of each prompt, the control of equal norm everywhere."""
-    model, n = studio.model, len(prompts)
-    found = []
-    for start in range(0, n, batch):
-        part, notes = list(prompts[start : start + batch]), receipts[start : start + batch]
-        count = len(part)
-        plans: list[Any] = []
-        for row, receipt in enumerate(notes):
-            added = [_matched(e, *c) for e, c in zip(receipt, controls, strict=True) if e.acted]
-            plans += model.plans(
-                added, list(studio.shelf.loaded.values()), rows=slice(count + row, count + row + 1)
-            )
-        logits = _last_logits(studio, *model.tokenize([*part, *part]), plans)
-        found.append(metrics.kl(logits[:count], logits[count:]))
-    return torch.cat(found)
-
-
-def _matched(entry: EditReceipt, site: str, direction: Direction) -> Intervention:
-    """What adds, at every token where the edit acted, the same norm along another direction."""
-    edits = [
-        AddDirection(
-            direction,
-            f"{(1 if each.after > each.before else -1) * each.relative_dose:.9f}x norm",
-            positions=(each.position,),
-        )
-        for each in entry.tokens
-    ]
-    return Intervention(site, edits)
 
 
 # -- along the text ----------------------------------------------------------------------------

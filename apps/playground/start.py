@@ -12,6 +12,7 @@ from typing import Any
 # nnsight gives every object a `.save`, after which anyio's server classes can't be defined.
 import anyio._backends._asyncio  # noqa: F401
 
+from apps.playground.studio import Shelf, Studio, offered
 from dictionaries.base import Dictionary
 from steer.default_model import NAME
 from steer.errors import SteerError
@@ -42,15 +43,41 @@ def launch(
     """
     if share and not password:
         raise SteerError("sharing gives everyone this page: set a password too")
-    _private_folder()
-    from apps.playground.app import page, styling
-    from apps.playground.studio import Shelf, Studio, offered
+    studio = open_studio(model, dictionary, dtype=dtype, dictionaries=dictionaries)
+    blocks = serve(studio, port, share=share, password=password, open_browser=open_browser)
+    if wait:
+        blocks.block_thread()
+    return blocks
 
+
+def open_studio(
+    model: str | Model = NAME,
+    dictionary: str | None = None,
+    *,
+    dtype: str = "float32",
+    dictionaries: Sequence[Dictionary] = (),
+) -> Studio:
+    """Model and dictionaries, loaded; what can be searched is being prepared meanwhile."""
     loaded = model if isinstance(model, Model) else load(model, dtype=dtype)
     names = [] if dictionaries and dictionary is None else offered(loaded.name, dictionary)
     studio = Studio(loaded, Shelf(loaded, names, dictionaries))
     index = studio.shelf.index(studio.default)
     threading.Thread(target=index.warm, daemon=True).start()
+    return studio
+
+
+def serve(
+    studio: Studio,
+    port: int | None = None,
+    *,
+    share: bool = False,
+    password: str | None = None,
+    open_browser: bool = False,
+) -> Any:
+    """The running Gradio app."""
+    _private_folder()
+    from apps.playground.app import page, styling
+
     blocks = page(studio)
     blocks.queue(max_size=64, api_open=True)
     blocks.launch(
@@ -69,8 +96,6 @@ def launch(
         **styling(),
     )
     print(f"steer app: {blocks.share_url or blocks.local_url}", flush=True)
-    if wait:
-        blocks.block_thread()
     return blocks
 
 

@@ -205,7 +205,7 @@ def _pane(title: str, body: str, remark: str = "") -> str:
 
 
 def _loss(fluency: Fluency | None, row: int) -> str:
-    return f"{fluency.loss[row]:.2f} nats a token" if fluency else ""
+    return f"{fluency.loss[row]:.2f} nats a token to the unedited model" if fluency else ""
 
 
 def _tokens(tokens: Sequence[Shown]) -> str:
@@ -240,11 +240,11 @@ def _receipt(entry: EditReceipt) -> str:
             f'<tr class="silent">{name}<td colspan="4">did nothing: {esc(entry.reason)}</td></tr>'
         )
     reached = "–" if entry.reached is None else figure(entry.reached)
-    note = f"<small>{esc(entry.note)}</small>" if entry.note else ""
+    note = f'<tr class="note"><td colspan="5">{esc(entry.note)}</td></tr>' if entry.note else ""
     return (
         f"<tr>{name}<td>{len(entry.acted_tokens)} of {entry.touched}</td>"
         f"<td>{figure(entry.before or 0)} → {figure(entry.after or 0)}</td>"
-        f"<td>{reached}</td><td>{entry.relative_dose or 0:.2f}{note}</td></tr>"
+        f"<td>{reached}</td><td>{entry.relative_dose or 0:.2f}</td></tr>{note}"
     )
 
 

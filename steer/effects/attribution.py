@@ -28,8 +28,9 @@ from steer.effects.attribution_result import Attribution, Completeness
 from steer.effects.changes import clean_for
 from steer.effects.clean import Clean
 from steer.effects.metric import Metric, Reference, as_metrics, exact
+from steer.effects.sweep import TEXT
 from steer.errors import InterventionError, PromptError, SteerError
-from steer.positions import Positions, canonical, resolve, select
+from steer.positions import Positions
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -49,10 +50,10 @@ def attribution(
     steps: int = 10,
     patch: str | Sequence[str] = "zero",
     error: str = "patch",
-    positions: Positions = "all",
+    positions: Positions = TEXT,
     progress: Progress | None = None,
 ) -> Attribution:
-    """Estimated change of the metric from patching each feature, at every position.
+    """Estimated change of the metric from patching each feature, at the positions.
 
     patch: `zero`, `mean` (of the statistics), or a counterfactual prompt for each prompt, of as
         many tokens.
@@ -151,7 +152,7 @@ def _path(
                 clean.x.float() - before @ ours.W_dec
             )
         moved = after - before
-        touched = _touched(clean, positions).unsqueeze(-1)
+        touched = clean.touched(positions).unsqueeze(-1)
         moved = torch.where(touched, moved, 0.0)
         end = moved @ ours.W_dec
         if error == "patch":
@@ -181,13 +182,9 @@ def _counterfactual(clean: Clean, dictionary: Dictionary, prompt: str) -> Clean:
     return clean_for(clean.model, ids[0], dictionary, every=False)
 
 
-def _touched(clean: Clean, positions: Positions) -> Tensor:
-    ids = clean.ids.unsqueeze(0)
-    span = clean.model.span(ids, torch.ones_like(ids))
-    return select(resolve(canonical(positions), clean.model.token_id), span)[0]
-
-
 def _true_change(clean: Clean, metric: Metric, end: Tensor) -> float:
+    if not end.any():
+        return 0.0
     edited = clean.resume(end.to(clean.x.dtype).unsqueeze(0), every=metric.every)
     reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)
     with torch.inference_mode():

@@ -13,6 +13,7 @@ from torch import Tensor
 from steer import engine_effects
 from steer.engine_effects import Resume
 from steer.hookpoints import Hookpoint, Site, locate, stack_path
+from steer.positions import Positions, canonical, resolve, select
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -56,6 +57,12 @@ class Clean:
     @property
     def length(self) -> int:
         return len(self.ids)
+
+    def touched(self, positions: Positions) -> Tensor:
+        """Mask [s] of the prompt's tokens that the positions mean."""
+        ids = self.ids.unsqueeze(0)
+        span = self.model.span(ids, torch.ones_like(ids))
+        return select(resolve(canonical(positions), self.model.token_id), span)[0]
 
     @property
     def blocks(self) -> list[str]:

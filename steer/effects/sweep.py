@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from steer.model import Model
 
 BUDGET = 512 * 2**20
+TEXT = "1:"
+"""Every token but the first. Its massive activation sets off thousands of features that were not
+trained on it: 5,061 of 6,144 at block 20 of the default model, against 746 at all other tokens."""
 _ENOUGH_TOKENS = {"cpu": 2048}
 """Rows × tokens from which a larger batch is no faster; smaller ones start later in the prompt."""
 
@@ -73,7 +76,8 @@ class Prepared:
 
         def peak(rows: int, tokens: int) -> int:
             with measured(clean.ids.device) as found:
-                delta = clean.x.new_zeros(rows, *clean.x.shape)
+                delta = self.changes.delta([(0,)] * rows, clean.x.dtype)
+                delta[:, : clean.length - tokens] = 0
                 delta[:, clean.length - tokens] = 1e-3
                 edited = clean.resume(delta, every=self.metric.every)
                 self.measure(edited.logits, edited.start)
@@ -90,17 +94,19 @@ def ablation_sweep(
     *,
     metric: Metric | str | Sequence[Metric] = "kl",
     edit: EditOf = Ablate,
-    positions: Positions = "all",
+    positions: Positions = TEXT,
     budget: int = BUDGET,
+    most_tokens: int | None = None,
     file: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
     """The effect of editing each feature alone, on each prompt.
 
-    features: `active` (on the prompt, at any position), `all`, or ids.
+    features: `active` (at one of the positions), `all`, or ids.
     metric: `kl` (clean‖edited, at the last token), `loss`, a `Metric`, or one a prompt.
     edit: what to do to each feature; ablation by default.
     budget: bytes of tensors that the sweep may hold beside the model.
+    most_tokens: rows × tokens of a batch at most; by default where more are no faster.
     file: where rows are written as they are found; a sweep that stopped is continued from it.
 
     Raises `SteerError` for an unknown metric or a file of another sweep, and what `Model.plans`
@@ -117,9 +123,10 @@ def ablation_sweep(
             ready = _prepare(
                 model, text, number, measures[number], dictionary, features, edit, positions
             )
-        left = [i for i, f in enumerate(ready.features) if (number, f) not in done]
+        acting = (ready.changes.first < ready.clean.length).tolist()
+        left = [i for i, f in enumerate(ready.features) if acting[i] and (number, f) not in done]
         finished = len(ready.features) - len(left)
-        for batch in batches(ready, [(i,) for i in left], budget - used.held):
+        for batch in batches(ready, [(i,) for i in left], budget - used.held, most_tokens):
             found = _rows(ready, [i for (i,) in batch], ready.effects(batch))
             ledger.append(found)
             rows += found
@@ -145,7 +152,7 @@ def pair_sweep(
     *,
     metric: Metric | str | Sequence[Metric] = "kl",
     edit: EditOf = Ablate,
-    positions: Positions = "all",
+    positions: Positions = TEXT,
     budget: int = BUDGET,
 ) -> PairSweep:
     """Interactions: the joint effect of each pair of features minus the sum of the two alone.
@@ -180,13 +187,13 @@ def pair_sweep(
 
 
 def batches(
-    ready: Prepared, sets: Sequence[tuple[int, ...]], budget: int
+    ready: Prepared, sets: Sequence[tuple[int, ...]], budget: int, most_tokens: int | None = None
 ) -> Iterator[list[tuple[int, ...]]]:
     """Sets of edits in batches that fit the budget; those that start late together."""
     if not sets:
         return
     cost, first, length = ready.cost(), ready.changes.first.tolist(), ready.clean.length
-    enough = _ENOUGH_TOKENS.get(ready.clean.ids.device.type, 2**16)
+    enough = most_tokens or _ENOUGH_TOKENS.get(ready.clean.ids.device.type, 2**16)
     starts = {each: min(min(first[i] for i in each), length - 1) for each in sets}
     waiting = sorted(sets, key=starts.__getitem__)
     while waiting:
@@ -208,7 +215,7 @@ def _prepare(
 ) -> Prepared:
     ids, _ = model.tokenize([text])
     clean = clean_for(model, ids[0], dictionary, every=metric.every)
-    chosen = _chosen(clean, dictionary, features)
+    chosen = _chosen(clean, dictionary, features, positions)
     edits = [edit(feature, positions=positions) for feature in chosen]
     changes = read_changes(clean, dictionary, edits)
     if isinstance(features, str):
@@ -218,12 +225,15 @@ def _prepare(
     return Prepared(number, clean, metric, chosen, changes)
 
 
-def _chosen(clean: Clean, dictionary: Dictionary, features: str | Sequence[int]) -> list[int]:
+def _chosen(
+    clean: Clean, dictionary: Dictionary, features: str | Sequence[int], positions: Positions
+) -> list[int]:
     if not isinstance(features, str):
         return list(dict.fromkeys(int(feature) for feature in features))
     match features:
         case "active":
-            active = (encode_clean(clean, dictionary) != 0).any(0)
+            touched = clean.touched(positions)
+            active = (encode_clean(clean, dictionary)[touched] != 0).any(0)
             return active.nonzero().flatten().tolist()
         case "all":
             return list(range(dictionary.width))

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from apps.playground.handlers import Handlers, Pick, sentence
+from apps.playground.handlers import Handlers
+from apps.playground.looking import Pick, sentence
 from apps.playground.state import Desk, Row, Setup
 from apps.playground.studio import Shelf, Studio
 from steer import Ablate, Clamp, DictionaryError

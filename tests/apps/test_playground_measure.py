@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from apps.playground import controls, results
 from apps.playground import measure as m
 from apps.playground.cards import measured_view
 from apps.playground.state import Row, Setup
@@ -21,24 +22,24 @@ def studio() -> Studio:
 
 
 def test_dosed() -> None:
-    assert m.dosed(Clamp(1, "4x max"), 0.5) == Clamp(1, "2x max")
-    assert m.dosed(Add(1, 3.0, positions="last"), 2) == Add(1, 6.0, positions="last")
-    assert m.dosed(Scale(1, 3.0), 0.5) == Scale(1, 2.0)
-    assert m.dosed(Ablate(1), 0.25) == Scale(1, 0.75)
-    assert m.dosed(Ablate(1), 1) == Ablate(1)
+    assert controls.dosed(Clamp(1, "4x max"), 0.5) == Clamp(1, "2x max")
+    assert controls.dosed(Add(1, 3.0, positions="last"), 2) == Add(1, 6.0, positions="last")
+    assert controls.dosed(Scale(1, 3.0), 0.5) == Scale(1, 2.0)
+    assert controls.dosed(Ablate(1), 0.25) == Scale(1, 0.75)
+    assert controls.dosed(Ablate(1), 1) == Ablate(1)
     for edit in (Patch(1, "w3"), ProjectOut(Random(0))):
         with pytest.raises(SteerError, match="no dose"):
-            m.dosed(edit, 0.5)
+            controls.dosed(edit, 0.5)
 
 
 def test_interval() -> None:
-    found = m.interval([1.0, 2.0, 3.0, 4.0])
+    found = results.interval([1.0, 2.0, 3.0, 4.0])
     assert found.mean == 2.5
     assert found.low is not None
     assert found.high is not None
     assert 1 <= found.low < 2.5 < found.high <= 4
-    assert m.interval([1.0, 2.0, 3.0, 4.0]) == found
-    assert m.interval([3.0]) == m.Interval(3.0, None, None, 1)
+    assert results.interval([1.0, 2.0, 3.0, 4.0]) == found
+    assert results.interval([3.0]) == results.Interval(3.0, None, None, 1)
 
 
 def test_a_control_is_as_large_as_the_edit(studio: Studio) -> None:
@@ -46,7 +47,7 @@ def test_a_control_is_as_large_as_the_edit(studio: Studio) -> None:
     setup = Setup(tiny.PROMPT, rows=(Row("tiny", Clamp(5, "2x max", positions="1:4")),))
     entry = studio.run(setup).receipt[0]
     site = studio.model.site_of(studio.shelf["tiny"])
-    control = m._matched(entry, site, Random(0))
+    control = controls.matched(entry, site, Random(0))
     run = studio.model.generate(tiny.PROMPT, control, max_new_tokens=2)
     doses = [each.tokens[0].relative_dose for each in run.receipt]
     assert doses == pytest.approx([each.relative_dose for each in entry.tokens], rel=1e-4)
@@ -56,7 +57,7 @@ def test_a_control_is_as_large_as_the_edit(studio: Studio) -> None:
 
 def test_similar_points_elsewhere(studio: Studio) -> None:
     dictionary = studio.shelf["tiny"]
-    other = m.similar(studio, "tiny", 5, {5})
+    other = controls.similar(studio, "tiny", 5, {5})
     assert other != 5
     assert abs(float(dictionary.W_dec[5] @ dictionary.W_dec[other])) <= 0.2
 

@@ -55,6 +55,7 @@ def _all(page: Any, out: Path, name: str) -> list[Path]:
         page.set_viewport_size({"width": width, "height": height})
         for theme in ("light", "dark"):
             page.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
+            page.evaluate("scrollTo(0, 0)")
             page.wait_for_timeout(250)
             path = out / f"{name}-{size}-{theme}.png"
             page.screenshot(path=path, full_page=size == "phone")

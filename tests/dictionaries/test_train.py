@@ -155,17 +155,6 @@ def test_a_heavier_l1_gives_fewer_active_features() -> None:
     assert l0[0] > l0[1] > l0[2]
 
 
-def test_dead_features_are_revived() -> None:
-    x, _ = planted()
-    settings = replace(SMALL, width=96, samples=200 * 256, dead_after=1000, aux_k=32)
-    about = replace(ABOUT, width=96)
-    kept, revived = (
-        quality(train(x, replace(settings, aux_weight=weight), about), x).dead_share
-        for weight in (0.0, 1.0)
-    )
-    assert revived < kept
-
-
 def test_half_precision_activations() -> None:
     x, _ = planted()
     assert quality(train(x.to(torch.bfloat16), SMALL, ABOUT), x).fvu < 0.3

@@ -43,9 +43,7 @@ def test_the_edits_own_row_is_the_measured_effect(family: str) -> None:
 
 
 def test_several_interventions_and_directions(llama: steer.Model) -> None:
-    direction = steer.Intervention(
-        "resid_post.1", [steer.AddDirection(steer.Random(3), value=2.0)]
-    )
+    direction = steer.Intervention("resid_post.1", [steer.AddDirection(steer.Random(3), value=2.0)])
     found = controls(llama, tiny.PROMPTS, direction, metric=METRIC)
     assert set(found.to_frame()["control"]) == {"edit", "random"}
 

@@ -49,8 +49,10 @@ def test_sign_flip_is_uniform_under_the_null_and_small_for_effects() -> None:
 def test_benjamini_hochberg() -> None:
     """The worked example of the 1995 paper: four of fifteen are rejected at 0.05."""
     p = torch.tensor(
-        [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240]
-        + [0.4262, 0.5719, 0.6528, 0.7590, 1.0],
+        [
+            *(0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240),
+            *(0.4262, 0.5719, 0.6528, 0.7590, 1.0),
+        ],
         dtype=torch.float64,
     )
     shuffled = torch.randperm(15, generator=torch.Generator().manual_seed(0))

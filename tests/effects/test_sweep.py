@@ -11,13 +11,15 @@ import torch
 import steer
 from dictionaries.base import Dictionary
 from steer import engine
+from steer.effects import sweep as sweeps
 from steer.effects.memory import measured
 from steer.effects.metric import LogitDifference, LogProbability, Metric
-from steer.effects.sweep import ablation_sweep, pair_sweep
 from steer.errors import SteerError
 from tests import tiny
 
 METRIC = LogitDifference("w5", "w6")
+ablation_sweep = partial(sweeps.ablation_sweep, positions="all")
+pair_sweep = partial(sweeps.pair_sweep, positions="all")
 SITES = ("resid_post.1", "resid_pre.0", "resid_pre.1", "mlp_out.1", "attn_out.0", "resid_post.2")
 
 
@@ -100,6 +102,13 @@ def test_loss_counts_the_positions_before_the_edit_as_unchanged(llama: steer.Mod
         assert row["effect"] == pytest.approx(edited - clean, abs=1e-5)
 
 
+def test_the_first_token_is_left_alone_unless_asked_for(llama: steer.Model) -> None:
+    dictionary = tiny.dictionary()
+    everywhere = ablation_sweep(llama, tiny.PROMPT, dictionary)
+    default = sweeps.ablation_sweep(llama, tiny.PROMPT, dictionary)
+    assert set(default.features) < set(everywhere.features)
+
+
 def test_pairs_are_joint_effects_minus_sums(llama: steer.Model) -> None:
     dictionary = tiny.dictionary()
     chosen = tiny.active_features(llama, dictionary)[:3]
@@ -169,7 +178,9 @@ def test_frames(llama: steer.Model) -> None:
     frame, rows = sweep.frame, sweep.to_rows()
     assert len(rows) == len(sweep)
     assert list(frame["effect"].abs()) == sorted(frame["effect"].abs(), reverse=True)
-    assert ((frame["low"] <= frame["effect"] + 1e-9) & (frame["effect"] <= frame["high"] + 1e-9)).all()
+    assert (
+        (frame["low"] <= frame["effect"] + 1e-9) & (frame["effect"] <= frame["high"] + 1e-9)
+    ).all()
     assert ((frame["q"] >= frame["p"]) & (frame["q"] <= 1)).all()
 
 

@@ -11,7 +11,7 @@ from dictionaries import baselines
 from steer.edits import Clamp, Intervention
 from steer.effects.error_split import error_split
 from steer.errors import InterventionError
-from tests.tiny import D, PROMPTS, WIDTH, dictionary, tiny_model
+from tests.tiny import PROMPTS, WIDTH, D, dictionary, tiny_model
 
 EARLY = replace(dictionary("resid_post.0"), name="early")
 EDIT = Intervention("early", [Clamp(5, 4.0)])

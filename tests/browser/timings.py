@@ -1,0 +1,96 @@
+"""The app's own times on the default model: `python -m tests.browser.timings`. Nothing is asserted.
+
+Start to ready; first steered token after a click, beside the first token of transformers' own
+`generate` on the same prompt; and how long a cancel takes to free the model.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.browser.driver import HOW, chromium
+
+REPEATS = 7
+
+
+def median(act: Callable[[], float]) -> float:
+    act()
+    return statistics.median(act() for _ in range(REPEATS))
+
+
+def main() -> None:
+    started = time.perf_counter()
+    from apps.playground.start import open_studio, serve
+
+    studio = open_studio()
+    app = serve(studio)
+    print(f"start to ready: {time.perf_counter() - started:.1f} s")
+    studio.shelf.index(studio.default).warm()
+    from apps.playground.handlers import Handlers
+
+    setup = Handlers(studio).first()
+    model = studio.model
+    ids = model.tokenizer(setup.prompt, return_tensors="pt")
+
+    def plain() -> float:
+        begun = time.perf_counter()
+        model.module.generate(**ids, max_new_tokens=1, do_sample=False)
+        return time.perf_counter() - begun
+
+    def streamed() -> float:
+        begun = time.perf_counter()
+        stream = studio.stream(setup)
+        next(stream)
+        spent = time.perf_counter() - begun
+        stream.close()
+        with model.lock:
+            return spent
+
+    def cancelled() -> float:
+        stream = studio.stream(setup)
+        next(stream)
+        begun = time.perf_counter()
+        stream.close()
+        with model.lock:
+            return time.perf_counter() - begun
+
+    base = median(plain)
+    print(f"first token of plain generate: {base * 1000:.0f} ms")
+    first = median(streamed)
+    print(f"first steered token, in the server: {first * 1000:.0f} ms ({first / base:.2f}x)")
+    print(f"cancel until the model is free: {median(cancelled) * 1000:.0f} ms")
+    if chromium() is None:
+        sys.exit(HOW)
+    clicked = median_click(app.local_url)
+    print(f"first steered token, click to page: {clicked * 1000:.0f} ms ({clicked / base:.2f}x)")
+    app.close()
+
+
+def median_click(address: str) -> float:
+    """Measured by the page itself."""
+    from playwright.sync_api import sync_playwright
+
+    script = (Path(__file__).parent / "first_token.js").read_text()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.goto(address)
+        page.wait_for_selector("#edits .edit")
+
+        def click() -> float:
+            spent = page.evaluate(script)
+            page.wait_for_selector("#texts .receipt")
+            return float(spent) / 1000
+
+        found = median(click)
+        browser.close()
+    return found
+
+
+if __name__ == "__main__":
+    main()
