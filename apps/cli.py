@@ -60,7 +60,7 @@ def generate(
     ablate: edit_options.Ablate = None,
     scale: edit_options.Scale = None,
     add: edit_options.Add = None,
-    edit: Annotated[Path | None, typer.Option(help="An intervention saved as JSON.")] = None,
+    edit: edit_options.Files = None,
     positions: Annotated[str, typer.Option(help="all, prompt, generated, last, 3 or 2:5.")] = "all",
     dictionary: DictionaryName = DEFAULT_DICTIONARY,
     model: ModelName = "smollm2-135m",
@@ -74,13 +74,13 @@ def generate(
     """Continue a prompt with and without edits, side by side, with the receipt."""
     from apps.render import run_view
 
-    intervention = edit_options.intervention(
+    interventions = edit_options.interventions(
         dictionary, edit, positions, clamp=clamp, ablate=ablate, scale=scale, add=add
     )
     with progress_bars(not json_output) as progress:
         run = _load(model, dtype, progress).generate(
             prompt,
-            intervention,
+            interventions,
             max_new_tokens=max_new_tokens,
             seed=seed,
             temperature=temperature,
@@ -96,7 +96,7 @@ def explain(
     ablate: edit_options.Ablate = None,
     scale: edit_options.Scale = None,
     add: edit_options.Add = None,
-    edit: Annotated[Path | None, typer.Option(help="An intervention saved as JSON.")] = None,
+    edit: edit_options.Files = None,
     positions: Annotated[str, typer.Option(help="all, prompt, generated, last, 3 or 2:5.")] = "all",
     dictionary: DictionaryName = DEFAULT_DICTIONARY,
     model: ModelName = "smollm2-135m",
@@ -104,11 +104,11 @@ def explain(
     json_output: Json = False,
 ) -> None:
     """What an intervention would do, before anything is generated."""
-    intervention = edit_options.intervention(
+    interventions = edit_options.interventions(
         dictionary, edit, positions, clamp=clamp, ablate=ablate, scale=scale, add=add
     )
     with progress_bars(not json_output) as progress:
-        plan = _load(model, dtype, progress).explain(intervention)
+        plan = _load(model, dtype, progress).explain(interventions)
     _emit(json_output, plan.to_dict(), lambda: str(plan))
 
 
@@ -117,7 +117,7 @@ def features(
     prompt: Annotated[str, typer.Argument(help="Text to read.")],
     dictionary: DictionaryName = DEFAULT_DICTIONARY,
     model: ModelName = "smollm2-135m",
-    top: Annotated[int, typer.Option(help="Features per token.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Features per token.")] = 5,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:

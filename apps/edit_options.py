@@ -22,42 +22,46 @@ Scale = Annotated[
     list[str] | None,
     typer.Option("--scale", metavar="ID=FACTOR", help="Multiply it where it is active: 9=2."),
 ]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--edit", help="An intervention saved as JSON; several act together."),
+]
 Add = Annotated[
     list[str] | None,
     typer.Option("--add", metavar="ID=VALUE", help="Add to it: 4=3 or 4=0.5x."),
 ]
 
 
-def intervention(
+def interventions(
     dictionary: str,
-    file: Path | None,
+    files: Sequence[Path] | None,
     positions: str,
     *,
     clamp: Sequence[str] | None = None,
     ablate: Sequence[int] | None = None,
     scale: Sequence[str] | None = None,
     add: Sequence[str] | None = None,
-) -> Intervention:
-    """The intervention that the options describe, or the one in the file.
+) -> list[Intervention]:
+    """The intervention that the options describe, or those in the files.
 
     Raises `InterventionError` for malformed options, for none, or for both.
     """
     from steer import edits
     from steer.errors import InterventionError
 
-    where = int(positions) if positions.lstrip("-").isdigit() else positions
+    where = int(positions) if positions.removeprefix("-").isdecimal() else positions
     found: list[Edit] = []
     found += [edits.Clamp(f, v, positions=where) for f, v in _pairs("clamp", clamp, str)]
     found += [edits.Ablate(f, positions=where) for f in ablate or ()]
     found += [edits.Scale(f, v, positions=where) for f, v in _pairs("scale", scale, float)]
     found += [edits.Add(f, v, positions=where) for f, v in _pairs("add", add, str)]
-    if file and found:
+    if files and found:
         raise InterventionError("give either --edit FILE or edits such as --clamp 123=5x, not both")
-    if file:
-        return read_intervention(file)
+    if files:
+        return [read_intervention(file) for file in files]
     if not found:
         raise InterventionError("no edit was given: add one such as --clamp 123=5x or --ablate 77")
-    return edits.Intervention(dictionary, found)
+    return [edits.Intervention(dictionary, found)]
 
 
 def read_intervention(file: Path) -> Intervention:

@@ -172,14 +172,14 @@ def effects(
 
     from steer.effects.logits import logit_effect
 
-    intervention = edit_options.intervention(
+    interventions = edit_options.interventions(
         dictionary, None, positions, clamp=clamp, ablate=ablate
     )
     with progress_bars(not json_output) as progress:
         found = logit_effect(
             _load(model, dtype, progress),
             prompts,
-            intervention,
+            interventions,
             tuple(target or ()),
             metric=None if answer is None else _metric(answer, against),
             draws=draws,
@@ -240,7 +240,7 @@ def _metric(answer: str | None, against: str | None) -> Metric | str:
 
 
 def _positions(text: str) -> str | int:
-    return int(text) if text.lstrip("-").isdigit() else text
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

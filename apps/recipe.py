@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from apps.corpora import SOURCES
 from dictionaries.errors import TrainingError
 from dictionaries.train import TrainConfig
 
@@ -52,33 +53,37 @@ class Recipe:
 def load_recipe(name: str) -> Recipe:
     """A recipe by path, or by the name of one in `apps/recipes`.
 
-    Raises `TrainingError` for a missing file, unknown keys or a missing one.
+    Raises `TrainingError` for a missing or damaged file, unknown keys or missing ones.
     """
     shipped = resources.files("apps") / "recipes"
     path = Path(name)
-    if not path.exists():
+    if not path.is_file():
         path = Path(str(shipped / f"{name}.toml"))
-    if not path.exists():
+    if not path.is_file():
         known = sorted(entry.name.removesuffix(".toml") for entry in shipped.iterdir())
         raise TrainingError(f"no recipe {name!r}: give a path, or one of {', '.join(known)}")
-    return _build(tomllib.loads(path.read_text()), path)
+    try:
+        return _build(tomllib.loads(path.read_text(encoding="utf-8")), path)
+    except (ValueError, TypeError, AttributeError) as error:  # no TOML, or values of other types
+        raise TrainingError(f"{path}: {error}") from error
 
 
 def _build(table: dict[str, Any], path: Path) -> Recipe:
     common = table.pop("train", {})
     overrides = {key: common.pop(key) for key in list(common) if isinstance(common[key], dict)}
-    sites = tuple(table.get("sites", ()))
+    if not isinstance(table.get("sites"), list):
+        raise TrainingError(f'{path}: sites must be a list such as ["resid_post.20"]')
+    sites = tuple(table["sites"])
     _refuse_unknown(table, {f.name for f in fields(Recipe)}, path)
+    _refuse_unknown(overrides, set(sites), path)
+    _refuse_unknown(table.get("corpora", {}), set(SOURCES), path)
     allowed = {f.name for f in fields(TrainConfig)}
     train = {}
     for site in sites:
         settings = common | overrides.get(site, {})
         _refuse_unknown(settings, allowed, path)
         train[site] = TrainConfig(**settings)
-    try:
-        return Recipe(**{**table, "sites": sites, "train": train})
-    except TypeError as error:
-        raise TrainingError(f"{path}: {error}") from error
+    return Recipe(**{**table, "sites": sites, "train": train})
 
 
 def _refuse_unknown(table: dict[str, Any], allowed: set[str], path: Path) -> None:

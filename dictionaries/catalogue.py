@@ -53,7 +53,7 @@ def find(name: str | Path, root: Path = SHIPPED) -> Path:
 def load(
     name: str | Path, *, features: Sequence[int] | None = None, root: Path = SHIPPED
 ) -> Dictionary:
-    """Load by catalogue name, folder or hub address, float32; with `features`, only their rows are read.
+    """Load by name, folder or address, float32; with `features`, only their rows are read.
 
     The sha256 of every file that the card lists is checked, unless only rows are read.
     Raises `DictionaryError` for an unknown name, `FormatError` for a damaged file.

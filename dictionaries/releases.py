@@ -109,12 +109,6 @@ RELEASES: dict[str, Release] = {
         "resid_post",
         "dictionary_learning",
     ),
-    "pythia-70m-learned-dicts": Release(
-        "hf://Elriggs/pythia-70m-deduped-layer-2/learned_dicts.pt",
-        "EleutherAI/pythia-70m-deduped",
-        "resid_post.2",
-        "hoagyc",
-    ),
 }
 
 

@@ -66,7 +66,7 @@ class FeatureStatistics:
     tokens: int
 
     def value(self, feature: int, unit: str) -> float:
-        """`max`, `mean` (where active), `corpus mean` (over all tokens) or a quantile such as `q99`.
+        """`max`, `mean` (where active), `corpus mean` (over all tokens) or a quantile, as `q99`.
 
         Raises `DictionaryError` for a feature that was never active, whose multiples are all 0,
         or for a quantile that was not kept.

@@ -77,8 +77,9 @@ class TrainConfig:
         if min(self.width, self.k, self.samples, self.batch) < 1 or self.k > self.width:
             raise TrainingError("width, k, samples and batch must be positive, and k at most width")
         if self.candidates_dtype not in DTYPES:
+            allowed = ", ".join(DTYPES)
             raise TrainingError(
-                f"candidates_dtype {self.candidates_dtype!r} is unknown; allowed: {', '.join(DTYPES)}"
+                f"candidates_dtype {self.candidates_dtype!r} is unknown; allowed: {allowed}"
             )
         if not (0 < self.learning_rate < math.inf and 0 <= self.l1 < math.inf):
             raise TrainingError("learning_rate must be positive, l1 not negative, and both finite")

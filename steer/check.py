@@ -238,7 +238,9 @@ def _middle(model: Model, ids: Tensor, layer: str) -> Tensor | None:
 def _published(dictionary: Dictionary) -> dict[str, float]:
     """l0, fvu and delta_ce, from the card or else from the catalogue of releases."""
     card = dictionary.card or {}
-    stated = {name: card[name] for name in ("l0", "fvu", "delta_ce") if name in card}
+    stated: dict[str, float] = {
+        name: card[name] for name in ("l0", "fvu", "delta_ce") if name in card
+    }
     return stated or releases.figures(dictionary.name)
 
 

@@ -121,8 +121,11 @@ class Intervention:
 
     @classmethod
     def load(cls, path: str | Path) -> Intervention:
-        """Read a JSON file."""
-        return cls.from_json(Path(path).read_text())
+        """Read a JSON file. Raises `InterventionError` if it holds anything else."""
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise InterventionError(f"{path} is not JSON: {error}") from error
 
     def save(self, path: str | Path) -> None:
         Path(path).write_text(self.to_json() + "\n")

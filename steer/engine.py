@@ -17,8 +17,8 @@ import torch
 
 # nnsight gives every object a `.save`, after which these modules can't be defined any more
 # ("Attribute 'save' is missing its type annotation"): hub downloads and gradio need them. If
-# nnsight is there already, it is too late, and only those two are the worse for it.
-for _module in ("anyio.streams.tls", "anyio.streams.file"):
+# nnsight is there already, it is too late, and only those are the worse for it.
+for _module in ("anyio.streams.tls", "anyio.streams.file", "anyio._backends._asyncio"):
     with suppress(ImportError, TypeError):
         import_module(_module)
 

@@ -16,7 +16,6 @@ import steer
 from tests import tiny
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)
 settings.register_profile(
     "repeatable", deadline=None, derandomize=True, max_examples=60, database=None
@@ -26,7 +25,8 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(params=tiny.FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
-    return request.param
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

@@ -195,7 +195,8 @@ def logits(
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
     with hooked(model, sites, mask, prompt):
-        return model(**inputs, use_cache=False).logits
+        found: Tensor = model(**inputs, use_cache=False).logits
+    return found
 
 
 @torch.no_grad()
@@ -237,9 +238,12 @@ def recorded(module: nn.Module, side: str = "output") -> Iterator[list[Tensor]]:
 
 def block(module: nn.Module, layer: int) -> nn.Module:
     """A block of the first list of modules, which is the stack in every family."""
-    return next(m for m in module.modules() if isinstance(m, nn.ModuleList))[layer]
+    stack: Any = next(m for m in module.modules() if isinstance(m, nn.ModuleList))
+    found: nn.Module = stack[layer]
+    return found
 
 
 def final_norm(module: Any) -> nn.Module:
     """The norm after the last block."""
-    return [m for m in module.base_model.children() if "Norm" in type(m).__name__][-1]
+    norms: list[nn.Module] = [m for m in module.base_model.children() if "Norm" in type(m).__name__]
+    return norms[-1]

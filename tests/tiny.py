@@ -180,7 +180,9 @@ def dictionary(
         case "abstopk":
             return AbsTopK(**about, k=16)
         case _:
-            vectors = {name: 0.1 * normal(WIDTH) for name in ("b_gate", "b_mag", "r_mag")}
+            vectors: dict[str, Any] = {
+                name: 0.1 * normal(WIDTH) for name in ("b_gate", "b_mag", "r_mag")
+            }
             return Gated(**about, **vectors)
 
 

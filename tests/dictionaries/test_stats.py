@@ -79,10 +79,8 @@ def test_quantiles_are_of_the_active_tokens_of_a_sample(
         if not len(values):
             assert not found.quantiles[feature].any()
             continue
-        places = [round(q / 100 * (len(values) - 1)) for q in QUANTILES]
-        assert (found.quantiles[feature] - values[places]).abs().max() <= 1e-6 or all(
-            value in values for value in found.quantiles[feature]
-        )
+        places = (torch.tensor(QUANTILES) / 100 * (len(values) - 1)).round().long()
+        assert torch.equal(found.quantiles[feature], values[places])
         assert (found.quantiles[feature].diff() >= 0).all()
 
 

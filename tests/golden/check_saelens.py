@@ -2,7 +2,7 @@
 
 Run it in the sae-lens environment (see make_saelens.py)::
 
-    /work/venv-saelens/bin/python tests/golden/check_saelens.py FOLDER [FOLDER ...]
+    venv-saelens/bin/python tests/golden/check_saelens.py FOLDER [FOLDER ...]
 
 Each FOLDER holds ``cfg.json``, ``sae_weights.safetensors`` and ``expected.safetensors``, or has
 such folders somewhere below it. ``expected.safetensors`` holds ``x``, ``features`` and

@@ -2,9 +2,9 @@
 
 Run it with an environment of its own (sae-lens is no dependency of the library)::
 
-    python3 -m venv /work/venv-saelens
-    /work/venv-saelens/bin/pip install torch==2.13.0 sae-lens==6.54.12
-    /work/venv-saelens/bin/python tests/golden/make_saelens.py [OUT]
+    python3 -m venv venv-saelens
+    venv-saelens/bin/pip install torch==2.13.0 sae-lens==6.54.12
+    venv-saelens/bin/python tests/golden/make_saelens.py [OUT]
 
 OUT defaults to ``tests/golden/saelens``. Every case is a folder ``OUT/<case>/``:
 
@@ -375,7 +375,8 @@ def write_expected_average(writer: Writer) -> None:
     scaler = ActivationScaler()
     scaler.estimate_scaling_factor(D_IN, iter([x]), n_batches_for_norm_estimate=1)
     scale = scaler.scaling_factor
-    assert scale is not None and math.isclose(scale, D_IN**0.5 / x.norm(dim=-1).mean().item())
+    assert scale is not None
+    assert math.isclose(scale, D_IN**0.5 / x.norm(dim=-1).mean().item())
 
     case = "standard_expected_average"
     unfolded, _ = writer.build(case, "standard", normalize_activations="expected_average_only_in")

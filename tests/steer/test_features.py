@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -13,13 +14,13 @@ from tests.tiny import PROMPT, PROMPTS
 
 
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
-def test_activations_are_those_of_the_site(architecture: str, model: steer.Model) -> None:
+def test_activations_are_those_of_the_site(
+    architecture: str, model: steer.Model, untouched: Any
+) -> None:
     sae = tiny.dictionary(architecture=architecture)
     found = model.features(PROMPT, sae)
-    module = tiny.plain_model("llama") if model.name.startswith("Llama") else model.module
-    ids = model.tokenize([PROMPT])[0]
-    with plain.recorded(plain.block(module, 2), "input") as residual:
-        plain.logits(module, ids)
+    with plain.recorded(plain.block(untouched, 2), "input") as residual:
+        plain.logits(untouched, model.tokenize([PROMPT])[0])
     x = residual[0][0]
     assert found.tokens == tuple(PROMPT.split())
     assert (found.text, found.dictionary) == (PROMPT, "tiny")

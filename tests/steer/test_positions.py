@@ -41,11 +41,10 @@ CASES: dict[str, tuple[Positions, list[int]]] = {
 
 
 @pytest.mark.parametrize(("positions", "expected"), CASES.values(), ids=CASES.keys())
-@pytest.mark.parametrize("kind", [lambda p: steer.Clamp(5, 50, positions=p)])
-def test_what_is_touched(positions: Positions, expected: list[int], kind: Any) -> None:
+def test_what_is_touched(positions: Positions, expected: list[int]) -> None:
     run = tiny.tiny_model("gpt2").generate(
         tiny.PROMPT,
-        steer.Intervention("tiny", [kind(positions)]),
+        steer.Intervention("tiny", [steer.Clamp(5, 50, positions=positions)]),
         dictionaries=[tiny.dictionary()],
         max_new_tokens=4,
         temperature=0,

@@ -1,0 +1,102 @@
+"""The public interface, name by name, and that importing it costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import steer
+
+ROOT = Path(__file__).parents[1]
+NAMES: list[str] = [
+    "Ablate",
+    "Active",
+    "Add",
+    "AddDirection",
+    "After",
+    "Cap",
+    "Clamp",
+    "ClampProjection",
+    "Decay",
+    "DecoderRow",
+    "Dictionary",
+    "DictionaryError",
+    "Difference",
+    "Edit",
+    "Explanation",
+    "FeatureActivations",
+    "FetchError",
+    "First",
+    "Floor",
+    "HookpointError",
+    "Intervention",
+    "InterventionError",
+    "LogitEffect",
+    "Model",
+    "ModelError",
+    "Patch",
+    "ProjectOut",
+    "PromptError",
+    "Ramp",
+    "Random",
+    "Receipt",
+    "Resample",
+    "Run",
+    "Scale",
+    "Seen",
+    "SilentEditError",
+    "SilentEditWarning",
+    "SteerError",
+    "Stream",
+    "Tokens",
+    "Vector",
+    "load",
+    "logit_effect",
+]
+
+
+def test_the_names() -> None:
+    assert steer.__all__ == NAMES
+    assert dir(steer) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_importable_and_documented(name: str) -> None:
+    found = getattr(steer, name)
+    assert found.__doc__
+    assert found.__name__ == name
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Stear'"):
+        _ = steer.Stear
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after the code."""
+    report = f"{code}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "transformers", "nnsight", "numpy", "pandas", "gradio", "huggingface_hub"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import steer",
+        "import apps.cli",
+    ],
+)
+def test_importing_is_light(code: str) -> None:
+    assert not loaded_by(code) & HEAVY
+
+
+def test_using_it_is_what_loads_the_rest() -> None:
+    assert "torch" in loaded_by("import steer; steer.load")
