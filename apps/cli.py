@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from apps import edit_options
 
@@ -325,12 +326,20 @@ def main() -> None:
     """Entry point: an error that the user can put right is one line and exit code 2."""
     _quiet_libraries()
     try:
-        app()
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        sys.exit(1)
+    except TyperException as error:
+        if not sys.argv[1:]:
+            sys.exit(2)  # the help was shown
+        print(f"steer: {getattr(error, 'format_message', error.__str__)()}", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, RuntimeError, OSError) as error:
         if not _is_ours(error):
             raise
         print(f"steer: {error}", file=sys.stderr)
         sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _is_ours(error: Exception) -> bool:

@@ -53,4 +53,4 @@ def run_demo(
     clamp = Clamp(FEATURE if feature is None else feature, value or VALUE)
     intervention = Intervention(DICTIONARY, [clamp])
     run = model.generate(text, intervention, max_new_tokens=40, seed=0, repetition_penalty=1.1)
-    return Demo(run, logit_effect(model, [text], intervention))
+    return Demo(run, logit_effect(model, [text], intervention, draws=0))
