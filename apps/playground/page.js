@@ -12,6 +12,8 @@ window.steer = {
         amount: amount ? amount.value : 2,
         unit,
         positions: positions.disabled ? null : positions.value,
+        when: edit.querySelector('[data-field="when"]').value,
+        schedule: edit.querySelector('[data-field="schedule"]').value,
         muted: edit.classList.contains("muted"),
       };
     });

@@ -11,13 +11,16 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from steer.conditions import Condition
 from steer.edits import Edit, Intervention, edit_from_dict, parse_value
 from steer.errors import InterventionError, SteerError
+from steer.phrases import parse_condition, parse_schedule
 from steer.positions import Positions, Tokens, canonical
+from steer.schedules import Schedule
 
 VERSION = 1
 MOST_ROWS = 12
@@ -169,10 +172,26 @@ def read_form(data: Any) -> tuple[Row, ...]:
         origin["muted"] = item["muted"]
         if isinstance(item["positions"], str):
             origin["positions"] = read_positions(item["positions"])
+        _set(origin, "when", item.get("when"), parse_condition)
+        _set(origin, "schedule", item.get("schedule"), parse_schedule)
         if item["kind"] in KINDS:
             origin = _retyped(origin, item["kind"], _number(amount), item["unit"])
         plain.append(origin)
     return read_rows(plain)
+
+
+def _set(
+    row: dict[str, Any],
+    name: str,
+    typed: str | None,
+    parse: Callable[[str], Condition | Schedule],
+) -> None:
+    """What is typed into a field of the row; nothing typed takes it away."""
+    if typed is None:
+        return
+    row.pop(name, None)
+    if typed.strip():
+        row[name] = parse(typed).to_dict()
 
 
 def _retyped(row: dict[str, Any], kind: str, amount: float, unit: str) -> dict[str, Any]:

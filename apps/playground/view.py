@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from apps.playground.examples import Example
 from apps.playground.state import KINDS, Row, amount_of, show_positions
 from apps.playground.tokens import Fluency, Shown, Texts
+from steer.phrases import show_condition, show_schedule
 from steer.positions import NAMED, Tokens
 from steer.receipt import EditReceipt
+from steer.schedules import SCHEDULES
 
 SLIDERS = {"scale": (-2.0, 10.0), "add": (-6.0, 6.0)}
 """Ends of the amount slider by kind; any number can still be typed."""
@@ -73,13 +75,18 @@ def rows_view(rows: Sequence[Row], facts: Sequence[RowFacts], undo: bool, turn: 
         '<p class="empty">No edits yet. Find a feature below by a word it fires on or promotes, '
         "by its number, or by a text.</p>"
     )
-    options = "".join(f'<option value="{name}">' for name in NAMED)
+    lists = _datalist("positions", NAMED) + _datalist("schedules", (f"{s} 10" for s in SCHEDULES))
     disabled = "" if undo else " disabled"
     head = f'<button class="quiet" data-act="undo"{disabled}>Undo</button>'
     return (
         f'<section class="edits" data-turn="{turn}"><header><h2>Edits</h2>{head}</header>{body}'
-        f'<datalist id="positions">{options}</datalist></section>'
+        f"{lists}</section>"
     )
+
+
+def _datalist(name: str, values: Iterable[str]) -> str:
+    options = "".join(f'<option value="{value}">' for value in values)
+    return f'<datalist id="{name}">{options}</datalist>'
 
 
 def _row(number: int, row: Row, fact: RowFacts) -> str:
@@ -88,22 +95,24 @@ def _row(number: int, row: Row, fact: RowFacts) -> str:
     site = row.dictionary.rpartition("/")[2]
     mute = "Unmute" if row.muted else "Mute"
     locked = isinstance(row.edit.positions, Tokens)
-    when = (
-        f'<span class="when">when {esc(json.dumps(plain["when"]))}</span>'
-        if "when" in plain
-        else ""
-    )
+    disabled = " disabled" if locked else ""
+    when = show_condition(row.edit.when) if row.edit.when else ""
+    schedule = show_schedule(row.edit.schedule) if row.edit.schedule else ""
     return f"""
 <article class="edit{" muted" if row.muted else ""}" data-row="{esc(json.dumps(plain))}"
  data-number="{number}">
  <div class="title"><button class="id" data-act="card" title="Show its card">{esc(name)}</button>
   <span class="label" title="{esc(fact.label)}">{esc(fact.label)}</span>
+  <span class="site">{esc(site)}</span>
   <button class="quiet" data-act="mute" aria-pressed="{str(row.muted).lower()}">{mute}</button>
   <button class="quiet" data-act="remove" aria-label="Remove edit {number + 1}">✕</button></div>
  <div class="controls">{_kind(row)}{_amount(row, fact)}</div>
  <div class="where"><label>tokens <input data-field="positions" list="positions"
-  value="{esc(show_positions(row.edit.positions))}"{" disabled" if locked else ""}
-  aria-label="Which tokens"></label>{when}<span class="site">{esc(site)}</span></div>
+  value="{esc(show_positions(row.edit.positions))}"{disabled} aria-label="Which tokens"></label>
+  <label>when <input data-field="when" value="{esc(when)}" placeholder="always"
+  title="A feature's number: 7 · 7 > 2.5 · seen 3 · 7 and not seen 3" aria-label="When"></label>
+  <label>over time <input data-field="schedule" list="schedules" value="{esc(schedule)}"
+  placeholder="constant" aria-label="Strength over the generated tokens"></label></div>
 </article>"""
 
 

@@ -21,9 +21,9 @@ from apps.playground.state import (
     read_rows,
     show_positions,
 )
-from steer import Ablate, Add, Clamp, Scale, SteerError
-from steer.conditions import Active
+from steer import Ablate, Active, Add, Clamp, First, Ramp, Scale, Seen, SteerError
 from steer.edits import Edit
+from steer.phrases import show_condition, show_schedule
 
 D = "smollm2-135m/resid_post.20"
 AWKWARD = "<b>*hi*</b> 🏴󠁧󠁢󠁥󠁮󠁧󠁿 שלום\n${x} {{y}} ' \" \\ `"
@@ -33,7 +33,8 @@ edits: st.SearchStrategy[Edit] = st.one_of(
     st.builds(Add, st.integers(0, 9999), st.floats(-1e6, 1e6)),
     st.builds(Scale, st.integers(0, 9999), st.floats(-10, 10)),
     st.builds(Ablate, st.integers(0, 9999), positions=st.sampled_from(["all", 3, "2:5", (1, 4)])),
-    st.just(Clamp(3, "2x max", when=Active(7, above=1.5))),
+    st.just(Clamp(3, "2x max", when=Active(7, above=1.5) & ~Seen(8))),
+    st.just(Clamp(3, "2x max", schedule=Ramp(5))),
 )
 setups = st.builds(
     Setup,
@@ -120,6 +121,8 @@ def form(row: Row, **changes: Any) -> dict[str, Any]:
         "amount": 2 if amount is None else amount,
         "unit": "max" if unit in ("", "times") else unit,
         "positions": show_positions(row.edit.positions),
+        "when": show_condition(row.edit.when) if row.edit.when else "",
+        "schedule": show_schedule(row.edit.schedule) if row.edit.schedule else "",
         "muted": row.muted,
         **changes,
     }
@@ -132,6 +135,21 @@ def test_an_untouched_form_gives_the_same_rows(rows: list[Row]) -> None:
     assert [row.muted for row in found] == [row.muted for row in rows]
     assert [row.edit.positions for row in found] == [row.edit.positions for row in rows]
     assert [row.edit.when for row in found] == [row.edit.when for row in rows]
+    assert [row.edit.schedule for row in found] == [row.edit.schedule for row in rows]
+
+
+def test_a_condition_and_a_schedule_are_typed_and_taken_away() -> None:
+    plain = Row(D, Clamp(7, "3x max"))
+    (row,) = read_form([form(plain, when="8 > 2 and not seen 9", schedule="first 5")])
+    assert row.edit == Clamp(7, "3x max", when=Active(8, above=2) & ~Seen(9), schedule=First(5))
+    (row,) = read_form([form(row, when=" ", schedule="")])
+    assert row == plain
+
+
+@pytest.mark.parametrize(("field", "typed"), [("when", "words"), ("schedule", "now and then")])
+def test_what_is_not_understood_is_a_sentence(field: str, typed: str) -> None:
+    with pytest.raises(SteerError, match=f"{typed}.*is not understood"):
+        read_form([form(Row(D, Clamp(7, "3x max")), **{field: typed})])
 
 
 def test_changing_the_kind_keeps_the_amount() -> None:

@@ -13,11 +13,19 @@ from tests.browser.driver import HOW, chromium
 
 
 @pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    """The app on the default model, at a free port."""
-    from apps.playground import launch
+def studio() -> Any:
+    """What the served page works with, to see what it is doing."""
+    from apps.playground.start import open_studio
 
-    app = launch(wait=False)
+    return open_studio()
+
+
+@pytest.fixture(scope="session")
+def address(studio: Any) -> Iterator[str]:
+    """The app on the default model, at a free port."""
+    from apps.playground.start import serve
+
+    app = serve(studio)
     yield app.local_url
     app.close()
 

@@ -40,6 +40,13 @@ def amount(page: Any, value: float, which: int = 0) -> None:
     box.dispatch_event("change")
 
 
+def type_into(page: Any, field: str, text: str, which: int = 0) -> None:
+    """Type into a field of an edit, such as `when`."""
+    box = page.locator(f"#edits [data-field={field}]").nth(which)
+    box.fill(text)
+    box.dispatch_event("change")
+
+
 def run(page: Any) -> None:
     """Press Run, and wait for the coloured texts."""
     page.evaluate("document.querySelector('#texts .texts')?.setAttribute('data-old', '')")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from tests.browser.driver import add, amount, run, search, tab, texts
+from tests.browser.driver import add, amount, run, search, tab, texts, type_into
 
 
 def test_clamp_mute_and_undo(page: Any) -> None:
@@ -42,13 +43,74 @@ def test_an_overdose_warns(page: Any) -> None:
     page.wait_for_selector("#notices .notice.warn")
 
 
-def test_cancel(page: Any) -> None:
+def test_a_condition_and_a_schedule(page: Any) -> None:
+    """An edit under a condition that never holds does nothing, and says so; a schedule ends it."""
+    run(page)
+    plain = texts(page)
+    type_into(page, "when", "3 and not 3")
+    run(page)
+    baseline, edited = texts(page)
+    assert baseline == edited == plain[0]
+    assert "did nothing" in page.inner_text("#notices")
+    type_into(page, "when", "")
+    type_into(page, "schedule", "first 2")
+    run(page)
+    assert page.locator("#texts .pane.edited .t.acted:not(.prompt)").count() <= 2
+    type_into(page, "when", "the moon is full")
+    page.click("#run")
+    page.wait_for_selector("#notices .notice.error:has-text('is not understood')")
+
+
+def begin_a_long_run(page: Any) -> None:
     page.click("text=Sampling")
     page.locator("input[aria-label='number input for New tokens']").fill("400")
     page.keyboard.press("Tab")
     page.click("#run")
     page.wait_for_selector("#texts .live")
     page.wait_for_function("/^\\d+ of/.test(document.querySelector('#texts .count')?.innerText)")
+
+
+def test_closing_the_page_frees_the_model(browser: Any, address: str, studio: Any) -> None:
+    gone = browser.new_page()
+    gone.set_default_timeout(120_000)
+    gone.goto(address)
+    gone.wait_for_selector("#edits .edit")
+    begin_a_long_run(gone)
+    (stream,) = studio.streams.values()
+    gone.close()
+    until = time.monotonic() + 60
+    while studio.streams and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not studio.streams
+    assert len(stream.result().ids) < 400
+
+
+def test_who_waits_sees_the_queue(page: Any, browser: Any, address: str) -> None:
+    other = browser.new_page()
+    other.set_default_timeout(120_000)
+    other.goto(address)
+    other.wait_for_selector("#edits .edit")
+    begin_a_long_run(page)
+    other.click("#run")
+    other.wait_for_selector("text=/queue: \\d+\\/\\d+/")
+    page.click("#cancel")
+    other.wait_for_selector("#texts .texts:not(.live):not(.idle)")
+    other.close()
+
+
+def test_a_prompt_of_ten_thousand_characters(page: Any) -> None:
+    page.fill("#prompt textarea", "The old bridge. " * 625)
+    page.click("text=Sampling")
+    page.locator("input[aria-label='number input for New tokens']").fill("2")
+    page.keyboard.press("Tab")
+    page.click("#run")
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle), #notices .notice.error")
+    assert page.locator("#notices .notice.error").count() == 0
+    assert texts(page)[0].startswith("The old bridge. The old bridge.")
+
+
+def test_cancel(page: Any) -> None:
+    begin_a_long_run(page)
     page.click("#cancel")
     page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     assert len(texts(page)[0]) < 1500
