@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +106,31 @@ def test_sixteen_sessions_each_get_their_own(address: str) -> None:
         together = list(pool.map(ask, features))
     assert together == alone
     assert len(set(alone)) > 1
+
+
+def test_an_assistant_can_steer(address: str, client: Any) -> None:
+    """The same endpoints are tools of the Model Context Protocol, described from their types."""
+    mcp = pytest.importorskip("mcp", reason="pip install 'sae-steer[mcp]'")
+    from mcp.client.streamable_http import streamable_http_client
+
+    arguments = {"prompt": tiny.PROMPT, "edits": [edit(5)], "max_new_tokens": 6}
+
+    async def talk() -> tuple[dict[str, Any], str]:
+        async with (
+            streamable_http_client(address + "gradio_api/mcp/") as (reader, writer, _),
+            mcp.ClientSession(reader, writer) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+            answer = await session.call_tool("steer", arguments)
+            return tools, answer.content[0].text
+
+    tools, answer = asyncio.run(talk())
+    assert {"steer", "features", "measure"} <= set(tools)
+    assert "receipt" in tools["steer"].description
+    assert set(arguments) <= set(tools["steer"].inputSchema["properties"])
+    called = client.predict(**arguments, api_name="/steer")
+    assert ast.literal_eval(answer) == called
 
 
 def test_one_bad_caller_harms_no_other(address: str, client: Any) -> None:
