@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from steer.edits import ProjectOut as ProjectOut
     from steer.edits import Resample as Resample
     from steer.edits import Scale as Scale
-    from steer.effects.logits import LogitEffect as LogitEffect
+    from steer.effects.logit_result import LogitEffect as LogitEffect
     from steer.effects.logits import logit_effect as logit_effect
     from steer.errors import DictionaryError as DictionaryError
     from steer.errors import FetchError as FetchError
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from steer.errors import SteerError as SteerError
     from steer.explain import Explanation as Explanation
     from steer.features import FeatureActivations as FeatureActivations
+    from steer.loading import load as load
     from steer.model import Model as Model
-    from steer.model import load as load
     from steer.positions import Tokens as Tokens
     from steer.receipt import Receipt as Receipt
     from steer.receipt import SilentEditWarning as SilentEditWarning
@@ -81,7 +81,7 @@ _HOMES = {
     "HookpointError": "steer.errors",
     "Intervention": "steer.edits",
     "InterventionError": "steer.errors",
-    "LogitEffect": "steer.effects.logits",
+    "LogitEffect": "steer.effects.logit_result",
     "Model": "steer.model",
     "ModelError": "steer.errors",
     "Patch": "steer.edits",
@@ -100,7 +100,7 @@ _HOMES = {
     "Stream": "steer.stream",
     "Tokens": "steer.positions",
     "Vector": "steer.directions",
-    "load": "steer.model",
+    "load": "steer.loading",
     "logit_effect": "steer.effects.logits",
 }
 

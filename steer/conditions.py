@@ -70,6 +70,9 @@ class Leaf(Condition):
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "feature": self.feature, "above": self.above}
 
+    def __str__(self) -> str:
+        return f"{self.feature} {self.kind} above {self.above:g}"
+
 
 @dataclass(frozen=True)
 class Active(Leaf):
@@ -99,6 +102,9 @@ class _Several(Condition):
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "of": [each.to_dict() for each in self.of]}
+
+    def __str__(self) -> str:
+        return f"({f' {self.kind} '.join(map(str, self.of))})"
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,9 @@ class Not(Condition):
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "of": self.of.to_dict()}
+
+    def __str__(self) -> str:
+        return f"not {self.of}"
 
 
 _LEAVES: dict[str, type[Leaf]] = {"active": Active, "seen": Seen}

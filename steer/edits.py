@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from steer.edit_base import DirectionEdit, Edit, FeatureEdit, refuse_unknown
 from steer.errors import InterventionError
 from steer.kinds import (
     KINDS,
@@ -21,16 +22,12 @@ from steer.kinds import (
     Cap,
     Clamp,
     ClampProjection,
-    DirectionEdit,
-    Edit,
-    FeatureEdit,
     Floor,
     Patch,
     ProjectOut,
     Resample,
     Scale,
     edit_from_dict,
-    refuse_unknown,
 )
 from steer.values import Dose, Value, parse_value
 
@@ -121,9 +118,11 @@ class Intervention:
 
     @classmethod
     def load(cls, path: str | Path) -> Intervention:
-        """Read a JSON file. Raises `InterventionError` if it holds anything else."""
+        """Read a JSON file. Raises `InterventionError` if there is none, or it holds another."""
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InterventionError(f"{path} can't be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise InterventionError(f"{path} is not JSON: {error}") from error
 

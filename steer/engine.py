@@ -22,33 +22,18 @@ for _module in ("anyio.streams.tls", "anyio.streams.file", "anyio._backends._asy
     with suppress(ImportError, TypeError):
         import_module(_module)
 
-from nnsight import register, save  # noqa: E402
+from nnsight import save  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from steer.hookpoints import Site  # noqa: E402
 from steer.plan import SitePlan  # noqa: E402
 from steer.positions import Span  # noqa: E402
+from steer.remote import Remote, backend  # noqa: E402
 from steer.splice import Memory, Reading, Record, delta, observe, record  # noqa: E402
-
-Remote = bool | str
-"""False: here. True: on NDIF. "local": rehearsed here. Otherwise a server's address."""
-
-
-def _backend(remote: Remote) -> dict[str, Any]:
-    """Arguments that send a trace elsewhere.
-
-    Once installed, our source is no longer taken for the user's own, so nnsight has to be told to
-    send it along; without that, `remote="local"` would not notice and a server would fail.
-    """
-    if not remote:
-        return {}
-    for package in ("steer", "dictionaries"):
-        register(package)
-    return {"remote": remote}
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """An open `tracer.iter[:]` ends by design when generation does; nnsight warns each time."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*was never reached")
@@ -79,32 +64,30 @@ def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Re
 
     All plans that read at a site see it before any of them writes there. Writing is in place:
     resid_mid is read by the norm and by the residual branch alike. Records are in plan order.
+    Plans follow the activations to where they are, which on a server is not where they were made.
     """
     readings: dict[int, Reading] = {}
     records: dict[int, Record] = {}
     for site in sites_of(plans):
         x = read(nn, site)
-        for number, plan in enumerate(plans):
+        here = [plan.to(x.device) for plan in plans]
+        for number, plan in enumerate(here):
             if plan.site == site:
-                rows = span.rows(plan.rows)
-                readings[number] = observe(x[plan.rows], plan, rows, memory, number)
-        writers = [number for number, plan in enumerate(plans) if plan.out == site]
-        before = {number: x[plans[number].rows].clone() for number in writers}
-        changes = {
-            number: delta(
-                before[number],
-                plans[number],
-                readings[number],
-                None if plans[number].clean is None else x[plans[number].clean],
-            )
-            for number in writers
-        }
+                rows = span.to(x.device).rows(plan.rows)
+                clean = None if plan.clean is None else x[plan.clean]
+                readings[number] = observe(x[plan.rows], plan, rows, memory, number, clean)
+        writers = [number for number, plan in enumerate(here) if plan.out == site]
+        before = {number: x[here[number].rows].clone() for number in writers}
+        changes = {}
         for number in writers:
-            x[plans[number].rows] += changes[number]
+            clean = None if here[number].clean is None else x[here[number].clean]
+            changes[number] = delta(before[number], here[number], readings[number], clean)
         for number in writers:
-            after = x[plans[number].rows]
+            x[here[number].rows] += changes[number]
+        for number in writers:
+            after = x[here[number].rows]
             records[number] = record(
-                before[number], after, changes[number], plans[number], readings[number]
+                before[number], after, changes[number], here[number], readings[number]
             )
     return [records[number] for number in range(len(plans))]
 
@@ -120,7 +103,7 @@ def logits(
 ) -> tuple[Tensor, list[Record]]:
     """Logits [b, s, V] of one forward pass under the plans, and what each plan did."""
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
-    with torch.inference_mode(), nn.trace(inputs, use_cache=False, **_backend(remote)) as tracer:
+    with torch.inference_mode(), nn.trace(inputs, use_cache=False, **backend(nn, remote)) as tracer:
         records: list[Record] = save([])
         records.extend(apply(nn, plans, span, {}))
         output = save(tracer.result)
@@ -138,7 +121,7 @@ def generate(
     """transformers' output under the plans, and what each plan did at each step."""
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
     embedding = input_embedding(nn)
-    with _quiet(), torch.inference_mode(), nn.generate(**options, **_backend(remote)) as tracer:
+    with quiet(), torch.inference_mode(), nn.generate(**options, **backend(nn, remote)) as tracer:
         records: list[list[Record]] = save([])
         memory: Memory = {}
         with tracer.invoke(inputs):

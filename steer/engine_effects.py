@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.engine import _quiet, read  # isort: skip  # before nnsight itself, see there
+from steer.engine import quiet, read  # isort: skip  # before nnsight itself, see there
 from nnsight import save
 
 from steer.hookpoints import Site
@@ -113,7 +113,7 @@ def watch(
 ) -> tuple[Any, list[Any]]:
     """transformers' output, and `look(x)` of the site's live tensor [b, s, d] at every step."""
     inputs = {"input_ids": ids, "attention_mask": mask}
-    with _quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
+    with quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
         seen: list[Any] = save([])
         with tracer.invoke(inputs):
             for _step in tracer.iter[:]:

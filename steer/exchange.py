@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from steer.directions import Vector
-from steer.edits import Add, AddDirection, ClampProjection, Edit, Intervention, ProjectOut
+from steer.edits import Add, AddDirection, ClampProjection, Intervention, ProjectOut
 from steer.errors import InterventionError
 from steer.hookpoints import parse, transformer_lens_name
 from steer.plan import LoweredEdit, SitePlan
@@ -34,13 +34,19 @@ def steering_vector(
 
     Raises `InterventionError` for edits that are not the same addition at every token.
     """
-    (plan,) = model.plans([intervention], dictionaries)
-    if intervention.error != "keep":
-        raise InterventionError("a steering vector can't drop or freeze the error term")
-    total = torch.zeros(plan.W_dec.shape[1])
+    plan = _plan(model, intervention, dictionaries)
+    total = torch.zeros(plan.W_dec.shape[1], dtype=plan.dtype)
     for lowered in plan.edits:
         total += _added(lowered, plan).cpu()
     return str(plan.out.hookpoint), total
+
+
+def _plan(
+    model: Model, intervention: Intervention, dictionaries: tuple[Dictionary, ...]
+) -> SitePlan:
+    if intervention.error != "keep":
+        raise InterventionError("a steering vector can't drop or freeze the error term")
+    return model.plans([intervention], dictionaries)[0]
 
 
 def _added(lowered: LoweredEdit, plan: SitePlan) -> Tensor:
@@ -50,9 +56,7 @@ def _added(lowered: LoweredEdit, plan: SitePlan) -> Tensor:
             f"{edit.kind} depends on what the model computes at each token, so it is no fixed "
             "vector; only add and add_direction are"
         )
-    _everywhere(edit)
-    if lowered.per_norm:
-        raise InterventionError("a value in residual norms differs by token: it is no fixed vector")
+    _everywhere(lowered)
     if plan.dictionary is not None and plan.dictionary.config.normalisation != "none":
         raise InterventionError(
             "under per-token normalisation the same activation is another length at each token"
@@ -60,7 +64,10 @@ def _added(lowered: LoweredEdit, plan: SitePlan) -> Tensor:
     return lowered.amount * plan.W_dec[lowered.target]
 
 
-def _everywhere(edit: Edit) -> None:
+def _everywhere(lowered: LoweredEdit) -> None:
+    edit = lowered.edit
+    if lowered.per_norm:
+        raise InterventionError("a value in residual norms differs by token: it is no fixed vector")
     if edit.positions != "all" or edit.when is not None or edit.schedule is not None:
         raise InterventionError(
             f"{edit.kind} acts at some tokens only (positions, when, schedule), which the format "
@@ -68,9 +75,14 @@ def _everywhere(edit: Edit) -> None:
         )
 
 
-def save_steering_vector(model: Model, intervention: Intervention, path: str | Path) -> None:
+def save_steering_vector(
+    model: Model,
+    intervention: Intervention,
+    path: str | Path,
+    dictionaries: tuple[Dictionary, ...] = (),
+) -> None:
     """Write a `.safetensors` with one tensor, named by its hookpoint."""
-    hookpoint, vector = steering_vector(model, intervention)
+    hookpoint, vector = steering_vector(model, intervention, dictionaries)
     save_file({hookpoint: vector}, path, metadata={"digest": intervention.digest})
 
 
@@ -115,20 +127,30 @@ def to_lm_eval(
 ) -> dict[str, dict[str, Any]]:
     """The mapping that lm-eval's `steered` model reads from a `.pt` file (version 0.4.13).
 
-    Its `clamp` sets the projection on the vector: that is ClampProjection, never Clamp.
+    Its `clamp` sets the projection on the vector: that is ClampProjection, never Clamp. It hooks
+    the outputs of modules.
     """
-    (plan,) = model.plans([intervention], dictionaries)
+    plan = _plan(model, intervention, dictionaries)
+    if plan.out.side == "input":
+        raise InterventionError(
+            f"{plan.out.hookpoint} is the input of a module, and lm-eval's steered model changes "
+            "outputs; resid_pre of a block is resid_post of the one before it"
+        )
     if len(plan.edits) != 1:
         raise InterventionError("lm-eval's steered model keeps one edit a hookpoint; give one")
     (lowered,) = plan.edits
-    _everywhere(lowered.edit)
+    _everywhere(lowered)
     common = {"head_index": None, "bias": None}
     if isinstance(lowered.edit, ClampProjection | ProjectOut):
         vector, action, amount = plan.W_dec[lowered.target], "clamp", lowered.amount
     else:
         vector, action, amount = _added(lowered, plan), "add", 1.0
     entry = {"action": action, "steering_vector": vector.cpu(), "steering_coefficient": amount}
-    return {plan.out.path: {**entry, **common}}
+    # It names modules from the base model on: layers.1, not model.layers.1.
+    edited = model.module.get_submodule(plan.out.path)
+    named = model.module.base_model.named_modules()
+    name = next(name for name, module in named if module is edited)
+    return {name: {**entry, **common}}
 
 
 def to_neuronpedia(
@@ -148,15 +170,22 @@ def to_neuronpedia(
     return json.dumps({"vectors": [feature], "steer_method": "SIMPLE_ADDITIVE"})
 
 
-def export_to(target: str, model: Model, intervention: Intervention, path: str | Path) -> None:
+def export_to(
+    target: str,
+    model: Model,
+    intervention: Intervention,
+    path: str | Path,
+    dictionaries: tuple[Dictionary, ...] = (),
+) -> None:
     """Write `vector` (.safetensors), `lm-eval` (.pt) or `neuronpedia` (.json)."""
     match target:
         case "vector":
-            save_steering_vector(model, intervention, path)
+            save_steering_vector(model, intervention, path, dictionaries)
         case "lm-eval":
-            torch.save(to_lm_eval(model, intervention), path)
+            torch.save(to_lm_eval(model, intervention, dictionaries), path)
         case "neuronpedia":
-            Path(path).write_text(to_neuronpedia(model, intervention, model.name))
+            text = to_neuronpedia(model, intervention, model.name, dictionaries)
+            Path(path).write_text(text, encoding="utf-8")
         case _:
             raise InterventionError(
                 f"format {target!r} is unknown; allowed: vector, lm-eval, neuronpedia"

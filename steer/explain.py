@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dictionaries.base import Dictionary
 from steer import engine, receipt
+from steer.conflicts import conflicts, named
 from steer.edits import Edit, Intervention
 from steer.plan import LoweredEdit, SitePlan
 from steer.prompts import pad, read_prompt
@@ -26,11 +27,15 @@ FLUENT_DOSE = 0.6
 """‖Δ‖/‖x‖ per token beyond which text falls apart on the default model: there the continuation
 costs the untouched model 2 nats per token more than its own does (`steer calibrate`; README)."""
 
+SOURCE_BYTES = 200_000
+"""About what our source takes in a remote payload, beside the plans' tensors."""
+
 
 @dataclass(frozen=True)
 class EditPlan:
     """One edit as it will run.
 
+    when, schedule: its condition and its strength over decoding steps, None if it has none.
     value: in activation units (None if it differs by token, or the edit has none).
     in_max: the value in multiples of the feature's max, if statistics are there.
     relative_dose: median ‖Δ‖/‖x‖ over the neutral text's tokens that it acts on.
@@ -40,6 +45,8 @@ class EditPlan:
     kind: str
     feature: int | None
     positions: str
+    when: str | None
+    schedule: str | None
     value: float | None
     in_max: float | None
     relative_dose: float | None
@@ -50,8 +57,11 @@ class EditPlan:
 class InterventionPlan:
     """One intervention: where it reads and writes, its edits, and its cost a token.
 
+    conflicts: edits that can touch the same token of one feature, each starting from what the one
+        before it left; without conflicts='in_order' they are refused.
     flops_share: multiply-adds per token over those of the model.
-    payload_bytes: of the dictionary rows that run; what a remote run would carry.
+    payload_bytes: of the tensors that a remote run carries: the edited rows, or the whole
+        dictionary where it can't be split.
     """
 
     dictionary: str
@@ -59,6 +69,7 @@ class InterventionPlan:
     writes: str
     error: str
     edits: tuple[EditPlan, ...]
+    conflicts: tuple[str, ...]
     flops_share: float
     payload_bytes: int
 
@@ -72,8 +83,13 @@ class Explanation:
     plans: tuple[InterventionPlan, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def payload_bytes(self) -> int:
+        """About what a remote run sends: the plans' tensors and our source."""
+        return SOURCE_BYTES + sum(plan.payload_bytes for plan in self.plans)
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"payload_bytes": self.payload_bytes}
 
     def __str__(self) -> str:
         lines = [f"{self.model}, {self.dtype}"]
@@ -81,9 +97,13 @@ class Explanation:
             where = plan.reads if plan.reads == plan.writes else f"{plan.reads} -> {plan.writes}"
             lines.append(
                 f"{where}  {plan.dictionary}, error {plan.error}, "
-                f"+{plan.flops_share:.3%} compute, {plan.payload_bytes:,} bytes"
+                f"+{plan.flops_share:.3%} compute, {plan.payload_bytes:,} bytes of tensors"
             )
             lines += [f"  {_line(edit)}" for edit in plan.edits]
+            lines += [f"  in order: {conflict}" for conflict in plan.conflicts]
+        lines.append(
+            f"a remote run sends about {self.payload_bytes / 1e6:.1f} MB, our source included"
+        )
         lines += [f"warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -91,6 +111,8 @@ class Explanation:
 def _line(edit: EditPlan) -> str:
     what = f"{edit.kind} {'' if edit.feature is None else edit.feature}".strip()
     parts = [f"{what} at {edit.positions}"]
+    parts += [f"when {edit.when}"] if edit.when else []
+    parts += [f"strength {edit.schedule}"] if edit.schedule else []
     if edit.value is not None:
         parts.append(f"value {edit.value:.4g}")
     if edit.in_max is not None:
@@ -141,8 +163,13 @@ def _describe(
         writes=str(plan.out.hookpoint),
         error=plan.error,
         edits=edits,
+        conflicts=tuple(
+            f"{one.kind} at {one.positions!r}, then {other.kind} at {other.positions!r} of "
+            f"{named(one)}"
+            for one, other in conflicts(intervention.edits)
+        ),
         flops_share=numbers / sum(p.numel() for p in model.module.parameters()),
-        payload_bytes=4 * numbers,
+        payload_bytes=plan.nbytes,
     )
 
 
@@ -155,6 +182,8 @@ def _edit_plan(lowered: LoweredEdit, dictionary: Dictionary | None, entry: EditR
         kind=edit.kind,
         feature=entry.feature,
         positions=str(edit.positions),
+        when=None if edit.when is None else str(edit.when),
+        schedule=None if edit.schedule is None else str(edit.schedule),
         value=lowered.amount if fixed else None,
         in_max=_in_max(edit, lowered, dictionary) if fixed else None,
         relative_dose=median(doses) if doses else None,

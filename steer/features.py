@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from dictionaries.base import Dictionary
+from steer.precision import exact
 
 if TYPE_CHECKING:
     import pandas
@@ -101,8 +102,8 @@ def features(model: Model, text: str, dictionary: Dictionary) -> FeatureActivati
     """Encode one text with the whole dictionary."""
     hookpoint = model.site_of(dictionary)
     ids, mask = model.tokenize([text])
-    x = model.collect(ids, mask, [hookpoint])[hookpoint][0].float()
-    activations = dictionary.to(device=x.device).encode(x)[0]
+    x = exact(model.collect(ids, mask, [hookpoint])[hookpoint][0])
+    activations = dictionary.to(x.device, x.dtype).encode(x)[0]
     tokens: Sequence[str] = [model.token(token) for token in ids[0].tolist()]
     return FeatureActivations(
         text, dictionary.name, tuple(tokens), activations.cpu(), x.norm(dim=-1).cpu()

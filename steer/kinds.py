@@ -32,113 +32,24 @@ norm at the token, `"1x vector"` of the length that a direction's source has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-from steer.conditions import Condition, condition_from_dict
-from steer.directions import Direction, direction_from_dict
+from steer.conditions import condition_from_dict
+from steer.directions import direction_from_dict
+from steer.edit_base import (
+    DirectionEdit,
+    Edit,
+    FeatureEdit,
+    Numbers,
+    ValuedEdit,
+    refuse_unknown,
+    set_value,
+)
 from steer.errors import InterventionError
-from steer.positions import Positions, canonical, positions_from_json
-from steer.schedules import Schedule, schedule_from_dict
-from steer.values import Value, canonical_value, finite, parse_value
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What an edit does to f, see the module's table."""
-
-    mul: float = 0.0
-    adds: bool = False
-    floors: bool = False
-    caps: bool = False
-
-
-@dataclass(frozen=True)
-class Edit:
-    """What all edits have.
-
-    positions: the tokens it touches, see `steer.positions`.
-    when: a condition on features, see `steer.conditions`.
-    schedule: its strength over decoding steps, see `steer.schedules`.
-    """
-
-    positions: Positions = field(default="all", kw_only=True)
-    when: Condition | None = field(default=None, kw_only=True)
-    schedule: Schedule | None = field(default=None, kw_only=True)
-    kind: ClassVar[str]
-    units: ClassVar[tuple[str, ...]] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", canonical(self.positions))
-        if not isinstance(self.when, Condition | None):
-            raise InterventionError(f"when={self.when!r} is no condition such as Active(7)")
-        if not isinstance(self.schedule, Schedule | None):
-            raise InterventionError(f"schedule={self.schedule!r} is no schedule such as First(5)")
-
-    @property
-    def numbers(self) -> Numbers:
-        raise NotImplementedError
-
-    @property
-    def target(self) -> object:
-        """What it changes: two edits of equal target on one token are in conflict."""
-        raise NotImplementedError
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; what is not set is left out."""
-        data: dict[str, Any] = {"kind": self.kind}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value is not None:
-                data[each.name] = value.to_dict() if hasattr(value, "to_dict") else value
-        return data
-
-
-@dataclass(frozen=True)
-class FeatureEdit(Edit):
-    """An edit of one feature. feature: its index in the dictionary."""
-
-    feature: int
-    units: ClassVar[tuple[str, ...]] = ("activation", "max", "mean", "quantile", "norm")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.feature, bool) or not isinstance(self.feature, int):
-            raise InterventionError(f"feature must be an index, not {self.feature!r}")
-        if self.feature < 0:
-            raise InterventionError(f"feature {self.feature} is negative; indices start at 0")
-
-    @property
-    def target(self) -> object:
-        return self.feature
-
-
-@dataclass(frozen=True)
-class DirectionEdit(Edit):
-    """An edit of the projection on one direction, see `steer.directions`."""
-
-    direction: Direction
-    units: ClassVar[tuple[str, ...]] = ("activation", "norm", "vector")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.direction, Direction):
-            raise InterventionError(f"{self.direction!r} is no direction such as Vector([…])")
-
-    @property
-    def target(self) -> object:
-        return self.direction
-
-
-def _set_value(edit: Edit, value: Value) -> None:
-    dose = parse_value(value)
-    unit = "quantile" if dose.unit.startswith("q") else dose.unit
-    if unit not in edit.units:
-        raise InterventionError(
-            f"value {value!r}: {edit.kind} can't be given in {unit}; allowed: "
-            f"{', '.join(edit.units)}"
-        )
-    object.__setattr__(edit, "value", canonical_value(value))
+from steer.positions import positions_from_json
+from steer.schedules import schedule_from_dict
+from steer.values import Value, finite
 
 
 @dataclass(frozen=True)
@@ -159,16 +70,7 @@ class Ablate(FeatureEdit):
 
 
 @dataclass(frozen=True)
-class _Valued(FeatureEdit):
-    value: Value
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _set_value(self, self.value)
-
-
-@dataclass(frozen=True)
-class Clamp(_Valued):
+class Clamp(ValuedEdit):
     """The feature is `value` at every touched token: f′ = v."""
 
     kind: ClassVar[str] = "clamp"
@@ -179,7 +81,7 @@ class Clamp(_Valued):
 
 
 @dataclass(frozen=True)
-class Add(_Valued):
+class Add(ValuedEdit):
     """f′ = f + value."""
 
     kind: ClassVar[str] = "add"
@@ -190,7 +92,7 @@ class Add(_Valued):
 
 
 @dataclass(frozen=True)
-class Floor(_Valued):
+class Floor(ValuedEdit):
     """f′ = max(f, value)."""
 
     kind: ClassVar[str] = "floor"
@@ -201,7 +103,7 @@ class Floor(_Valued):
 
 
 @dataclass(frozen=True)
-class Cap(_Valued):
+class Cap(ValuedEdit):
     """f′ = min(f, value)."""
 
     kind: ClassVar[str] = "cap"
@@ -277,7 +179,7 @@ class AddDirection(DirectionEdit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _set_value(self, self.value)
+        set_value(self, self.value)
 
     @property
     def numbers(self) -> Numbers:
@@ -304,7 +206,7 @@ class ClampProjection(DirectionEdit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _set_value(self, self.value)
+        set_value(self, self.value)
 
     @property
     def numbers(self) -> Numbers:
@@ -338,11 +240,3 @@ def edit_from_dict(data: dict[str, Any]) -> Edit:
         return cls(**arguments)
     except TypeError as error:
         raise InterventionError(f"a {kind} edit needs more: {error}") from error
-
-
-def refuse_unknown(data: dict[str, Any], allowed: set[str], what: str) -> None:
-    """Raise `InterventionError` that names the keys which `data` should not have."""
-    if unknown := sorted(set(data) - allowed):
-        raise InterventionError(
-            f"{what} has no {', '.join(map(repr, unknown))}; allowed: {', '.join(sorted(allowed))}"
-        )

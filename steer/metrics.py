@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from steer.precision import exact
+
 
 def kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """KL(p‖q) from logits [..., V] -> [...].
@@ -12,23 +14,23 @@ def kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """
     p = p_logits.double().log_softmax(-1)
     q = q_logits.double().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1).float()
+    return (p.exp() * (p - q)).sum(-1).to(exact(p_logits).dtype)
 
 
 def cross_entropy(logits: Tensor, ids: Tensor) -> Tensor:
     """Loss of each next token: logits [b, s, V], ids [b, s] -> [b, s-1]."""
-    log_p = logits[:, :-1].float().log_softmax(-1)
+    log_p = exact(logits[:, :-1]).log_softmax(-1)
     return -log_p.gather(-1, ids[:, 1:, None]).squeeze(-1)
 
 
 def logit_difference(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     """Mean logit of the token ids `positive` minus that of `negative`: [..., V] -> [...]."""
-    return logits[..., positive].float().mean(-1) - logits[..., negative].float().mean(-1)
+    return exact(logits[..., positive]).mean(-1) - exact(logits[..., negative]).mean(-1)
 
 
 def delta_logprob(clean: Tensor, edited: Tensor) -> Tensor:
     """Change of every token's log-probability, [..., V]."""
-    return edited.float().log_softmax(-1) - clean.float().log_softmax(-1)
+    return exact(edited).log_softmax(-1) - exact(clean).log_softmax(-1)
 
 
 def fvu(x: Tensor, reconstruction: Tensor) -> Tensor:

@@ -31,19 +31,26 @@ NAMED = ("all", "prompt", "generated", "last", "text")
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(\d+))?")
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Tokens:
     """Tokens by text (each must be exactly one token of the model) or by id."""
 
     tokens: tuple[str | int, ...]
 
     def __init__(self, *tokens: str | int) -> None:
-        if not tokens or not all(isinstance(t, str | int) and t != "" for t in tokens):
+        if not tokens or not all(_is_token(t) for t in tokens):
             raise InterventionError(f"Tokens{tokens!r}: give one or more token texts or ids")
         object.__setattr__(self, "tokens", tokens)
 
     def to_dict(self) -> dict[str, list[str | int]]:
         return {"tokens": list(self.tokens)}
+
+    def __repr__(self) -> str:
+        return f"Tokens({', '.join(map(repr, self.tokens))})"
+
+
+def _is_token(token: object) -> bool:
+    return bool(token) if isinstance(token, str) else type(token) is int and token >= 0
 
 
 Positions = str | int | slice | Sequence[int] | Tokens
@@ -81,6 +88,12 @@ class Span:
             ids=self.ids[rows],
         )
 
+    def to(self, device: torch.device) -> Span:
+        """The same tokens on another device."""
+        if self.absolute.device == device:
+            return self
+        return Span(**{name: value.to(device) for name, value in vars(self).items()})
+
     def repeat(self, times: int) -> Span:
         """The rows several times over, one copy below the other."""
         return replace(
@@ -92,12 +105,19 @@ class Span:
         )
 
     def step(self, number: int, ids: Tensor) -> Span:
-        """The tokens `ids` [b, 1] of cached decoding step `number` (0 is the prefill itself)."""
+        """The tokens of decoding step `number` (0 is the prefill, this span itself).
+
+        ids: the newest ones [b, 1], or without a cache the whole text [b, s + number] again.
+        """
         if number == 0:
             return self
-        absolute = (self.prompt_length + number - 1).unsqueeze(1)
-        real = torch.ones_like(absolute, dtype=torch.bool)
-        return replace(self, absolute=absolute, real=real, ids=ids)
+        later = torch.arange(number, device=ids.device) + self.prompt_length.unsqueeze(1)
+        real = torch.ones_like(later, dtype=torch.bool)
+        if ids.shape[1] > 1:
+            later = torch.cat([self.absolute, later], dim=1)
+            real = torch.cat([self.real, real], dim=1)
+        read = ids.shape[1]
+        return replace(self, absolute=later[:, -read:], real=real[:, -read:], ids=ids)
 
     @property
     def generated(self) -> Tensor:
@@ -147,11 +167,10 @@ def positions_from_json(data: object) -> Positions:
     return data  # type: ignore[return-value]  # `canonical` refuses what is no Positions
 
 
-def resolve(positions: Canonical, token_id: Callable[[str], int]) -> Canonical:
-    """Token texts become ids; everything else stays as it is."""
+def resolve(positions: Canonical, token_id: Callable[[str | int], int]) -> Canonical:
+    """Token texts become ids, and ids are checked; everything else stays as it is."""
     if isinstance(positions, Tokens):
-        ids = (token_id(t) if isinstance(t, str) else t for t in positions.tokens)
-        return Tokens(*ids)
+        return Tokens(*(token_id(token) for token in positions.tokens))
     return positions
 
 

@@ -48,6 +48,7 @@ class EditReceipt:
     reason: why it did not act; None if it did.
     note: something to know about how it acted, such as a massive activation among its tokens.
     tokens: every token it acted on.
+    error: what became of what the dictionary does not explain: `keep`, `frozen` or `drop`.
     """
 
     dictionary: str
@@ -63,6 +64,7 @@ class EditReceipt:
     reason: str | None
     note: str | None
     tokens: tuple[TokenEdit, ...]
+    error: str = "keep"
 
     @property
     def acted(self) -> bool:
@@ -132,6 +134,8 @@ def _line(entry: EditReceipt) -> str:
         f"{entry.before:.4g} -> {entry.after:.4g}{reached}, "
         f"relative dose {entry.relative_dose:.2g}"
     )
+    if entry.error != "keep":
+        line += f"; error {entry.error}"
     return f"{line}; {entry.note}" if entry.note else line
 
 
@@ -151,12 +155,19 @@ class _Flat:
 
     @classmethod
     def of(cls, steps: Sequence[Record], row: int, stop: int) -> _Flat:
-        """Tokens before position `stop`; padding has negative positions and is left out."""
-        absolute = torch.cat([step.absolute[row] for step in steps])
+        """Tokens before position `stop`; padding has negative positions and is left out.
+
+        Without a cache every step reads the whole text again: only its last token is new.
+        """
+        new = [slice(None), *[slice(-1, None)] * (len(steps) - 1)]
+        parts = list(zip(steps, new, strict=True))
+
+        def join(name: str) -> Tensor:
+            return torch.cat([getattr(step, name)[row, part] for step, part in parts])
+
+        absolute = join("absolute")
         kept = (absolute >= 0) & (absolute < stop)
-        names = cls.__dataclass_fields__
-        joined = {n: torch.cat([getattr(step, n)[row] for step in steps])[kept] for n in names}
-        return cls(**joined)
+        return cls(**{name: join(name)[kept] for name in cls.__dataclass_fields__})
 
 
 def build(
@@ -175,12 +186,12 @@ def build(
     for number, intervention in enumerate(interventions):
         flat = _Flat.of([step[number] for step in steps], row, len(tokens))
         for column, edit in enumerate(intervention.edits):
-            entries.append(_entry(intervention.dictionary, edit, flat, column, tokens))
+            entries.append(_entry(intervention, edit, flat, column, tokens))
     return Receipt(tuple(entries))
 
 
 def _entry(
-    dictionary: str, edit: Edit, flat: _Flat, column: int, tokens: Sequence[str]
+    intervention: Intervention, edit: Edit, flat: _Flat, column: int, tokens: Sequence[str]
 ) -> EditReceipt:
     touched, fired = flat.touched[:, column], flat.fired[:, column]
     changed = fired & (flat.before[:, column] != flat.after[:, column])
@@ -199,7 +210,7 @@ def _entry(
         for i, dose in zip(index.tolist(), relative.tolist(), strict=True)
     )
     return EditReceipt(
-        dictionary=dictionary,
+        dictionary=intervention.dictionary,
         feature=edit.feature if isinstance(edit, FeatureEdit) else None,
         kind=edit.kind,
         direction=str(edit.direction) if isinstance(edit, DirectionEdit) else None,
@@ -212,6 +223,7 @@ def _entry(
         reason=None if rows else _reason(edit, touched, fired, changed, flat.before[:, column]),
         note=_note(flat, index),
         tokens=rows,
+        error=intervention.error,
     )
 
 

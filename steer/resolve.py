@@ -1,4 +1,4 @@
-"""What lowering asks of the model: activations of other texts, and directions made of them."""
+"""What lowering asks of the model: sites, activations of other texts, directions made of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,53 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer.directions import DecoderRow, Difference, Direction, Random, Vector
+from steer.edits import Intervention
 from steer.errors import InterventionError
 from steer.hookpoints import Site
+from steer.lower import Sources, lower
+from steer.plan import SitePlan
+from steer.precision import exact
 
 if TYPE_CHECKING:
     from steer.model import Model
 
 
+def plan_of(
+    model: Model,
+    intervention: Intervention,
+    given: Mapping[str, Dictionary],
+    rows: slice,
+    clean: slice | None,
+) -> SitePlan:
+    """One intervention lowered for a model; see `Model.plans`."""
+    dictionary = model.dictionary_of(intervention, given)
+    if dictionary is not None:
+        site = model.site(model.site_of(dictionary))
+        out = model.site(dictionary.config.hookpoint_out or str(site.hookpoint))
+    else:
+        site = out = model.site(intervention.dictionary)
+    sources = Sources(
+        activations=lambda prompts: activations(model, prompts, str(site.hookpoint)),
+        direction=lambda source: resolve_direction(model, source, out, given),
+        token_id=model.token_id,
+    )
+    return lower(
+        intervention,
+        dictionary,
+        site,
+        out,
+        sources,
+        rows=rows,
+        clean=clean,
+        device=model.device,
+        dtype=model.module.dtype,
+    )
+
+
 def activations(model: Model, prompts: Sequence[str], hookpoint: str) -> list[Tensor]:
     """x [s, d] of each prompt at a hookpoint, padding left out."""
     ids, mask = model.tokenize(list(prompts))
-    found = model.collect(ids, mask, [hookpoint])[hookpoint].float()
+    found = exact(model.collect(ids, mask, [hookpoint])[hookpoint])
     return [row[real.bool()] for row, real in zip(found, mask, strict=True)]
 
 
@@ -33,7 +69,7 @@ def resolve_direction(
     """
     match source:
         case Vector(values):
-            vector = torch.tensor(values)
+            vector = torch.tensor(values, dtype=torch.float64)
         case DecoderRow(name, feature):
             dictionary = given[name] if name in given else model.dictionary(name)
             dictionary.check_features([feature])

@@ -12,8 +12,11 @@ from dictionaries.base import Dictionary
 from steer import engine, receipt
 from steer.edits import Intervention
 from steer.errors import InterventionError, PromptError, SteerError
+from steer.few_rows import FewRows
+from steer.precision import exact
 from steer.prompts import Prompt, pad
 from steer.receipt import Receipt
+from steer.remote import Remote
 from steer.sampling import OnStep, Sampling
 
 if TYPE_CHECKING:
@@ -94,7 +97,7 @@ def generate(
     dictionaries: Sequence[Dictionary] = (),
     watch: Sequence[str | int] = (),
     on_step: OnStep | None = None,
-    remote: engine.Remote = False,
+    remote: Remote = False,
 ) -> list[Run]:
     """All requests in one batch: a baseline row for each different prompt, then the edited rows.
 
@@ -105,7 +108,7 @@ def generate(
     _check_length(model, prompts, max_new_tokens)
     if remote and on_step:
         raise SteerError("a remote run can't call on_step here; leave one of the two out")
-    watched = {model.token_id(t) if isinstance(t, str) else t: t for t in watch}
+    watched = list(dict.fromkeys(model.token_id(token) for token in watch))
     first = len(baselines)
     plans = [
         model.plans(request.interventions, dictionaries, rows=slice(row, row + 1))
@@ -120,7 +123,7 @@ def generate(
         "output_logits": bool(watched),
     }
     flat = [plan for row in plans for plan in row]
-    with model.lock:
+    with model.lock, FewRows():
         result, steps = engine.generate(model.nn, ids, model.span(ids, mask), flat, options, remote)
     texts = [_text(model, row[ids.shape[1] :]) for row in result.sequences]
     runs, taken = [], 0
@@ -142,7 +145,7 @@ def generate(
                 sampling=sampling,
                 dtype=model.dtype,
                 model=model.name,
-                logprobs=_logprobs(model, result.logits, list(watched), rows, (baseline, text)),
+                logprobs=_logprobs(model, result.logits, watched, rows, (baseline, text)),
             )
         )
     return runs
@@ -187,7 +190,7 @@ def _logprobs(
         return ()
     columns: list[list[list[float]]] = []
     for row, text in zip(rows, texts, strict=True):
-        steps = [step[row].float().log_softmax(-1)[watched].tolist() for step in logits]
+        steps = [exact(step[row]).log_softmax(-1)[watched].tolist() for step in logits]
         columns.append(steps[: len(text.ids)])
     return tuple(
         TokenLogprobs(

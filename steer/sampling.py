@@ -9,7 +9,7 @@ samples for it alone with the same seed, and an edit that does nothing gives the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ GENERATE_OPTIONS = (
     "no_repeat_ngram_size",
     "sequence_bias",
     "suppress_tokens",
+    "use_cache",
 )
 """Options of transformers' generate that act whatever draws the token."""
 
@@ -105,6 +106,13 @@ class Sampling:
         if self.min_p:
             chain.append(MinPLogitsWarper(self.min_p))
         return [*chain, _SharedNoise(self.seed)]
+
+
+def sampling_from(options: Mapping[str, Any]) -> Sampling:
+    """From the options of `Model.generate`: what is no field goes on to transformers' generate."""
+    own = {each.name for each in fields(Sampling)} - {"options"}
+    further = {name: value for name, value in options.items() if name not in own}
+    return Sampling(**{n: options[n] for n in own & set(options)}, options=further)
 
 
 class _SharedNoise:

@@ -28,12 +28,15 @@ class Schedule:
                 f"{self.kind}({self.n!r}): the number of tokens must be 1 or more"
             )
 
-    def strength(self, t: Tensor) -> Tensor:
-        """g at each t (integers, any shape), in float32."""
+    def strength(self, t: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """g at each t (integers, any shape), in this dtype."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.n}"
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class First(Schedule):
 
     kind: ClassVar[str] = "first"
 
-    def strength(self, t: Tensor) -> Tensor:
-        return (t < self.n).float()
+    def strength(self, t: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        return (t < self.n).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class After(Schedule):
 
     kind: ClassVar[str] = "after"
 
-    def strength(self, t: Tensor) -> Tensor:
-        return (t >= self.n).float()
+    def strength(self, t: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        return (t >= self.n).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class Ramp(Schedule):
 
     kind: ClassVar[str] = "ramp"
 
-    def strength(self, t: Tensor) -> Tensor:
-        return ((t + 1) / self.n).clamp(max=1.0)
+    def strength(self, t: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        return ((t.to(dtype) + 1) / self.n).clamp(max=1.0)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class Decay(Schedule):
 
     kind: ClassVar[str] = "decay"
 
-    def strength(self, t: Tensor) -> Tensor:
-        return torch.exp2(-t / self.n)
+    def strength(self, t: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.exp2(-t.to(dtype) / self.n)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {cls.kind: cls for cls in (First, After, Ramp, Decay)}

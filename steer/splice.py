@@ -45,15 +45,16 @@ class Reading:
     """What a plan found at its site and wants done.
 
     change [b, s, targets]: after minus before; norm: per-token normalisation to undo.
-    features, skip: whole code and skip term, where the error is not kept.
+    reconstruction [b, s, d_out]: what the dictionary explains of the output, if the error is not
+        kept; clean: the same of the clean run, if it is frozen.
     """
 
     change: Tensor
     norm: Norm
-    features: Tensor | None
-    skip: Tensor | None
     edits: tuple[EditTrace, ...]
     span: Span
+    reconstruction: Tensor | None = None
+    clean: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +81,19 @@ class Record:
     delta_norm: Tensor
 
 
-def observe(x: Tensor, plan: SitePlan, span: Span, memory: Memory, number: int) -> Reading:
-    """Read x [b, s, d] of the plan's rows and decide what to change. fp32 throughout."""
-    live = x.float()
+def observe(
+    x: Tensor,
+    plan: SitePlan,
+    span: Span,
+    memory: Memory,
+    number: int,
+    clean: Tensor | None = None,
+) -> Reading:
+    """Read x [b, s, d] of the plan's rows and decide what to change, in the plan's dtype.
+
+    clean: the same rows of the clean run, for the frozen error.
+    """
+    live = x.to(plan.dtype)
     targets, features, norm = _read(live, plan)
     columns, traces = list(targets.unbind(-1)), []
     scale = live.new_ones(()) if norm.scale is None else norm.scale.squeeze(-1)
@@ -93,17 +104,22 @@ def observe(x: Tensor, plan: SitePlan, span: Span, memory: Memory, number: int) 
     }
     for edit, touched in zip(plan.edits, plan.touched(span), strict=True):
         before = columns[edit.target]
-        value = edit.value(length / scale, row_norm, span)
+        # A feature is in the dictionary's units, a direction in those of x itself.
+        unit = scale if edit.target < len(plan.columns) else torch.ones_like(scale)
+        value = edit.value(length / unit, row_norm, span)
         wanted, fired = _wanted(before, value, edit, touched, span, held)
         columns[edit.target] = after = torch.where(fired, wanted, before)
-        dose = (after - before).abs() * row_norm[edit.target] * scale
+        dose = (after - before).abs() * row_norm[edit.target] * unit
         traces.append(EditTrace(touched, fired, before, after, dose))
     change = torch.stack(columns, dim=-1) - targets if columns else targets
     if plan.error == "keep" or plan.dictionary is None:
-        return Reading(change, norm, None, None, tuple(traces), span)
-    linear = plan.dictionary.W_skip
-    skip = None if linear is None else live @ linear
-    return Reading(change, norm, features, skip, tuple(traces), span)
+        return Reading(change, norm, tuple(traces), span)
+    assert features is not None
+    explained = plan.dictionary.decode(features, norm)
+    if plan.dictionary.W_skip is not None:
+        explained = explained + live @ plan.dictionary.W_skip
+    of_clean = None if clean is None else plan.dictionary.reconstruct(clean.to(plan.dtype))
+    return Reading(change, norm, tuple(traces), span, explained, of_clean)
 
 
 def _read(live: Tensor, plan: SitePlan) -> tuple[Tensor, Tensor | None, Norm]:
@@ -139,7 +155,7 @@ def _wanted(
     if edit.edit.when is not None:
         fired = fired & edit.edit.when.holds(lambda leaf: held[leaf])
     if edit.edit.schedule is not None:
-        strength = edit.edit.schedule.strength(span.generated)
+        strength = edit.edit.schedule.strength(span.generated, before.dtype)
         wanted = before + strength * (wanted - before)
         fired = fired & (strength > 0)
     return wanted, fired
@@ -151,8 +167,9 @@ def _leaf(reading: Tensor, leaf: Leaf, span: Span, memory: Memory, number: int) 
     if not isinstance(leaf, Seen):
         return now
     counted = now & (span.absolute > 0)
-    before = memory.get((number, leaf), torch.zeros_like(counted[:, 0]))
-    so_far = (counted.long().cumsum(1) > 0) | before.unsqueeze(1)
+    before = memory.get((number, leaf), torch.zeros_like(counted[:, 0])).unsqueeze(1)
+    earlier = before & (span.absolute[:, :1] > 0)  # without a cache the text is read from its start
+    so_far = (counted.long().cumsum(1) > 0) | earlier
     memory[number, leaf] = so_far[:, -1]
     return so_far
 
@@ -169,22 +186,19 @@ def delta(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | None) -> 
     if len(plan.directions):
         written = written + reading.change[..., n:] @ plan.directions
     if plan.error != "keep":
-        written = written + _error_change(y.float(), plan, reading, clean)
+        written = written + _error_change(y.to(plan.dtype), plan, reading, clean)
     return written.to(y.dtype)
 
 
 def _error_change(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | None) -> Tensor:
     """New error minus the live one; the live one is y − reconstruction."""
-    assert plan.dictionary is not None
-    assert reading.features is not None
-    reconstruction = plan.dictionary.decode(reading.features, reading.norm)
-    if reading.skip is not None:
-        reconstruction = reconstruction + reading.skip
+    assert reading.reconstruction is not None
     error = torch.zeros_like(y)
     if plan.error == "frozen":
         assert clean is not None
-        error = clean.float() - plan.dictionary.reconstruct(clean.float())
-    return torch.where(reading.span.real.unsqueeze(-1), error - (y - reconstruction), 0.0)
+        assert reading.clean is not None
+        error = clean.to(plan.dtype) - reading.clean
+    return torch.where(reading.span.real.unsqueeze(-1), error - (y - reading.reconstruction), 0.0)
 
 
 def record(
@@ -195,12 +209,12 @@ def record(
     asked: what this plan added. A low dtype may round most of it away.
     """
     if plan.site == plan.out:
-        targets = _read(after.float(), plan)[0]
+        targets = _read(after.to(plan.dtype), plan)[0]
         index = [edit.target for edit in plan.edits]
         reached = targets[..., index]
     else:
         reached = before.new_full((*before.shape[:2], len(plan.edits)), torch.nan)
-    reached_norm = (after.float() - before.float()).norm(dim=-1)
+    moved = (after.to(plan.dtype) - before.to(plan.dtype)).norm(dim=-1)
     stacked = {
         name: _stack([getattr(edit, name) for edit in reading.edits], before)
         for name in ("touched", "fired", "before", "after", "dose")
@@ -208,9 +222,9 @@ def record(
     return Record(
         absolute=reading.span.absolute,
         reached=reached,
-        norm=before.float().norm(dim=-1),
-        moved=reached_norm > _HELD * asked.float().norm(dim=-1),
-        delta_norm=reached_norm,
+        norm=before.to(plan.dtype).norm(dim=-1),
+        moved=moved > _HELD * asked.to(plan.dtype).norm(dim=-1),
+        delta_norm=moved,
         **stacked,
     )
 

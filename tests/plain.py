@@ -131,18 +131,52 @@ class PlainSite:
 
     def edited(self, x: Tensor, mask: Tensor, prompt: int) -> Tensor:
         """x [b, s, d] of left-padded rows with mask [b, s]."""
-        f, norm = self.dictionary.encode(x.float())
-        wanted = f.clone()
-        for edit in self.edits:
-            touched = _touched(mask, edit.touches, prompt)
-            new = edit.apply(f[..., edit.feature])
-            kept = wanted[..., edit.feature]
-            wanted[..., edit.feature] = torch.where(touched, new, kept)
+        f, norm = self.dictionary.encode(x)
+        wanted = _wanted(f, self.edits, mask, prompt)
         if self.drop:
             replaced = self.dictionary.decode(wanted, norm).to(x.dtype)
             return torch.where(mask.bool().unsqueeze(-1), replaced, x)
         moved = (wanted - f) @ self.dictionary.W_dec
         return x + (moved if norm.scale is None else moved * norm.scale).to(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class PlainTranscoder:
+    """Edits of a transcoder, which reads one module and writes another; drop: as for a site.
+
+    read, write: module path and side.
+    """
+
+    read: tuple[str, str]
+    write: tuple[str, str]
+    dictionary: Dictionary
+    edits: Sequence[PlainEdit]
+    drop: bool = False
+
+    def edited(self, x: Tensor, y: Tensor, mask: Tensor, prompt: int) -> Tensor:
+        """y [b, s, d_out] given x [b, s, d_in]."""
+        f, norm = self.dictionary.encode(x)
+        wanted = _wanted(f, self.edits, mask, prompt)
+        if self.drop:
+            replaced = self.dictionary.decode(wanted, norm)
+            if self.dictionary.W_skip is not None:
+                replaced = replaced + x.to(f.dtype) @ self.dictionary.W_skip
+            return torch.where(mask.bool().unsqueeze(-1), replaced.to(y.dtype), y)
+        moved = (wanted - f) @ self.dictionary.W_dec
+        return y + (moved if norm.scale is None else moved * norm.scale).to(y.dtype)
+
+
+def _wanted(f: Tensor, edits: Sequence[PlainEdit], mask: Tensor, prompt: int) -> Tensor:
+    """f [b, s, width] after the edits."""
+    wanted = f.clone()
+    for edit in edits:
+        touched = _touched(mask, edit.touches, prompt)
+        new = edit.apply(f[..., edit.feature])
+        wanted[..., edit.feature] = torch.where(touched, new, wanted[..., edit.feature])
+    return wanted
+
+
+Plain = PlainSite | PlainTranscoder
 
 
 def _touched(mask: Tensor, touches: Touches, prompt: int) -> Tensor:
@@ -156,25 +190,40 @@ def _touched(mask: Tensor, touches: Touches, prompt: int) -> Tensor:
 
 @contextmanager
 def hooked(
-    model: nn.Module, sites: Sequence[PlainSite], mask: Tensor, prompt: int = 0
+    model: nn.Module, sites: Sequence[Plain], mask: Tensor, prompt: int = 0
 ) -> Iterator[nn.Module]:
     """The model under the edits; prompt: its length, if the rows hold generated tokens too."""
 
-    def hook_of(site: PlainSite) -> Any:
+    def hook(place: tuple[str, str], change: Callable[[Tensor], Tensor]) -> Any:
         def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            inputs[0].copy_(site.edited(inputs[0], mask, prompt))
+            inputs[0].copy_(change(inputs[0]))
 
         def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
             if isinstance(output, tuple):
-                return (site.edited(output[0], mask, prompt), *output[1:])
-            return site.edited(output, mask, prompt)
+                return (change(output[0]), *output[1:])
+            return change(output)
 
-        module = model.get_submodule(site.path)
-        if site.side == "input":  # in place: the residual branch reads the same tensor
+        path, side = place
+        module = model.get_submodule(path)
+        if side == "input":  # in place: the residual branch reads the same tensor
             return module.register_forward_pre_hook(before)
         return module.register_forward_hook(after)
 
-    handles = [hook_of(site) for site in sites]
+    def hooks(site: Plain) -> list[Any]:
+        if isinstance(site, PlainSite):
+            return [hook((site.path, site.side), lambda x: site.edited(x, mask, prompt))]
+        seen: list[Tensor] = []
+
+        def reading(x: Tensor) -> Tensor:
+            seen.append(x.clone())
+            return x
+
+        return [
+            hook(site.read, reading),
+            hook(site.write, lambda y: site.edited(seen[-1], y, mask, prompt)),
+        ]
+
+    handles = [handle for site in sites for handle in hooks(site)]
     try:
         yield model
     finally:
@@ -187,7 +236,7 @@ def logits(
     model: Any,
     ids: Tensor,
     mask: Tensor | None = None,
-    sites: Sequence[PlainSite] = (),
+    sites: Sequence[Plain] = (),
     prompt: int = 0,
 ) -> Tensor:
     """One uncached forward pass of left-padded rows under the edits, [b, s, V]."""
@@ -201,7 +250,7 @@ def logits(
 
 @torch.no_grad()
 def greedy(
-    model: Any, ids: Tensor, new_tokens: int, sites: Sequence[PlainSite] = (), eos: int = -1
+    model: Any, ids: Tensor, new_tokens: int, sites: Sequence[Plain] = (), eos: int = -1
 ) -> list[int]:
     """New tokens of one prompt [1, s]; the whole text is read again for each, without a cache."""
     prompt = ids.shape[1]

@@ -16,7 +16,8 @@ from apps.playground.studio import Shelf, Studio, offered
 from dictionaries.base import Dictionary
 from steer.default_model import NAME
 from steer.errors import SteerError
-from steer.model import Model, load
+from steer.loading import load
+from steer.model import Model
 
 USER = "steer"
 """Who logs in where there is a password."""

@@ -27,10 +27,11 @@ from steer.cache import Progress
 from steer.effects.attribution_result import Attribution, Completeness
 from steer.effects.changes import clean_for
 from steer.effects.clean import Clean
-from steer.effects.metric import Metric, Reference, as_metrics, exact
+from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.sweep import TEXT
 from steer.errors import InterventionError, PromptError, SteerError
 from steer.positions import Positions
+from steer.precision import compute_dtype, exact
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -135,7 +136,7 @@ def _path(
     positions: Positions,
     named: bool,
 ) -> _Path:
-    ours = dictionary.to(device=clean.x.device, dtype=torch.float32)
+    ours = dictionary.to(clean.x.device, compute_dtype(clean.x.dtype))
     with torch.inference_mode():
         before, bias = _amounts(ours, _read(clean, dictionary))
         if named:
@@ -144,13 +145,11 @@ def _path(
                 assert dictionary.statistics is not None
                 mean = dictionary.statistics.mean * dictionary.statistics.density
                 after = after + mean.to(after)
-            rest = bias - (clean.x.float() - before @ ours.W_dec)
+            rest = bias - (exact(clean.x) - before @ ours.W_dec)
         else:
             patched = _counterfactual(clean, dictionary, other)
             after, _ = _amounts(ours, _read(patched, dictionary))
-            rest = (patched.x.float() - after @ ours.W_dec) - (
-                clean.x.float() - before @ ours.W_dec
-            )
+            rest = (exact(patched.x) - after @ ours.W_dec) - (exact(clean.x) - before @ ours.W_dec)
         moved = after - before
         touched = clean.touched(positions).unsqueeze(-1)
         moved = torch.where(touched, moved, 0.0)
@@ -162,7 +161,7 @@ def _path(
 
 def _amounts(dictionary: Dictionary, x: Tensor) -> tuple[Tensor, Tensor]:
     """Activations in the residual's units [s, width], and the reconstruction of none [s, d]."""
-    features, norm = dictionary.encode(x.float())
+    features, norm = dictionary.encode(x)
     bias = dictionary.decode(torch.zeros_like(features), norm)
     return features if norm.scale is None else features * norm.scale, bias
 

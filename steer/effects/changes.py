@@ -17,6 +17,7 @@ from dictionaries.base import Dictionary
 from steer import splice
 from steer.edits import Edit, Intervention
 from steer.effects.clean import Clean, run_clean
+from steer.precision import compute_dtype
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -103,4 +104,4 @@ def encode_clean(clean: Clean, dictionary: Dictionary) -> Tensor:
     site = clean.model.site(clean.model.site_of(dictionary))
     x = clean.others.get(site, clean.x)
     with torch.inference_mode():
-        return dictionary.to(device=x.device).encode(x.float())[0]
+        return dictionary.to(x.device, compute_dtype(x.dtype)).encode(x)[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from steer.effects.metric import exact
+from steer.precision import exact
 
 if TYPE_CHECKING:
     import pandas

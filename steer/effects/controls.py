@@ -25,6 +25,7 @@ from steer.effects.clean import Clean, run_clean
 from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.statistics import bootstrap
 from steer.plan import SitePlan
+from steer.precision import compute_dtype, exact
 
 if TYPE_CHECKING:
     import pandas
@@ -141,7 +142,7 @@ def run_trials(
             "draw": trial.draw,
             "feature": trial.feature,
             "effect": effect,
-            "norm": trial.delta.float().norm().item(),
+            "norm": exact(trial.delta).norm().item(),
         }
         for trial, effect in zip(trials, effects, strict=True)
     ]
@@ -154,7 +155,7 @@ def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
     whole = replace(plan, rows=slice(None), clean=slice(None))
     with torch.inference_mode():
         span = clean.model.span(ids, torch.ones_like(ids))
-        reading = splice.observe(x, whole, span, {}, 0)
+        reading = splice.observe(x, whole, span, {}, 0, x)
         delta = splice.delta(y, whole, reading, y)[0]
     return delta, 1.0 if reading.change.sum() >= 0 else -1.0
 
@@ -214,7 +215,8 @@ def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tens
     site = clean.model.site(clean.model.site_of(dictionary))
     read = clean.others.get(site, clean.x)
     with torch.inference_mode():
-        moved = dictionary.to(device=read.device).reconstruct(read.float()) - clean.x.float()
+        ours = dictionary.to(read.device, compute_dtype(read.dtype))
+        moved = ours.reconstruct(exact(read)) - exact(clean.x)
         return torch.where((delta != 0).any(-1, keepdim=True), moved, 0.0).to(delta.dtype)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from steer.errors import ModelError
+from steer.precision import exact
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -31,15 +32,15 @@ def direct_logits(model: Model, directions: Tensor) -> Tensor:
     multiplies by 1 + weight.
     """
     norm = final_norm(model)
-    gain = norm.weight.float()
+    gain = exact(norm.weight)
     centre = getattr(norm, "bias", None) is not None
     if type(norm).__name__.startswith("Gemma"):
         gain = gain + 1
-    moved = directions.float().to(gain.device)
+    moved = directions.to(gain)
     if centre:
         moved = moved - moved.mean(-1, keepdim=True)
     unembedding = model.module.get_output_embeddings().weight
-    return (moved * gain) @ unembedding.float().T
+    return (moved * gain) @ exact(unembedding).T
 
 
 def final_norm(model: Model) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,132 +13,21 @@ from dictionaries.base import Dictionary
 from steer import metrics
 from steer.edits import Intervention, as_tuple
 from steer.effects.contrast import Contrast, contrast
-from steer.effects.controls import Controls, controls
-from steer.effects.metric import Metric, Reference, Tokens, as_metrics, exact, token_ids
+from steer.effects.controls import controls
+from steer.effects.logit_result import Forced, LogitEffect, TargetEffect, TokenEffect
+from steer.effects.metric import Metric, Reference, Tokens, as_metrics, token_ids
 from steer.effects.paired import Pair, run_pairs, tokenize_each
-from steer.effects.statistics import Interval, interval
+from steer.effects.statistics import interval
+from steer.errors import SteerError
+from steer.precision import exact
 from steer.receipt import Receipt
+from steer.remote import Remote
 
 if TYPE_CHECKING:
-    import pandas
-
     from steer.model import Model
 
-
-@dataclass(frozen=True)
-class TokenEffect:
-    """A token and how much its logit changed, averaged over the prompts."""
-
-    token: str
-    id: int
-    delta_logit: float
-    delta_logprob: float
-
-
-@dataclass(frozen=True)
-class TargetEffect:
-    """A chosen token at the last position: changes with intervals; mean rank (0 is likeliest)."""
-
-    token: str
-    id: int
-    delta_logit: Interval
-    delta_logprob: Interval
-    rank: float
-    rank_edited: float
-
-
-@dataclass(frozen=True, eq=False)
-class Forced:
-    """Clean and edited model reading the same continuation: positions that predict its tokens.
-
-    on_clean: the clean model's own continuation, so that any divergence is the edit's push on
-        these very positions; on_edited: what the edited model wrote. Where the two diverge alike
-        on both, the edit pushes logits; where mostly on the second, the text itself has drifted.
-    """
-
-    on_clean: tuple[Contrast, ...]
-    on_edited: tuple[Contrast, ...]
-
-    def to_frame(self) -> pandas.DataFrame:
-        """One row a text and generated position."""
-        import pandas
-
-        parts = [
-            part.to_frame().assign(text=name, prompt=number)
-            for name, several in (("clean", self.on_clean), ("edited", self.on_edited))
-            for number, part in enumerate(several)
-        ]
-        return pandas.concat(parts, ignore_index=True)
-
-
-@dataclass(frozen=True, eq=False)
-class LogitEffect:
-    """Effect on n prompts; at the last token of each where nothing else is said.
-
-    kl [n]: KL(clean‖edited) in nats.
-    delta_logit, delta_logprob [n, V]: edited minus clean.
-    promoted, suppressed: the tokens whose logit rose and fell most, on average over the prompts.
-    receipts: one a prompt.
-    positions: one a prompt: every position, on the clean text.
-    targets: the chosen tokens; metric: changes [n] of the chosen metric, None if there is none.
-    controls: the same size of edit elsewhere; None if not asked for, or for several interventions.
-    forced: on continuations, if asked for.
-    """
-
-    prompts: tuple[str, ...]
-    kl: Tensor
-    delta_logit: Tensor
-    delta_logprob: Tensor
-    promoted: tuple[TokenEffect, ...]
-    suppressed: tuple[TokenEffect, ...]
-    receipts: tuple[Receipt, ...]
-    dtype: str
-    positions: tuple[Contrast, ...] = ()
-    targets: tuple[TargetEffect, ...] = ()
-    metric: Tensor | None = None
-    controls: Controls | None = None
-    forced: Forced | None = None
-
-    def summary(self, *, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
-        """Means over the prompts with bootstrap intervals, in nats (`metric` in its own unit).
-
-        kl, kl_reverse, js: at the last token; kl_text: mean over all positions; delta_ce: rise of
-        the mean loss on the prompt's own tokens.
-        """
-        per_prompt = {
-            "kl": self.kl.double(),
-            "kl_reverse": _each(self.positions, lambda c: c.kl_reverse[-1]),
-            "js": _each(self.positions, lambda c: c.js[-1]),
-            "kl_text": _each(self.positions, lambda c: c.kl.mean()),
-            "delta_ce": _each(self.positions, lambda c: c.delta_ce[:-1].mean()),
-        }
-        if self.metric is not None:
-            per_prompt["metric"] = self.metric.double()
-        return {name: interval(v, level=level, seed=seed) for name, v in per_prompt.items()}
-
-    def to_frame(self, tokens: int = 10) -> pandas.DataFrame:
-        """One row per prompt and token, for the `tokens` most promoted and most suppressed."""
-        import pandas
-
-        rows: list[dict[str, Any]] = []
-        for number, prompt in enumerate(self.prompts):
-            for effect in (*self.promoted[:tokens], *self.suppressed[:tokens]):
-                rows.append(
-                    {
-                        "prompt": prompt,
-                        "kl": self.kl[number].item(),
-                        "token": effect.token,
-                        "id": effect.id,
-                        "delta_logit": self.delta_logit[number, effect.id].item(),
-                        "delta_logprob": self.delta_logprob[number, effect.id].item(),
-                    }
-                )
-        return pandas.DataFrame(rows)
-
-    @property
-    def frame(self) -> pandas.DataFrame:
-        """`to_frame()` with its defaults."""
-        return self.to_frame()
+DRAWS = 8
+"""Random and matched controls each, if nothing is said."""
 
 
 def logit_effect(
@@ -149,23 +38,28 @@ def logit_effect(
     *,
     metric: Metric | str | Sequence[Metric] | None = None,
     dictionaries: Sequence[Dictionary] = (),
-    draws: int = 8,
+    draws: int | None = None,
     continuation: int = 0,
     top: int = 10,
     batch: int = 16,
     seed: int = 0,
     if_silent: str = "warn",
+    remote: Remote = False,
 ) -> LogitEffect:
     """Run every prompt clean and edited, and compare the logits.
 
     targets: tokens to report on; metric: such as `LogitDifference(" Mary", " John")`, for the
         edit and its controls (KL for the controls if it is None).
-    draws: how many random and matched controls to run; 0 for none.
+    draws: how many random and matched controls to run, 8 if nothing is said; 0 for none. They
+        resume from a clean pass that is kept here, so a remote run has none.
     continuation: greedy tokens to write, clean and edited, and to read with both models.
+    remote: as for `Model.generate`.
 
-    Raises what `Model.plans` and `Model.tokenize` raise, and `InterventionError` for a target
-    that is not one token.
+    Raises what `Model.plans` and `Model.tokenize` raise, `InterventionError` for a target that is
+    not one token, and `SteerError` for the draws of a remote run.
     """
+    if remote and draws:
+        raise SteerError(f"draws={draws}: controls can't be run remotely; leave draws out or at 0")
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     interventions = as_tuple(intervention)
     chosen = token_ids(model, targets)
@@ -174,7 +68,7 @@ def logit_effect(
     found = [
         _last(pair, measures[number] if measures else None)
         for number, pair in enumerate(
-            run_pairs(model, ids, interventions, dictionaries, batch=batch)
+            run_pairs(model, ids, interventions, dictionaries, batch=batch, remote=remote)
         )
     ]
     for each in found:
@@ -182,40 +76,34 @@ def logit_effect(
     before, after = (torch.stack([getattr(f, n) for f in found]) for n in ("clean", "edited"))
     delta, log_ratio = after - before, metrics.delta_logprob(before, after)
     count = min(top, delta.shape[1])
-    rise, fall = delta.mean(0).topk(count), (-delta.mean(0)).topk(count)
-
-    def effects(index: Tensor) -> tuple[TokenEffect, ...]:
-        change, ratio = delta.mean(0), log_ratio.mean(0)
-        return tuple(
-            TokenEffect(model.token(i), i, change[i].item(), ratio[i].item())
-            for i in index.tolist()
-        )
-
-    single = interventions[0] if len(interventions) == 1 and draws else None
+    wanted = 0 if remote else DRAWS if draws is None else draws
     return LogitEffect(
         prompts=texts,
         kl=metrics.kl(before, after),
         delta_logit=delta,
         delta_logprob=log_ratio,
-        promoted=effects(rise.indices),
-        suppressed=effects(fall.indices),
+        promoted=_tokens(model, delta, log_ratio, delta.mean(0).topk(count).indices),
+        suppressed=_tokens(model, delta, log_ratio, (-delta.mean(0)).topk(count).indices),
         receipts=tuple(each.receipt for each in found),
         dtype=model.dtype,
+        interventions=interventions,
         positions=tuple(each.contrast for each in found),
         targets=tuple(_target(model, i, before, after, delta, log_ratio, seed) for i in chosen),
-        metric=None if measures is None else torch.tensor([each.metric for each in found]),
-        controls=None
-        if single is None
-        else controls(
+        metric=None
+        if measures is None
+        else torch.tensor([each.metric for each in found], dtype=delta.dtype),
+        controls=controls(
             model,
             texts,
-            single,
+            interventions[0],
             dictionaries=dictionaries,
             metric=measures or "kl",
-            draws=draws,
+            draws=wanted,
             seed=seed,
-        ),
-        forced=_forced(model, texts, ids, interventions, dictionaries, continuation, batch)
+        )
+        if wanted and len(interventions) == 1
+        else None,
+        forced=_forced(model, texts, ids, interventions, dictionaries, continuation, batch, remote)
         if continuation
         else None,
     )
@@ -244,6 +132,15 @@ def _last(pair: Pair, metric: Metric | None) -> _Last:
         contrast=contrast(pair.clean, pair.edited, pair.ids),
         metric=change,
         receipt=pair.receipt,
+    )
+
+
+def _tokens(
+    model: Model, delta: Tensor, log_ratio: Tensor, index: Tensor
+) -> tuple[TokenEffect, ...]:
+    change, ratio = delta.mean(0), log_ratio.mean(0)
+    return tuple(
+        TokenEffect(model.token(i), i, change[i].item(), ratio[i].item()) for i in index.tolist()
     )
 
 
@@ -278,6 +175,7 @@ def _forced(
     dictionaries: Sequence[Dictionary],
     tokens: int,
     batch: int,
+    remote: Remote,
 ) -> Forced:
     runs = [
         model.generate(
@@ -287,6 +185,7 @@ def _forced(
             temperature=0,
             dictionaries=dictionaries,
             if_silent="ignore",
+            remote=remote,
         )
         for prompt in prompts
     ]
@@ -298,7 +197,13 @@ def _forced(
             for each, more in zip(ids, continuations, strict=True)
         ]
         pairs = run_pairs(
-            model, texts, interventions, dictionaries, prompt_lengths=lengths, batch=batch
+            model,
+            texts,
+            interventions,
+            dictionaries,
+            prompt_lengths=lengths,
+            batch=batch,
+            remote=remote,
         )
         return tuple(
             contrast(pair.clean, pair.edited, pair.ids).tail(length - 1)
@@ -306,7 +211,3 @@ def _forced(
         )
 
     return Forced(read(run.baseline.ids for run in runs), read(run.ids for run in runs))
-
-
-def _each(contrasts: Sequence[Contrast], value: Any) -> Tensor:
-    return torch.stack([value(each).double() for each in contrasts])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from steer.errors import SteerError
+from steer.precision import exact
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -41,11 +42,6 @@ class Reference:
         wanted = len(ids) - start if every else 1
         following = torch.cat([ids[1:], ids.new_full((1,), -1)])
         return cls(exact(logits[-wanted:]), following[-wanted:], len(ids))
-
-
-def exact(logits: Tensor) -> Tensor:
-    """At least fp32: half precision is not enough to subtract."""
-    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 class Metric(ABC):
@@ -160,7 +156,7 @@ def as_metrics(model: Model, metric: Metric | str | Sequence[Metric], prompts: i
 def token_ids(model: Model, tokens: Tokens) -> tuple[int, ...]:
     """Ids of tokens. Raises `InterventionError` for a text that is not exactly one token."""
     several = tokens if isinstance(tokens, tuple) else (tokens,)
-    return tuple(t if isinstance(t, int) else model.token_id(t) for t in several)
+    return tuple(model.token_id(token) for token in several)
 
 
 def _ids(tokens: Tokens) -> list[int]:

@@ -17,7 +17,9 @@ from dictionaries.base import Dictionary
 from steer import engine, receipt
 from steer.edits import Intervention
 from steer.positions import Span
+from steer.prompts import can_pad
 from steer.receipt import Receipt
+from steer.remote import Remote
 from steer.splice import Record
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def run_pairs(
     *,
     prompt_lengths: Sequence[int] | None = None,
     batch: int = 16,
+    remote: Remote = False,
 ) -> Iterator[Pair]:
     """Each text's ids [s] clean and edited, `batch` texts at a time.
 
@@ -49,12 +52,13 @@ def run_pairs(
         by default.
     """
     lengths = prompt_lengths or [len(text) for text in texts]
+    batch = batch if can_pad(model) else 1
     for start in range(0, len(texts), batch):
         part = texts[start : start + batch]
         ids, mask = pad(model, part)
         prompts = torch.tensor(list(lengths[start : start + len(part)]), device=ids.device)
         span = replace(model.span(ids, mask), prompt_length=prompts)
-        clean, edited, records = _both(model, ids, span, interventions, dictionaries)
+        clean, edited, records = _both(model, ids, span, interventions, dictionaries, remote)
         for row, text in enumerate(part):
             tokens = [model.token(token) for token in text.tolist()]
             yield Pair(
@@ -71,18 +75,20 @@ def _both(
     span: Span,
     interventions: Sequence[Intervention],
     dictionaries: Sequence[Dictionary],
+    remote: Remote,
 ) -> tuple[Tensor, Tensor, list[Record]]:
     """Logits [n, s, V] clean and edited, and what the edits did."""
     n = len(ids)
     if all(intervention.error != "frozen" for intervention in interventions):
         plans = model.plans(interventions, dictionaries)
         with model.lock:
-            clean, _ = engine.logits(model.nn, ids, span, [])
-            edited, records = engine.logits(model.nn, ids, span, plans)
+            clean, _ = engine.logits(model.nn, ids, span, [], remote)
+            edited, records = engine.logits(model.nn, ids, span, plans, remote)
         return clean, edited, records
     plans = model.plans(interventions, dictionaries, rows=slice(n, 2 * n), clean=slice(0, n))
     with model.lock:
-        both, records = engine.logits(model.nn, ids.repeat(2, 1), span.repeat(2), plans)
+        twice = ids.repeat(2, 1)
+        both, records = engine.logits(model.nn, twice, span.repeat(2), plans, remote)
     return both[:n], both[n:], records
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+import steer
 from dictionaries.base import Dictionary
 from steer.conditions import Active, Condition, Not, Seen
 from steer.directions import DecoderRow, Random, Vector
@@ -41,6 +43,9 @@ from tests.tiny import (
 
 COUNT = int(os.environ.get("STEER_RANDOM_INTERVENTIONS", "40"))
 """Random interventions a family; 500 takes some minutes."""
+
+ALONE = 8 if COUNT < 500 else 2
+"""Of so many interventions, one is also run alone, and one streamed."""
 
 
 def _positions(rng: random.Random) -> Positions:
@@ -98,25 +103,39 @@ def _intervention(rng: random.Random, given: Dictionary) -> Intervention:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_random_interventions_in_one_batch_equal_plain_python(family: str) -> None:
+def test_random_interventions_in_every_way_of_running_equal_plain_python(family: str) -> None:
+    """In one batch with and without a cache; and each by itself, streamed or not."""
     rng = random.Random(FAMILIES.index(family))
     model, given = tiny_model(family), dictionary("resid_post.1")
     interventions = [_intervention(rng, given) for _ in range(COUNT)]
     prompts = [rng.choice(PROMPTS) for _ in interventions]
     special = set(tokenizer().all_special_ids)
+    options: dict[str, Any] = {
+        "max_new_tokens": 4, "temperature": 0, "dictionaries": [given], "if_silent": "ignore"
+    }  # fmt: skip
     for start in range(0, COUNT, 20):
         part = slice(start, start + 20)
-        runs = model.generate_batch(
-            prompts[part],
-            interventions[part],
-            max_new_tokens=4,
-            temperature=0,
-            dictionaries=[given],
-            if_silent="ignore",
+        cached, uncached = (
+            model.generate_batch(prompts[part], interventions[part], use_cache=use, **options)
+            for use in (True, False)
         )
-        for run, prompt, intervention in zip(runs, prompts[part], interventions[part], strict=True):
+        for number, run in enumerate(cached, start=start):
+            prompt, intervention = prompts[number], interventions[number]
             ids = tokenizer()(prompt)["input_ids"]
             wanted, _ = reference.greedy(
                 plain_model(family), family, ids, 4, [intervention], [given], special, EOS
             )
             assert list(run.ids) == wanted, intervention
+            others = [uncached[number - start]]
+            if number % ALONE == 0:
+                others.append(model.generate(prompt, intervention, **options))
+            if number % ALONE == 1:
+                others.append(model.stream(prompt, intervention, **options).result())
+            for other in others:
+                assert other.ids == run.ids, intervention
+                assert other.baseline == run.baseline, intervention
+                assert _acted(other) == _acted(run), intervention
+
+
+def _acted(run: steer.Run) -> list[tuple[int, ...]]:
+    return [entry.acted_tokens for entry in run.receipt]

