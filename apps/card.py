@@ -81,7 +81,7 @@ def build_card(
 
 
 def write_card(card: dict[str, Any], folder: Path) -> None:
-    """Write card.json with the sha256 of the files beside it."""
-    files = sorted(path for path in folder.iterdir() if path.name != "card.json")
+    """Write card.json with the sha256 of the files beside it, but for labels, which may grow."""
+    files = sorted(p for p in folder.iterdir() if p.name not in ("card.json", "labels.jsonl"))
     card = {**card, "sha256": {path.name: sha256(path) for path in files}}
     (folder / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")

@@ -7,6 +7,7 @@ from typing import Any
 
 from dictionaries import catalogue
 from dictionaries.errors import DictionaryError
+from dictionaries.labels import Label
 from dictionaries.stats import QUANTILES
 
 
@@ -20,7 +21,10 @@ class Context:
 
 @dataclass(frozen=True)
 class FeatureCard:
-    """A feature's figures and examples; see `dictionaries.stats.FeatureStatistics`."""
+    """A feature's figures and examples; see `dictionaries.stats.FeatureStatistics`.
+
+    labels: what it is said to mean, best first.
+    """
 
     dictionary: str
     feature: int
@@ -32,9 +36,10 @@ class FeatureCard:
     promoted: tuple[tuple[str, float], ...]
     suppressed: tuple[tuple[str, float], ...]
     contexts: tuple[Context, ...]
+    labels: tuple[Label, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        data = asdict(self)
+        data = asdict(self) | {"labels": [label.to_dict() for label in self.labels]}
         for side in ("promoted", "suppressed"):
             data[side] = [{"token": token, "logit": logit} for token, logit in data[side]]
         return data
@@ -80,4 +85,5 @@ def feature_card(tokenizer: Any, dictionary: str, feature: int) -> FeatureCard:
         promoted=pairs(statistics.promoted[feature], statistics.promoted_logits[feature]),
         suppressed=pairs(statistics.suppressed[feature], statistics.suppressed_logits[feature]),
         contexts=tuple(contexts),
+        labels=loaded.labels.by_feature.get(feature, ()),
     )

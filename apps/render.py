@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from apps.calibrate import DosePoint
     from apps.feature_card import FeatureCard
     from dictionaries.base import Dictionary
-    from steer.effects.logits import LogitEffect
+    from dictionaries.labels import Label
+    from steer.effects.logit_result import LogitEffect
     from steer.features import FeatureActivations
     from steer.model import Model
     from steer.receipt import Receipt
@@ -81,16 +82,18 @@ def effect_view(effect: LogitEffect) -> RenderableType:
 def features_view(
     found: FeatureActivations, dictionary: Dictionary, model: Model, top: int
 ) -> RenderableType:
-    """Per token, its top features with the token each promotes most."""
+    """Per token, its top features with the label of each, or else the token it promotes most."""
     table = Table(title=f"{found.dictionary}, {model.dtype}", title_justify="left")
     table.add_column("", justify="right")
     table.add_column("token")
-    table.add_column("features: activation (promotes)")
+    labels = dictionary.labels
+    table.add_column("features: activation (label, or promotes)")
     for position, active in enumerate(found.top(top)):
         cells = []
         for each in active:
-            promoted = _promoted(dictionary, model, each.feature)
-            cells.append(f"{each.feature}: {each.activation:.1f}{promoted}")
+            label = labels.of(each.feature)
+            said = f" ({label.text})" if label else _promoted(dictionary, model, each.feature)
+            cells.append(f"{each.feature}: {each.activation:.1f}{said}")
         note = "massive activation, not shown" if position == 0 else "none active"
         table.add_row(str(position), shown(found.tokens[position]), "   ".join(cells) or note)
     return table
@@ -112,12 +115,19 @@ def feature_view(card: FeatureCard) -> RenderableType:
         f"mean when active {card.mean:.1f}; {quantiles}"
     )
     lines: list[RenderableType] = [
+        *(_label(label) for label in card.labels),
         Text(figures),
         Text("promotes    " + "  ".join(shown(t) for t, _ in card.promoted)),
         Text("suppresses  " + "  ".join(shown(t) for t, _ in card.suppressed)),
     ]
     lines += [_context(context.tokens, context.activations) for context in card.contexts]
     return Panel(Group(*lines), title=title, title_align="left")
+
+
+def _label(label: Label) -> Text:
+    measured = "" if label.f1 is None else f", F1 {label.f1:.2f}"
+    made = ", ".join(filter(None, (label.source, label.method)))
+    return Text.assemble((label.text, "bold"), (f"  ({made}{measured})", "dim"))
 
 
 def _context(tokens: Sequence[str], activations: Sequence[float]) -> Text:

@@ -1,4 +1,7 @@
-"""The activation rules. All but the TopK family gate each feature on its own pre-activation."""
+"""The activation rules.
+
+All but the TopK family and matching pursuit gate each feature on its own pre-activation.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dictionaries.base import Dictionary
-from dictionaries.errors import DictionaryError
+from dictionaries.base import Dictionary, Norm
+from dictionaries.errors import DictionaryError, NotSeparableError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,8 +118,51 @@ class Gated(Dictionary):
         return magnitude * (pre + self.b_gate > 0)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class MatchingPursuit(Dictionary):
+    """Features one after another: the row that fits best what is left of x − b_dec takes its part.
+
+    At most `steps` times, until the rest is shorter than `residual_threshold` (if that is not 0)
+    or, with `stops_on_repeat`, a step finds no new feature. Rows are tied: W_enc is W_dec
+    transposed, b_enc is 0. Mallat & Zhang 1993; sae_lens 6.54.12, `matching_pursuit_sae.py`.
+    """
+
+    steps: int = field(kw_only=True)
+    residual_threshold: float = field(kw_only=True)
+    stops_on_repeat: bool = field(kw_only=True)
+    architecture: ClassVar[str] = "matching_pursuit"
+    separable: ClassVar[bool] = False
+
+    def activate(self, pre: Tensor) -> Tensor:
+        raise NotSeparableError(
+            "matching pursuit finds features in x itself, not in its pre-activations: use encode"
+        )
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Norm]:
+        """x [..., d_in] -> (features [..., width], norm), in the dictionary's dtype."""
+        normed, norm = self.normalise(x.to(self.dtype))
+        left = (normed - self.b_dec).reshape(-1, self.config.d_in)
+        features = left.new_zeros(len(left), self.width)
+        going = torch.ones(len(left), 1, dtype=torch.bool, device=left.device)
+        for _ in range(self.steps):
+            found = (left @ self.W_dec.T).argmax(-1, keepdim=True)
+            rows = self.W_dec[found.squeeze(-1)]
+            values = (left * rows).sum(-1, keepdim=True).relu() * going
+            grown = features.scatter_add(-1, found, values)
+            left = left - values * rows
+            if self.stops_on_repeat:
+                going = going & ((grown != 0) != (features != 0)).any(-1, keepdim=True)
+            if self.residual_threshold > 0:
+                going = going & (left.norm(dim=-1, keepdim=True) >= self.residual_threshold)
+            features = grown
+            if not going.any():
+                break
+        return features.view(*x.shape[:-1], self.width), norm
+
+
 ARCHITECTURES: dict[str, type[Dictionary]] = {
-    cls.architecture: cls for cls in (ReLU, JumpReLU, BatchTopK, TopK, AbsTopK, GroupMax, Gated)
+    cls.architecture: cls
+    for cls in (ReLU, JumpReLU, BatchTopK, TopK, AbsTopK, GroupMax, Gated, MatchingPursuit)
 }
 
 __all__ = [
@@ -126,6 +172,7 @@ __all__ = [
     "Gated",
     "GroupMax",
     "JumpReLU",
+    "MatchingPursuit",
     "ReLU",
     "TopK",
 ]

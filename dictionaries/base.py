@@ -28,6 +28,7 @@ from torch import Tensor
 from dictionaries.errors import DictionaryError, NotSeparableError
 
 if TYPE_CHECKING:
+    from dictionaries.labels import Labels
     from dictionaries.stats import FeatureStatistics
 
 NORMALISATIONS = ("none", "constant_norm_rescale", "layer_norm")
@@ -97,6 +98,8 @@ class Dictionary(ABC):
     statistics: FeatureStatistics | None = None
     W_skip: Tensor | None = field(default=None, kw_only=True)
     """[d_in, d_out], a skip transcoder's linear part; it acts on the raw x."""
+    place: Path | None = field(default=None, kw_only=True)
+    """Folder or file it was read from; None for some of its features, which have other numbers."""
 
     architecture: ClassVar[str]
     separable: ClassVar[bool] = True
@@ -138,6 +141,13 @@ class Dictionary(ABC):
     @property
     def dtype(self) -> torch.dtype:
         return self.W_enc.dtype
+
+    @property
+    def labels(self) -> Labels:
+        """What its features are said to mean, read from beside it when asked for; may be empty."""
+        from dictionaries.labels import Labels
+
+        return Labels() if self.place is None else Labels.load(self.place)
 
     def normalise(self, x: Tensor) -> tuple[Tensor, Norm]:
         """x [..., d_in] -> (x' [..., d_in], how to undo it). Formulae: SAELens `sae.py`."""
@@ -200,6 +210,7 @@ class Dictionary(ABC):
             W_enc=self.W_enc[:, index],
             W_dec=self.W_dec[index],
             statistics=None,
+            place=None,
             config=replace(self.config, width=len(index)),
             **rows,
         )

@@ -39,16 +39,20 @@ def ica(
     components: int | None = None,
     *,
     seed: int = 0,
+    iterations: int = 500,
     hookpoint: str | None = None,
     model: str | None = None,
 ) -> ReLU:
-    """Independent components of activations [n, d] by FastICA; decoder rows have norm 1."""
+    """Independent components of activations [n, d] by FastICA; decoder rows have norm 1.
+
+    iterations: at most; scikit-learn warns if they were too few to converge.
+    """
     try:
         from sklearn.decomposition import FastICA
     except ImportError as error:
         raise DictionaryError("ICA needs scikit-learn: pip install scikit-learn") from error
     x, mean = _centre(activations, components)
-    fitted = FastICA(components, whiten="unit-variance", random_state=seed, max_iter=500)
+    fitted = FastICA(components, whiten="unit-variance", random_state=seed, max_iter=iterations)
     fitted.fit(x.numpy())
     rows = torch.from_numpy(fitted.mixing_.T)
     norms = rows.norm(dim=-1)

@@ -66,6 +66,7 @@ def load(
         name=str(name),
         card=read_json(folder / CARD) if (folder / CARD).is_file() else None,
         statistics=FeatureStatistics.load(folder) if features is None else None,
+        place=folder.absolute() if features is None else None,
     )
 
 

@@ -30,7 +30,7 @@ class Address:
 def parse(text: str) -> Address:
     """Raises `DictionaryError` for what is no address, or leads out of its repository."""
     match = _ADDRESS.fullmatch(text)
-    if match is None or ".." in text.split("/"):
+    if match is None or ".." in re.split("[/@]", text):
         raise DictionaryError(
             f"{text!r} is no address of the hub; expected hf://org/repo/path@revision, the path "
             "and @revision being optional"

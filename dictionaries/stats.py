@@ -7,6 +7,7 @@ Computed once by streaming over harvested activations, and kept beside the dicti
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +18,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dictionaries.base import Dictionary
+from dictionaries.beside import beside
 from dictionaries.errors import DictionaryError, FormatError
 
 QUANTILES = (10, 25, 50, 75, 90, 99)
 TOP = 10
 WINDOW = (16, 8)
 """Tokens shown before and after a context's strongest one."""
-_FILE = "features.safetensors"
+FILE = "features.safetensors"
 _QUANTILE_STRIDE = 8
+_FLOATS = 2**26
+"""Most features at once, so that a wide dictionary does not take all memory."""
 _TENSORS = (
     "density",
     "maximum",
@@ -51,6 +55,7 @@ class FeatureStatistics:
     context_activations [m, 10, 24]: the feature's activation at those tokens.
     promoted, suppressed [m, 10]: token ids whose logits its decoder row raises and lowers most,
         compared with the dictionary's other features; with those logits.
+    corpus: what was read, in words; empty if nobody said.
     """
 
     density: Tensor
@@ -64,6 +69,7 @@ class FeatureStatistics:
     suppressed: Tensor
     suppressed_logits: Tensor
     tokens: int
+    corpus: str = ""
 
     def value(self, feature: int, unit: str) -> float:
         """`max`, `mean` (where active), `corpus mean` (over all tokens) or a quantile, as `q99`.
@@ -87,7 +93,7 @@ class FeatureStatistics:
         return self.quantiles[feature, QUANTILES.index(percent)].item()
 
     def save(self, folder: Path) -> None:
-        """Write `features.safetensors`.
+        """Write `features.safetensors` into the folder (or next to this one file).
 
         Token ids take 16 bits where they fit, contexts' activations 8 (in 255ths of the feature's
         maximum, never rounded to 0), logits and quantiles fp16.
@@ -99,25 +105,29 @@ class FeatureStatistics:
             tensors[name] = _pack(tensors[name])
         shares = self.context_activations / self.maximum.clamp(min=1e-30)[:, None, None]
         tensors["context_activations"] = (shares * 255).ceil().clamp(0, 255).to(torch.uint8)
-        metadata = {"tokens": json.dumps(self.tokens)}
-        save_file(tensors, folder / _FILE, metadata=metadata)
+        metadata = {"tokens": json.dumps(self.tokens), "corpus": self.corpus}
+        path = beside(folder, FILE)
+        scratch = path.with_name(path.name + ".tmp")
+        save_file(tensors, scratch, metadata=metadata)
+        os.replace(scratch, path)
 
     @classmethod
     def load(cls, folder: Path) -> FeatureStatistics | None:
         """What `save` wrote, or None if the folder has no statistics."""
-        path = folder / _FILE
+        path = beside(folder, FILE)
         if not path.exists():
             return None
         try:
             with safe_open(path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in _TENSORS}
                 tokens = int(json.loads(file.metadata()["tokens"]))
+                corpus = file.metadata().get("corpus", "")
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise FormatError(f"{path} is damaged: {error}; fetch the dictionary again") from error
         unpacked = {name: _unpack(tensor) for name, tensor in tensors.items()}
         if tensors["context_activations"].dtype == torch.uint8:
             unpacked["context_activations"] *= unpacked["maximum"][:, None, None] / 255
-        return cls(**unpacked, tokens=tokens)
+        return cls(**unpacked, tokens=tokens, corpus=corpus)
 
 
 def _pack(ids: Tensor) -> Tensor:
@@ -162,7 +172,7 @@ def collect_statistics(
     best = torch.zeros(TOP, m)
     where = torch.full((TOP, m), -1, dtype=torch.long)
     pairs: list[tuple[Tensor, Tensor]] = []
-    for rows in corpus.batches():
+    for rows in corpus.batches(max(1, min(16, _FLOATS // (corpus.tokens.shape[1] * m)))):
         features = dictionary.encode(corpus.activations[rows].float())[0]
         features *= corpus.keep[rows].unsqueeze(-1)
         flat = features.flatten(0, 1)

@@ -18,7 +18,6 @@ _MODULES = (
     "textwrap",
     "logging",
     "pathlib",
-    "typing",
     "functools",
     "collections",
 )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.base import Dictionary
+from dictionaries.neighbours import nearest
 from dictionaries.stats import QUANTILES, FeatureStatistics
 from steer import engine, metrics
 from steer.edits import Ablate, Intervention
@@ -106,7 +107,9 @@ class Index:
             pass
 
     def label(self, feature: int) -> str:
-        """What it fires on and what it promotes, in a few tokens."""
+        """Its label, or else what it fires on and what it promotes, in a few tokens."""
+        if said := self.dictionary.labels.of(feature):
+            return said.text
         peaks = [token for token, _ in self.peaks[feature].most_common(2) if token]
         fires = " / ".join(f"“{token}”" for token in peaks)
         promoted = self.promoted(feature)
@@ -131,6 +134,11 @@ class Index:
         scores: dict[int, tuple[float, str]] = {}
         if plain.lstrip("#").isdigit() and int(plain.lstrip("#")) < self.dictionary.width:
             scores[int(plain.lstrip("#"))] = (100.0, "its id")
+        labelled = (
+            self.dictionary.labels.search(plain, limit) if any(map(str.isalnum, plain)) else []
+        )
+        for rank, label in enumerate(labelled):
+            _raise(scores, label.feature, 5 - rank / 100, "its label")
         for feature, counts in enumerate(self.peaks):
             matching = sum(n for token, n in counts.items() if token.lower() == plain)
             _raise(scores, feature, 3 * matching / (counts.total() or 1), f"fires on “{plain}”")
@@ -144,12 +152,8 @@ class Index:
 
     def neighbours(self, feature: int) -> tuple[tuple[int, str, float], ...]:
         """Features whose decoder rows point most nearly the same way."""
-        rows = torch.nn.functional.normalize(self.dictionary.W_dec.float(), dim=-1)
-        cosine = rows @ rows[feature]
-        cosine[feature] = -1
-        values, index = cosine.topk(min(NEIGHBOURS, len(cosine) - 1))
-        pairs = zip(index.tolist(), values.tolist(), strict=True)
-        return tuple((i, self.label(i), value) for i, value in pairs)
+        found = nearest(self.dictionary, feature, NEIGHBOURS)
+        return tuple((each.feature, self.label(each.feature), each.cosine) for each in found)
 
     def card(self, feature: int) -> Card:
         """Raises `DictionaryError` for a feature out of range."""

@@ -38,14 +38,23 @@ def _file(folder: Path) -> Path | None:
     return file if file and _NAMED.fullmatch(file.name) else None
 
 
+def _crosses_layers(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.glob("W_enc_*.safetensors"))
+
+
 def matches(folder: Path) -> bool:
-    """Whether it is such a file, or a folder with just one."""
-    return _file(folder) is not None
+    """Whether it is such a file, or a folder with just one, or a cross-layer transcoder."""
+    return _file(folder) is not None or _crosses_layers(folder)
 
 
 def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
-    """Load one layer. Raises `FormatError` for a damaged file, or top-k without a ReLU."""
+    """Load one layer. Raises `FormatError` for a damaged file, or a cross-layer transcoder."""
     path = _file(folder)
+    if _crosses_layers(folder):
+        raise FormatError(
+            f"{folder} is a cross-layer transcoder: each feature writes several sites, and an edit "
+            "here writes one"
+        )
     if path is None:
         raise FormatError(f"{folder} is no {LOOKS_LIKE}")
     file = SafeTensors(path, features)

@@ -16,9 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dictionaries.architectures import AbsTopK, BatchTopK, Gated, JumpReLU, ReLU, TopK
+from dictionaries.architectures import (
+    AbsTopK,
+    BatchTopK,
+    Gated,
+    JumpReLU,
+    MatchingPursuit,
+    ReLU,
+    TopK,
+)
 from dictionaries.base import Dictionary
 from dictionaries.errors import FormatError
+from dictionaries.formats import saelens_pursuit
 from dictionaries.formats.files import SafeTensors, read_json, save_tensors
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import NAMED, Canonical, Stored, refuse_features, take, thresholds
@@ -52,8 +61,10 @@ def read(
     Raises `FormatError` for a file that is damaged, or whose meaning isn't determined.
     """
     cfg = read_config(folder / CONFIG)
-    if "topk" in cfg.architecture:
+    if "topk" in cfg.architecture or cfg.architecture == saelens_pursuit.NAME:
         refuse_features(folder.name, features)
+    if cfg.architecture == saelens_pursuit.NAME:
+        return saelens_pursuit.read(folder, cfg, SafeTensors(folder / WEIGHTS))
     conventions = Conventions(
         subtracts_b_dec=cfg.subtracts_b_dec,
         centred=cfg.centred or centred,
@@ -129,6 +140,8 @@ def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None
     }
     if isinstance(dictionary, TopK):
         cfg.update(k=dictionary.k, rescale_acts_by_decoder_norm=False)
+    if isinstance(dictionary, MatchingPursuit):
+        cfg.update(saelens_pursuit.written(dictionary))
     if isinstance(dictionary, BatchTopK):
         details: dict[str, Any] = {}
         if "batchtopk" in str(metadata.get("training_architecture")):
@@ -159,7 +172,10 @@ def _written_name(dictionary: Dictionary) -> str:
 
 
 def _written_tensors(dictionary: Dictionary, dtype: torch.dtype) -> dict[str, Tensor]:
-    tensors = {name: getattr(dictionary, name).float() for name in dictionary.tensor_names()}
+    names = dictionary.tensor_names()
+    if isinstance(dictionary, MatchingPursuit):
+        names = saelens_pursuit.TENSORS
+    tensors = {name: getattr(dictionary, name).float() for name in names}
     if isinstance(dictionary, Gated):  # its layout has no b_enc: both paths take it up
         shift = tensors.pop("b_enc")
         tensors["b_gate"] = tensors["b_gate"] + shift

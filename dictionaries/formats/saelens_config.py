@@ -27,8 +27,13 @@ TENSORS: dict[str, tuple[str, ...]] = {
     "skip_transcoder": (*_PLAIN, "W_skip"),
     "jumprelu_transcoder": (*_PLAIN, "threshold"),
     "jumprelu_skip_transcoder": (*_PLAIN, "threshold", "W_skip"),
+    "matching_pursuit": ("W_dec", "b_dec"),
 }
-"""Architecture -> its tensors. `matching_pursuit` and `temporal` have no such linear encoder."""
+"""Architecture -> its tensors."""
+
+_UNREADABLE = {
+    "temporal": "its features depend on other tokens, through attention, not on one activation",
+}
 
 _RENAMED = {"hook_point": "hook_name", "hook_point_head_index": "hook_head_index"}
 _OF_THE_FILE = {
@@ -136,6 +141,8 @@ def _architecture(cfg: dict[str, Any], path: Path) -> str:
     architecture = cfg.get("architecture", "standard")
     if cfg.get("activation_fn_str") == "topk":
         return "topk"
+    if why := _UNREADABLE.get(str(architecture)):
+        raise FormatError(f"{path} says {architecture}, which can't be read: {why}")
     if not isinstance(architecture, str) or architecture not in TENSORS:
         raise FormatError(
             f"{path} says architecture {architecture!r}; allowed: {', '.join(TENSORS)}"

@@ -51,8 +51,9 @@ def tensors_spoilt(base: Base) -> Iterator[tuple[str, Base]]:
 
 
 def configs_spoilt(base: Base) -> Iterator[tuple[str, Base]]:
+    values: tuple[Any, ...] = (None, -1, 0, [], True, 1e999)
     for key in base.keys:
-        for value in (None, -1, 0, [], True, 1e999):
+        for value in values:
             yield f"{key}={value}", replace(base, said={**base.said, key: value})
         without = {other: value for other, value in base.said.items() if other != key}
         yield f"no {key}", replace(base, said=without)

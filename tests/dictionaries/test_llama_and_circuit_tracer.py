@@ -124,3 +124,10 @@ def test_only_some_features(layer: str | None, tmp_path: Path) -> None:
     some, whole = load_folder(tmp_path, features=[9, 0]), load_folder(tmp_path)
     expected = whole.restrict([9, 0])
     assert all(torch.equal(getattr(some, n), getattr(expected, n)) for n in some.tensor_names())
+
+
+def test_cross_layer_transcoders_are_refused_with_the_reason(tmp_path: Path) -> None:
+    for name in ("W_enc_0", "W_dec_0", "W_enc_1", "W_dec_1"):
+        store({name: torch.zeros(4, 4)}, tmp_path / f"{name}.safetensors")
+    with pytest.raises(FormatError, match="each feature writes several sites"):
+        load_folder(tmp_path)

@@ -17,22 +17,31 @@ D, M = 2304, 16384
 ITEM = 4
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    """A 16k x 2304 SAELens folder of 300 MB, all zeros: the file is a hole."""
-    shapes = {"W_enc": [D, M], "b_enc": [M], "W_dec": [M, D], "b_dec": [D], "threshold": [M]}
+def hole(folder: Path, d: int = D, width: int = M) -> Path:
+    """A SAELens folder of zeros that take no place on the disk: its weights are a hole."""
+    shapes = {
+        "W_enc": [d, width], "b_enc": [width], "W_dec": [width, d], "b_dec": [d],
+        "threshold": [width],
+    }  # fmt: skip
     header, at = {}, 0
     for name, shape in shapes.items():
         size = ITEM * torch.Size(shape).numel()
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
         at += size
     said = json.dumps(header).encode()
-    with (tmp_path / "sae_weights.safetensors").open("wb") as file:
+    folder.mkdir(exist_ok=True)
+    with (folder / "sae_weights.safetensors").open("wb") as file:
         file.write(len(said).to_bytes(8, "little") + said)
         file.truncate(8 + len(said) + at)
-    cfg = {"architecture": "jumprelu", "d_in": D, "d_sae": M, "apply_b_dec_to_input": True}
-    (tmp_path / "cfg.json").write_text(json.dumps(cfg))
-    return tmp_path
+    cfg = {"architecture": "jumprelu", "d_in": d, "d_sae": width, "apply_b_dec_to_input": True}
+    (folder / "cfg.json").write_text(json.dumps(cfg))
+    return folder
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """16k x 2304, of 300 MB."""
+    return hole(tmp_path)
 
 
 def bytes_read() -> int:

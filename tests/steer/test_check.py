@@ -84,6 +84,26 @@ def test_the_other_side_of_the_block_is_found(llama: steer.Model) -> None:
     assert check(llama, moved, texts()).best == "block input, resid_pre.1"
 
 
+@pytest.mark.parametrize(("said", "meant"), [(0, 1), (1, 0), (0, 2), (2, 0)])
+def test_another_block_is_found(said: int, meant: int, llama: steer.Model) -> None:
+    low = baselines.pca(activations(llama, f"mlp_out.{meant}"), 8, hookpoint=f"mlp_out.{said}")
+    found = check(llama, low, texts())
+    assert (found.best, found.passed) == (f"another block, mlp_out.{meant}", False)
+    assert f"mlp_out.{meant}” fits better" in found.verdict
+
+
+@pytest.mark.parametrize(
+    "published", [{"fvu": 0.01}, {"l0": 5.0}, {"l0": 500.0}, {"fvu": 0.001, "l0": 20.0}]
+)
+def test_far_from_what_is_published(published: dict[str, float], llama: steer.Model) -> None:
+    x = activations(llama, SITE)
+    given = replace(baselines.pca(x, 20, hookpoint=SITE), card=published)
+    found = check(llama, given, texts())
+    assert found.best == "as loaded"
+    assert not found.passed
+    assert "worse than published" in found.verdict
+
+
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
 def test_what_a_norm_multiplies_by_its_gain(model: steer.Model) -> None:
     middle, after = activations(model, "resid_mid.1"), activations(model, "mlp_in.1")
@@ -143,5 +163,5 @@ def test_a_random_dictionary_fits_nothing(llama: steer.Model) -> None:
 
 
 def test_too_little_text(llama: steer.Model) -> None:
-    with pytest.raises(PromptError, match="3 tokens; a check needs at least"):
+    with pytest.raises(PromptError, match="3 tokens; at least 32 are needed"):
         check(llama, basis(llama), ["w3 w4 w5"])
