@@ -17,19 +17,13 @@ from dictionaries.activations import ActivationStore, Contexts, keep_mask
 from dictionaries.base import Dictionary, DictionaryConfig
 from dictionaries.errors import TrainingError
 from dictionaries.formats import load_folder
-from dictionaries.stats import (
-    TOP,
-    Corpus,
-    FeatureStatistics,
-    collect_statistics,
-    with_tokens,
-)
+from dictionaries.stats import Corpus, FeatureStatistics, collect_statistics
 from dictionaries.train import Step, train
 from steer.cache import Progress, atomic_folder, cache_folder
-from steer.effects.direct import direct_logits
 from steer.evals.splice_loss import splice_loss
+from steer.feature_statistics import name_tokens
 from steer.harvest import harvest
-from steer.model import Model, load
+from steer.loading import load
 
 
 def run_recipe(
@@ -204,34 +198,6 @@ def run_statistics(
             shippable=_shippable(contexts) & train_rows,
         ),
         lambda done, total: progress(f"statistics of {site}", done, total),
-    )
-
-
-@torch.inference_mode()
-def name_tokens(
-    model: Model, dictionary: Dictionary, statistics: FeatureStatistics
-) -> FeatureStatistics:
-    """Add the ten tokens that set each decoder row apart, and the logits it gives them.
-
-    Tokens are ranked by direct logits (frozen final norm) standardised over the dictionary's
-    features: otherwise a few rare tokens with large unembeddings head every list.
-    """
-    logits = torch.cat([direct_logits(model, rows).half() for rows in dictionary.W_dec.split(512)])
-    columns = logits.split(4096, dim=1)
-    mean = torch.cat([part.float().mean(0) for part in columns])
-    deviation = torch.cat([part.float().std(0) for part in columns]).clamp(min=1e-6)
-    promoted, suppressed = [], []
-    for part in logits.split(512):
-        standardised = (part.float() - mean) / deviation
-        promoted.append(standardised.topk(TOP).indices)
-        suppressed.append((-standardised).topk(TOP).indices)
-    up, down = torch.cat(promoted), torch.cat(suppressed)
-    return with_tokens(
-        statistics,
-        up.cpu(),
-        down.cpu(),
-        logits.gather(1, up).float().cpu(),
-        logits.gather(1, down).float().cpu(),
     )
 
 

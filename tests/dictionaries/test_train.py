@@ -17,6 +17,8 @@ from dictionaries.errors import TrainingError
 from dictionaries.quality import quality
 from dictionaries.sparse import Pattern, reconstruct_sparsely, select_batch, select_tokens
 from dictionaries.train import Step, TrainConfig, train
+from dictionaries.train_loss import batch_loss, update
+from dictionaries.train_state import TrainState, initialise
 
 D, M, K = 16, 24, 3
 ABOUT = DictionaryConfig(D, M, "resid_post.1", "tiny")
@@ -106,6 +108,23 @@ def test_sparse_gradients_are_the_dense_ones(
         torch.testing.assert_close(sparse[name].grad, dense[name].grad, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+def test_every_weight_gets_its_whole_gradient(architecture: str) -> None:
+    """The decoder bias as well: it is added at the end, and subtracted before the encoder."""
+    x = planted()[0][:256]
+    config = replace(SMALL, architecture=architecture, aux_weight=0.0)
+    state = initialise(x, config)
+    loss, _, _ = batch_loss(x, state, config)
+    loss.backward()
+    w = {name: weight.detach().clone().requires_grad_() for name, weight in state.weights.items()}
+    pre = (x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]
+    select = select_tokens if architecture == "topk" else select_batch
+    code = pre.relu() * dense_mask(select(pre.detach(), config.k))
+    (x - w["b_dec"] - code @ w["W_dec"]).square().sum(-1).mean().backward()
+    for name, weight in state.weights.items():
+        torch.testing.assert_close(weight.grad, w[name].grad, atol=1e-3, rtol=1e-3, msg=name)
+
+
 # -- what comes out ----------------------------------------------------------------------------
 
 
@@ -139,6 +158,45 @@ def test_units_are_those_of_the_activations(size: float) -> None:
     torch.testing.assert_close(scaled.W_dec, plain.W_dec, atol=1e-2, rtol=1e-2)
     ours, theirs = scaled.reconstruct(x * size) / size, plain.reconstruct(x)
     assert (ours - theirs).square().mean() < 1e-3 * theirs.var()
+
+
+def fainted(config: TrainConfig, x: Tensor, rows: Tensor) -> TrainState:
+    """The planted dictionary, but half of its features never reach the top k: all dead."""
+    state = initialise(x, config)
+    with torch.no_grad():
+        state.weights["W_dec"].copy_(rows)
+        state.weights["W_enc"].copy_(rows.T)
+        state.weights["W_enc"][:, ::2] *= 0.005
+    state.idle[::2] = config.dead_after + 1
+    return state
+
+
+@pytest.mark.parametrize(("aux_weight", "revived"), [(0.0, False), (1 / 32, True)])
+def test_auxk_revives_dead_features_that_are_needed(aux_weight: float, revived: bool) -> None:
+    x, rows = planted()
+    x = x - x.mean(0)
+    config = replace(SMALL, architecture="topk", aux_weight=aux_weight, dead_after=200_000)
+    state = fainted(config, x, rows)
+    steps = 300
+    for step in range(steps):
+        batch = x[torch.arange(step * 256, (step + 1) * 256) % len(x)] * state.scale
+        loss, _, active = batch_loss(batch, state, config)
+        update(loss, state, config, steps)
+        state.idle[active > 0] = 0
+    dead = (state.idle > config.dead_after).float().mean().item()
+    assert (dead == 0) == revived
+
+
+def test_auxk_does_not_cost_faithfulness_where_features_are_superfluous() -> None:
+    """They stay silent: what they are given to explain is too little to reach the top k."""
+    x, _ = planted()
+    config = replace(SMALL, architecture="topk", width=3 * M, samples=400 * 256)
+    about = replace(ABOUT, width=3 * M)
+    without, with_aux = (
+        quality(train(x, replace(config, aux_weight=weight), about), x) for weight in (0.0, 1 / 32)
+    )
+    assert with_aux.fvu < without.fvu * 1.1
+    assert with_aux.dead_share > without.dead_share
 
 
 def test_the_threshold_gives_k_features_on_average() -> None:
