@@ -168,16 +168,18 @@ def _panel(model: Model, dictionary: Dictionary, pairs: int, new_tokens: int) ->
 
 
 def _pair(model: Model, dictionary: Dictionary, pairs: int, new_tokens: int) -> Figure:
-    from steer import engine
+    """Baseline and edited text by `Model.generate`, receipt included, over plain text of one."""
     from steer.edits import Clamp, Intervention
 
-    plain, options, _ = _plain(model, new_tokens)
-    ids, mask = model.tokenize([PROMPT, PROMPT])
+    plain, _, _ = _plain(model, new_tokens)
     edit = Intervention(dictionary.name, [Clamp(1, 1.0)])
-    plans = model.plans([edit], [dictionary], rows=slice(1, 2))
-    span = model.span(ids, mask)
-    runs = _interleaved(lambda: engine.generate(model.nn, ids, span, plans, options), plain, pairs)
-    return _figure(runs, 2.0)
+
+    def both() -> None:
+        model.generate(
+            PROMPT, edit, max_new_tokens=new_tokens, min_new_tokens=new_tokens, temperature=0
+        )
+
+    return _figure(_interleaved(both, plain, pairs), 2.0)
 
 
 def _sweep(model: Model, dictionary: Dictionary, cost: _Operations, pairs: int) -> Figure:

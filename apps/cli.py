@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from apps import edit_options
+from apps.options import DictionaryName, Dtype, Json, ModelName, Seed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,14 +28,7 @@ app = typer.Typer(
 
 DEFAULT_DICTIONARY = "smollm2-135m/resid_post.20"
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
-ModelName = Annotated[
-    str, typer.Option("--model", help="smollm2-135m, a folder, or a hub id org/name.")
-]
-DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", "-n", help="Tokens to generate.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the sampling noise.")]
 Temperature = Annotated[float, typer.Option("--temperature", help="0 is greedy.")]
 
 
@@ -287,13 +281,13 @@ def progress_bars(shown: bool) -> Any:
 
 
 def _load(name: str, dtype: str, progress: Progress | None) -> Model:
-    from steer.model import load
+    from steer.loading import load
 
     return load(name, dtype=dtype, progress=progress)
 
 
 def _tokenizer(name: str, progress: Progress | None) -> Any:
-    from steer.model import load_tokenizer
+    from steer.loading import load_tokenizer
 
     return load_tokenizer(name, progress)
 
@@ -314,9 +308,25 @@ def _emit(as_json: bool, data: Any, view: Any) -> None:
 
 def _mount() -> None:
     """The commands of the other modules, beside these."""
-    from apps import effects_cli
+    from apps import (
+        dictionaries_cli,
+        effects_cli,
+        evaluate_cli,
+        labels_cli,
+        paths_cli,
+        reproduce_cli,
+        scores_cli,
+        studies_cli,
+    )
 
+    dictionaries_cli.labels_app.add_typer(labels_cli.app)
     app.add_typer(effects_cli.app)
+    app.add_typer(dictionaries_cli.app)
+    app.add_typer(reproduce_cli.app)
+    app.add_typer(scores_cli.app)
+    app.add_typer(paths_cli.app)
+    app.add_typer(studies_cli.app)
+    app.add_typer(evaluate_cli.app)
 
 
 _mount()

@@ -1,38 +1,37 @@
-"""Commands that measure: `steer sweep`, `attribution`, `dose`, `effects` and `bench`."""
+"""Commands that measure: `steer sweep`, `attribution`, `dose` and `effects`."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from apps import edit_options
+from apps.options import (
+    DICTIONARY,
+    MODEL,
+    Against,
+    Answer,
+    DictionaryName,
+    Dtype,
+    Json,
+    ModelName,
+    Plot,
+    Prompts,
+    Top,
+    Where,
+    brief,
+    draw,
+    load,
+    metric_of,
+    positions_of,
+)
 from apps.progress import progress_bars
 
-if TYPE_CHECKING:
-    from steer.effects.metric import Metric
-    from steer.model import Model
-
 app = typer.Typer(no_args_is_help=True)
-
-Prompts = Annotated[list[str], typer.Argument(help="One or more texts.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
-ModelName = Annotated[
-    str, typer.Option("--model", help="smollm2-135m, a folder, or a hub id org/name.")
-]
-DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
-Top = Annotated[int, typer.Option(help="Features to show.")]
-Where = Annotated[str, typer.Option("--positions", help="all, last, 3 or 1: (not the first).")]
-Answer = Annotated[
-    str | None, typer.Option(help='Token whose logit is the metric, such as " Mary".')
-]
-Against = Annotated[str | None, typer.Option(help="Token whose logit is subtracted from it.")]
-_DEFAULT = "smollm2-135m/resid_post.20"
-_MODEL = "smollm2-135m"
 
 
 @app.command(
@@ -50,31 +49,46 @@ def sweep(
         Path | None, typer.Option(help="Rows as they come; continued if there.")
     ] = None,
     budget: Annotated[int, typer.Option(help="MiB of tensors beside the model.")] = 512,
-    dictionary: DictionaryName = _DEFAULT,
-    model: ModelName = _MODEL,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Controls of each of the 50 largest; 0 for none.")
+    ] = 4,
+    control: Annotated[str, typer.Option(help="random or matched: what they are.")] = "random",
+    plot: Plot = None,
+    dictionary: DictionaryName = DICTIONARY,
+    model: ModelName = MODEL,
     top: Top = 20,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
-    """The exact effect of ablating each active feature. Metric: KL, or a logit (difference)."""
+    """The exact effect of ablating each active feature. Metric: KL, or a logit (difference).
+
+    Controls have a feature's ‖Δ‖ at each position; `significant` corrects for many features. A
+    single prompt can't be: give ten or more.
+    """
+    from apps import plots
     from steer.edits import Ablate, Clamp
     from steer.effects.sweep import ablation_sweep
+    from steer.effects.sweep_controls import Against as Compared
 
+    against_what = Compared(control, draws) if draws else None
     with progress_bars(not json_output) as progress:
-        loaded = _load(model, dtype, progress)
+        loaded = load(model, dtype, progress)
         found = ablation_sweep(
             loaded,
             prompts,
             loaded.dictionary(dictionary),
-            metric=_metric(answer, against),
+            metric=metric_of(answer, against),
             edit=Ablate if clamp is None else partial(Clamp, value=clamp),
-            positions=_positions(positions),
+            positions=positions_of(positions),
             budget=budget * 2**20,
+            against=against_what,
             file=file,
             progress=progress,
         )
+    draw(plot, lambda: plots.effect_bars(found, top))
     title = f"{found.edit} each of {len(found.features)} features: change of {found.metric}"
-    _emit(json_output, found.to_dict(top), title)
+    data = found.to_dict(top)
+    _emit(json_output, data if json_output else brief(data), title)
 
 
 @app.command(
@@ -87,21 +101,26 @@ def attribution(
     method: Annotated[str, typer.Option(help="atp or ig.")] = "atp",
     steps: Annotated[int, typer.Option(help="Of ig.")] = 10,
     exact: Annotated[bool, typer.Option(help="Compare with exact ablations.")] = False,
+    plot: Plot = None,
     positions: Where = "1:",
-    dictionary: DictionaryName = _DEFAULT,
-    model: ModelName = _MODEL,
+    dictionary: DictionaryName = DICTIONARY,
+    model: ModelName = MODEL,
     top: Top = 20,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
     """Estimated effect of every feature at once, from gradients; with --exact, how good it is."""
+    from apps import plots
     from steer.effects import attribution as gradients
     from steer.effects.attribution_result import compare
     from steer.effects.sweep import ablation_sweep
+    from steer.errors import SteerError
 
-    metric, where = _metric(answer, against), _positions(positions)
+    if plot is not None and not exact:
+        raise SteerError("--plot draws the estimate against the exact effects: give --exact too")
+    metric, where = metric_of(answer, against), positions_of(positions)
     with progress_bars(not json_output) as progress:
-        loaded = _load(model, dtype, progress)
+        loaded = load(model, dtype, progress)
         sae = loaded.dictionary(dictionary)
         found = gradients.attribution(
             loaded, prompts, sae, metric, method=method, steps=steps, positions=where
@@ -113,6 +132,7 @@ def attribution(
             )
             pairs = (found, "activation")
             data["agreement"] = [compare(each, swept).to_dict() for each in pairs]
+            draw(plot, lambda: plots.agreement_scatter(found, swept))
     _emit(json_output, data, f"{found.method}: estimated change of {found.metric}")
 
 
@@ -121,32 +141,44 @@ def dose(
     feature: Annotated[int, typer.Argument(help="A feature's index.")],
     prompts: Prompts,
     dose: Annotated[list[str], typer.Option(help="5x (times its max) or 80; repeat it.")],
+    neutral: Annotated[
+        list[str] | None, typer.Option(help="Text whose loss limits the dose; repeat it.")
+    ] = None,
+    continuation: Annotated[
+        int, typer.Option(min=0, help="Tokens to write, for loss and repetition; 0 for none.")
+    ] = 24,
+    plot: Plot = None,
     answer: Answer = None,
     against: Against = None,
     positions: Where = "1:",
-    dictionary: DictionaryName = _DEFAULT,
-    model: ModelName = _MODEL,
+    dictionary: DictionaryName = DICTIONARY,
+    model: ModelName = MODEL,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
-    """Effect, KL and loss against the dose of a clamp, and the strongest dose within 0.5 nats."""
+    """Effect, KL, loss and repetition against a clamp's dose; the strongest within 0.5 nats."""
+    from apps import plots
     from steer.effects.dose import dose_response
 
     with progress_bars(not json_output) as progress:
-        loaded = _load(model, dtype, progress)
+        loaded = load(model, dtype, progress)
         found = dose_response(
             loaded,
             prompts,
             loaded.dictionary(dictionary),
             feature,
             dose,
-            metric=_metric(answer, against),
-            positions=_positions(positions),
+            metric=metric_of(answer, against),
+            positions=positions_of(positions),
+            neutral=neutral or (),
+            continuation=continuation,
         )
+    draw(plot, lambda: plots.dose_curves(found))
     data = {
         "feature": feature,
         "metric": found.metric,
         "strongest": found.strongest(),
+        "asymmetry": _records(found.asymmetry()),
         "doses": _records(found.to_frame()),
     }
     _emit(json_output, data, f"feature {feature}: strongest dose {data['strongest']}", "doses")
@@ -162,14 +194,21 @@ def effects(
     against: Against = None,
     positions: Annotated[str, typer.Option(help="all, last, 3 or 1:.")] = "all",
     draws: Annotated[int, typer.Option(help="Controls of each kind.")] = 8,
-    dictionary: DictionaryName = _DEFAULT,
-    model: ModelName = _MODEL,
+    plot: Plot = None,
+    dictionary: DictionaryName = DICTIONARY,
+    model: ModelName = MODEL,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
-    """What an edit does to the next token, with intervals over prompts and with controls."""
+    """What an edit does to the next token, with intervals over prompts and with controls.
+
+    Which features make it say " Mary" in "When Mary and John went to the store, John gave a drink
+    to"? `steer ioi` answers it over random names: by exact ablation, by gradients, how far the two
+    agree, and against controls.
+    """
     from dataclasses import asdict
 
+    from apps import plots
     from steer.effects.logits import logit_effect
 
     interventions = edit_options.interventions(
@@ -177,15 +216,18 @@ def effects(
     )
     with progress_bars(not json_output) as progress:
         found = logit_effect(
-            _load(model, dtype, progress),
+            load(model, dtype, progress),
             prompts,
             interventions,
             tuple(target or ()),
-            metric=None if answer is None else _metric(answer, against),
+            metric=None if answer is None else metric_of(answer, against),
             draws=draws,
             if_silent="ignore",
         )
-    assert found.controls is not None or not draws
+    draw(
+        plot,
+        lambda: plots.lens_table({"promoted": found.promoted, "suppressed": found.suppressed}),
+    )
     data = {
         "summary": {name: asdict(value) for name, value in found.summary().items()},
         "targets": [asdict(each) for each in found.targets],
@@ -197,50 +239,7 @@ def effects(
     _emit(json_output, data, title, "controls")
 
 
-@app.command(epilog="Example: steer bench --json")
-def bench(
-    model: ModelName = _MODEL,
-    pairs: Annotated[int, typer.Option(help="Interleaved pairs a figure.")] = 7,
-    dtype: Dtype = "float32",
-    json_output: Json = False,
-) -> None:
-    """Every ratio of cost and speed-up on this machine, beside what operations alone allow."""
-    from apps import bench as benches
-
-    with progress_bars(not json_output) as progress:
-        loaded = _load(model, dtype, progress)
-        done: list[str] = []
-
-        def report(name: str) -> None:
-            done.append(name)
-            if progress:
-                progress("measuring", len(done) - 1, 9)
-
-        figures = benches.to_dict(benches.bench(loaded, pairs=pairs, report=report))
-    rows = [{"figure": n, "ratio": f["ratio"], "bound": f["bound"]} for n, f in figures.items()]
-    if json_output:
-        _print_json(figures)
-    else:
-        _emit(False, {"rows": rows}, f"{model}, {dtype}", "rows")
-
-
 # -- shared ------------------------------------------------------------------------------------
-
-
-def _load(name: str, dtype: str, progress: Any) -> Model:
-    from apps.cli import _load as load
-
-    return load(name, dtype, progress)
-
-
-def _metric(answer: str | None, against: str | None) -> Metric | str:
-    from steer.effects.metric import LogitDifference
-
-    return "kl" if answer is None else LogitDifference(answer, against or ())
-
-
-def _positions(text: str) -> str | int:
-    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

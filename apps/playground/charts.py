@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apps.palette import COLOURS
 from apps.playground.view import esc, figure
 
 WIDTH, HEIGHT = 420, 210
@@ -17,8 +18,6 @@ _STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#6b6a66}line{stroke:#8884}"
     "path{fill:none;stroke-width:2}polygon{opacity:.16}"
 )
-COLOURS = ("#c2571a", "#5b7c99", "#9a958c", "#6d8a4f")
-"""Edit, control feature, random direction, and one more."""
 
 
 @dataclass(frozen=True)

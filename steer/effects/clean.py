@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import DynamicLayer
 
 from steer import engine_effects
 from steer.engine_effects import Resume
@@ -161,8 +162,25 @@ def _cut(cache: Any, length: int, rows: int) -> Any:
     cut = copy.copy(cache)
     cut.layers = []
     for layer in cache.layers:
-        part = copy.copy(layer)
+        part = _Prefix()
+        part.lazy_initialization(layer.keys, layer.values)
         part.keys = layer.keys[:, :, :length].expand(rows, -1, -1, -1)
         part.values = layer.values[:, :, :length].expand(rows, -1, -1, -1)
         cut.layers.append(part)
     return cut
+
+
+class _Prefix(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
+    """Hands out its keys and values with the new ones behind them, and keeps only its own.
+
+    A resumed pass is never continued, and every block's new keys and values would be a third of
+    what it holds.
+    """
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        return (
+            torch.cat([self.keys, key_states], dim=-2),
+            torch.cat([self.values, value_states], dim=-2),
+        )

@@ -1,79 +1,28 @@
-"""How an effect grows with its dose, and the strongest dose that a text survives."""
+"""How an effect grows with its dose, and what the doses do to text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dictionaries.base import Dictionary
-from steer.edits import Clamp, Edit, Value
+from steer.edits import Clamp, Edit, Intervention, Value
 from steer.effects.changes import clean_for, read_changes
+from steer.effects.clean import Clean
+from steer.effects.dose_result import MEASURES, NEUTRAL, WRITTEN, DoseResponse
 from steer.effects.metric import Divergence, Loss, Metric, Reference, as_metrics
-from steer.effects.statistics import Interval, interval
 from steer.effects.sweep import TEXT
 from steer.errors import SteerError
 from steer.positions import Positions
+from steer.precision import exact
 
 if TYPE_CHECKING:
-    import pandas
-
     from steer.model import Model
 
-_MEASURES = ("effect", "kl", "delta_ce", "relative_dose")
-
-
-@dataclass(frozen=True, eq=False)
-class DoseResponse:
-    """What each dose does, on each prompt.
-
-    doses: as given; amounts: as multiples of the smallest unit they share, for ordering.
-    effect, kl, delta_ce, relative_dose [doses, prompts]: change of the metric, KL(clean‖edited) at
-        the last token, rise of the prompt's own loss in nats, and mean ‖Δ‖/‖x‖ at touched tokens.
-    """
-
-    feature: int
-    doses: tuple[Value, ...]
-    prompts: tuple[str, ...]
-    metric: str
-    effect: Tensor
-    kl: Tensor
-    delta_ce: Tensor
-    relative_dose: Tensor
-
-    def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
-        """One row a dose; each measure with the bounds of its interval over prompts."""
-        import pandas
-
-        rows = []
-        for number, dose in enumerate(self.doses):
-            row: dict[str, Any] = {"dose": dose}
-            for name in _MEASURES:
-                found = interval(getattr(self, name)[number], level=level, seed=seed)
-                row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-            rows.append(row)
-        return pandas.DataFrame(rows)
-
-    def strongest(self, budget: float = 0.5) -> Value | None:
-        """The dose with the largest mean ‖Δ‖/‖x‖ whose ΔCE and that of all weaker ones of its sign
-        stay within `budget` nats; None if there is none. 0.5 is Chalnev et al. 2024's."""
-        mean, size = self.delta_ce.mean(1), self.relative_dose.mean(1)
-        best: tuple[float, Value] | None = None
-        for sign in (1, -1):
-            side = [i for i, dose in enumerate(self.doses) if _sign(dose) == sign]
-            for i in sorted(side, key=lambda i: size[i].item()):
-                if mean[i] > budget:
-                    break
-                if best is None or size[i].item() > best[0]:
-                    best = size[i].item(), self.doses[i]
-        return best[1] if best else None
-
-    def at(self, dose: Value) -> Interval:
-        """The effect at one of the doses."""
-        return interval(self.effect[self.doses.index(dose)])
+__all__ = ["DoseResponse", "dose_response"]
 
 
 def dose_response(
@@ -86,10 +35,16 @@ def dose_response(
     metric: Metric | str | Sequence[Metric] = "kl",
     edit: Callable[..., Edit] = Clamp,
     positions: Positions = TEXT,
+    neutral: Sequence[str] = (),
+    continuation: int = 0,
+    seed: int = 0,
 ) -> DoseResponse:
     """Every dose of one feature's edit on every prompt, all doses of a prompt in one batch.
 
     edit: called as edit(feature, dose, positions=…); `Clamp` or `Add`.
+    neutral: texts that ΔCE is measured on for `strongest`; the prompts by default.
+    continuation: how many tokens to write under each dose, at temperature 0.7 and with the same
+        noise for all, for `loss` and `distinct`.
 
     Raises `SteerError` for no doses, and what `Model.plans` and `Model.tokenize` raise.
     """
@@ -97,29 +52,79 @@ def dose_response(
         raise SteerError("no doses were given; give some, such as [-2, 0, 2] or ['1x max']")
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     measures = as_metrics(model, metric, len(texts))
-    found: dict[str, list[Tensor]] = {name: [] for name in _MEASURES}
+    edits = [edit(feature, dose, positions=positions) for dose in doses]
+    found: dict[str, list[Tensor]] = {name: [] for name in MEASURES}
     for number, text in enumerate(texts):
-        ids, _ = model.tokenize([text])
-        clean = clean_for(model, ids[0], dictionary, every=True)
-        edits = [edit(feature, dose, positions=positions) for dose in doses]
-        delta = torch.cat(
-            [read_changes(clean, dictionary, [each]).delta([(0,)], clean.x.dtype) for each in edits]
-        )
-        edited = clean.resume(delta, every=True)
-        with torch.inference_mode():
-            for name, each in zip(
-                _MEASURES[:3], (measures[number], Divergence(), Loss()), strict=True
-            ):
-                reference = Reference.of(clean.logits, clean.ids, edited.start, each.every)
-                logits = edited.logits if each.every else edited.logits[:, -1:]
-                found[name].append(each.change(logits, reference).double().cpu())
-            touched = clean.touched(positions)
-            share = delta.float().norm(dim=-1) / clean.x.float().norm(dim=-1)
-            found["relative_dose"].append(share[:, touched].mean(1).double().cpu())
-    columns = {name: torch.stack(values, dim=1) for name, values in found.items()}
+        clean, delta = _deltas(model, text, dictionary, edits)
+        changes = _changes(clean, delta, (measures[number], Divergence(), Loss()))
+        touched = clean.touched(positions)
+        share = exact(delta).norm(dim=-1) / exact(clean.x).norm(dim=-1)
+        changes.append(share[:, touched].mean(1))
+        for name, values in zip(MEASURES, changes, strict=True):
+            found[name].append(values)
+    if neutral:
+        found[NEUTRAL] = [
+            _changes(*_deltas(model, text, dictionary, edits), (Loss(),))[0] for text in neutral
+        ]
+    else:
+        found[NEUTRAL] = found["delta_ce"]
+    if continuation:
+        found |= _written(model, texts, dictionary, edits, continuation, seed)
+    columns = {
+        name: torch.stack([each.double().cpu() for each in values], dim=1)
+        for name, values in found.items()
+    }
     return DoseResponse(feature, tuple(doses), texts, type(measures[0]).__name__, **columns)
 
 
-def _sign(dose: Value) -> int:
-    amount = float(str(dose).split("x")[0])
-    return 1 if amount >= 0 else -1
+def _deltas(
+    model: Model, text: str, dictionary: Dictionary, edits: Sequence[Edit]
+) -> tuple[Clean, Tensor]:
+    """A clean pass, and Δ [doses, s, d]."""
+    ids, _ = model.tokenize([text])
+    clean = clean_for(model, ids[0], dictionary, every=True)
+    several = [
+        read_changes(clean, dictionary, [each]).delta([(0,)], clean.x.dtype) for each in edits
+    ]
+    return clean, torch.cat(several)
+
+
+def _changes(clean: Clean, delta: Tensor, metrics: Sequence[Metric]) -> list[Tensor]:
+    """The change of each metric under every row of Δ, [doses] each."""
+    edited = clean.resume(delta, every=True)
+    found = []
+    with torch.inference_mode():
+        for each in metrics:
+            reference = Reference.of(clean.logits, clean.ids, edited.start, each.every)
+            logits = edited.logits if each.every else edited.logits[:, -1:]
+            found.append(each.change(logits, reference))
+    return found
+
+
+def _written(
+    model: Model,
+    prompts: Sequence[str],
+    dictionary: Dictionary,
+    edits: Sequence[Edit],
+    tokens: int,
+    seed: int,
+) -> dict[str, list[Tensor]]:
+    """Loss and distinct pairs of what is written after each prompt, [doses] each."""
+    from steer.evals.answers import Answer
+    from steer.evals.reading import distinct_pairs, losses
+
+    found: dict[str, list[Tensor]] = {name: [] for name in WRITTEN}
+    for prompt in prompts:
+        runs = model.generate_batch(
+            [prompt],
+            [Intervention(dictionary.name, [each]) for each in edits],
+            max_new_tokens=tokens,
+            dictionaries=[dictionary],
+            seed=seed,
+            if_silent="ignore",
+        )
+        ids = tuple(model.tokenize([prompt])[0][0].tolist())
+        answers = [Answer(prompt, run.text, ids, run.ids) for run in runs]
+        found["loss"].append(losses(model, answers))
+        found["distinct"].append(torch.tensor([distinct_pairs(run.ids) for run in runs]))
+    return found

@@ -37,6 +37,20 @@ def interval(
     return Interval(mean, low.item(), high.item(), len(values), level)
 
 
+def ratio_interval(
+    above: Tensor, below: Tensor, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """mean(above) / mean(below) of values [n] each, with a bootstrap interval over the n."""
+    n, ratio = len(above), above.double().mean().item() / below.double().mean().item() + 0.0
+    if n < 2:
+        return Interval(ratio, math.nan, math.nan, n, level)
+    drawn = torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
+    ratios = (above.double()[drawn].mean(1) / below.double()[drawn].mean(1) + 0.0).sort().values
+    tail = _expanded_tail((1 - level) / 2, n)
+    low, high = _quantile(ratios, tail).item(), _quantile(ratios, 1 - tail).item()
+    return Interval(ratio, low, high, n, level)
+
+
 def bootstrap(
     values: Tensor, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
@@ -112,6 +126,17 @@ def sign_flip(values: Tensor, *, flips: int = 10_000, seed: int = 0) -> Tensor:
     ]
     counts = torch.stack(found).double() if found else torch.zeros(0, dtype=torch.float64)
     return ((counts + extra) / (len(signs) + extra)).reshape(values.shape[:-1])
+
+
+def exceeds(effects: Tensor, controls: Tensor) -> Tensor:
+    """One-sided p-values [m] that a feature's mean |effect| exceeds that of its controls.
+
+    effects [m, n]; controls [m, n, draws], on n prompts. The differences |effect| − mean |control|
+    are tested by sign flips over the prompts, so p is at least 1/2ⁿ: with fewer than about ten
+    prompts nothing is left after correction for many features.
+    """
+    difference = effects.abs() - controls.abs().mean(-1)
+    return torch.where(difference.mean(-1) > 0, sign_flip(difference) / 2, 1.0)
 
 
 def benjamini_hochberg(p: Tensor) -> Tensor:

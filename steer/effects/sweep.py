@@ -9,23 +9,22 @@ exactly 0.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer.cache import Progress
-from steer.edits import Ablate, Edit
-from steer.effects.changes import Changes, clean_for, encode_clean, read_changes
-from steer.effects.clean import Clean
+from steer.edits import Ablate
 from steer.effects.ledger import Ledger
-from steer.effects.memory import Cost, measured
-from steer.effects.metric import Metric, Reference, as_metrics
+from steer.effects.memory import measured
+from steer.effects.metric import Metric, as_metrics
+from steer.effects.prepared import EditOf, Prepared, in_batches, prepare
+from steer.effects.sweep_controls import Against, control_rows
 from steer.effects.sweep_result import PairSweep, Sweep
 from steer.errors import SteerError
 from steer.positions import Positions
@@ -37,53 +36,6 @@ BUDGET = 512 * 2**20
 TEXT = "1:"
 """Every token but the first. Its massive activation sets off thousands of features that were not
 trained on it: 5,061 of 6,144 at block 20 of the default model, against 746 at all other tokens."""
-_ENOUGH_TOKENS = {"cpu": 2048}
-"""Rows × tokens from which a larger batch is no faster; smaller ones start later in the prompt."""
-
-
-class EditOf(Protocol):
-    """Makes the edit of a feature: `Ablate`, or `functools.partial(Clamp, value="5x max")`."""
-
-    def __call__(self, feature: int, /, *, positions: Positions) -> Edit: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A prompt ready to be swept: clean pass, metric, and the changes of `features`."""
-
-    number: int
-    clean: Clean
-    metric: Metric
-    features: list[int]
-    changes: Changes
-
-    def effects(self, sets: Sequence[Sequence[int]]) -> Tensor:
-        """Change of the metric under each set of edits (by index), [b]."""
-        delta = self.changes.delta(sets, self.clean.x.dtype)
-        edited = self.clean.resume(delta, every=self.metric.every)
-        return self.measure(edited.logits, edited.start)
-
-    def measure(self, logits: Tensor, start: int) -> Tensor:
-        """Change of the metric, [b], from logits [b, p, V]."""
-        clean, every = self.clean, self.metric.every
-        reference = Reference.of(clean.logits, clean.ids, start, every)
-        with torch.inference_mode():
-            return self.metric.change(logits, reference)
-
-    def cost(self) -> Cost:
-        """Bytes of a batch, from three small ones."""
-        clean = self.clean
-
-        def peak(rows: int, tokens: int) -> int:
-            with measured(clean.ids.device) as found:
-                delta = self.changes.delta([(0,)] * rows, clean.x.dtype)
-                delta[:, : clean.length - tokens] = 0
-                delta[:, clean.length - tokens] = 1e-3
-                edited = clean.resume(delta, every=self.metric.every)
-                self.measure(edited.logits, edited.start)
-            return found.bytes
-
-        return Cost.fit(peak, clean.length)
 
 
 def ablation_sweep(
@@ -97,6 +49,7 @@ def ablation_sweep(
     positions: Positions = TEXT,
     budget: int = BUDGET,
     most_tokens: int | None = None,
+    against: Against | None = None,
     file: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
@@ -107,6 +60,7 @@ def ablation_sweep(
     edit: what to do to each feature; ablation by default.
     budget: bytes of tensors that the sweep may hold beside the model.
     most_tokens: rows × tokens of a batch at most; by default where more are no faster.
+    against: controls to run for the features with the largest effects; see `Against`.
     file: where rows are written as they are found; a sweep that stopped is continued from it.
 
     Raises `SteerError` for an unknown metric or a file of another sweep, and what `Model.plans`
@@ -114,27 +68,29 @@ def ablation_sweep(
     """
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     measures = as_metrics(model, metric, len(texts))
-    header = _header(model, texts, dictionary, features, measures, edit, positions)
+    header = _header(model, texts, dictionary, features, measures, edit, positions, against)
     ledger = Ledger(None if file is None else Path(file), header)
-    rows = ledger.read()
+    kept = ledger.read()
+    rows = [row for row in kept if "effect" in row]
+    controls = [row for row in kept if "control" in row]
     done = {(row["prompt"], row["feature"]) for row in rows}
     for number, text in enumerate(texts):
         with measured(model.device) as used:
-            ready = _prepare(
+            ready = prepare(
                 model, text, number, measures[number], dictionary, features, edit, positions
             )
-        acting = (ready.changes.first < ready.clean.length).tolist()
-        left = [i for i, f in enumerate(ready.features) if acting[i] and (number, f) not in done]
+        left = [(i,) for i in ready.acting() if (number, ready.features[i]) not in done]
         finished = len(ready.features) - len(left)
-        for batch in batches(ready, [(i,) for i in left], budget - used.held, most_tokens):
-            found = _rows(ready, [i for (i,) in batch], ready.effects(batch))
-            ledger.append(found)
-            rows += found
+        for batch, effects in in_batches(ready, left, budget - used.held, most_tokens):
+            more = _rows(ready, [i for (i,) in batch], effects[:, 0])
+            ledger.append(more)
+            rows += more
             finished += len(batch)
             if progress:
                 share = int(1000 * (number + finished / max(len(ready.features), 1)))
                 progress(f"sweeping: prompt {number + 1} of {len(texts)}", share, 1000 * len(texts))
-    return Sweep(
+        del ready
+    found = Sweep(
         rows=tuple(sorted(rows, key=lambda row: (row["prompt"], row["feature"]))),
         prompts=texts,
         dictionary=dictionary.name,
@@ -142,6 +98,22 @@ def ablation_sweep(
         edit=str(header["edit"]["kind"]),
         dtype=model.dtype,
     )
+    if against is None:
+        return found
+    tested = found.largest(against.tested)
+    for number, text in enumerate(texts):
+        if any(row["prompt"] == number for row in controls):
+            continue
+        with measured(model.device) as used:
+            ready = prepare(
+                model, text, number, measures[number], dictionary, tested, edit, positions
+            )
+        more = control_rows(ready, dictionary, against, budget - used.held, most_tokens)
+        ledger.append(more)
+        controls += more
+        if progress:
+            progress("comparing with controls", number + 1, len(texts))
+    return replace(found, controls=tuple(controls))
 
 
 def pair_sweep(
@@ -167,11 +139,11 @@ def pair_sweep(
     pairs = list(combinations(range(len(chosen)), 2))
     found: list[dict[str, Any]] = []
     for number, text in enumerate(texts):
-        ready = _prepare(model, text, number, measures[number], dictionary, chosen, edit, positions)
+        ready = prepare(model, text, number, measures[number], dictionary, chosen, edit, positions)
         wanted: list[tuple[int, ...]] = [(i,) for i in range(len(chosen))] + list(pairs)
         effect: dict[tuple[int, ...], float] = {}
-        for batch in batches(ready, wanted, budget):
-            effect |= dict(zip(batch, ready.effects(batch).tolist(), strict=True))
+        for batch, effects in in_batches(ready, wanted, budget):
+            effect |= dict(zip(batch, effects[:, 0].tolist(), strict=True))
         for i, j in pairs:
             found.append(
                 {
@@ -184,61 +156,6 @@ def pair_sweep(
                 }
             )
     return PairSweep(tuple(found), texts, dictionary.name, type(measures[0]).__name__)
-
-
-def batches(
-    ready: Prepared, sets: Sequence[tuple[int, ...]], budget: int, most_tokens: int | None = None
-) -> Iterator[list[tuple[int, ...]]]:
-    """Sets of edits in batches that fit the budget; those that start late together."""
-    if not sets:
-        return
-    cost, first, length = ready.cost(), ready.changes.first.tolist(), ready.clean.length
-    enough = most_tokens or _ENOUGH_TOKENS.get(ready.clean.ids.device.type, 2**16)
-    starts = {each: min(min(first[i] for i in each), length - 1) for each in sets}
-    waiting = sorted(sets, key=starts.__getitem__)
-    while waiting:
-        tokens = length - starts[waiting[0]]
-        size = min(cost.rows(budget, tokens), max(1, enough // tokens))
-        yield waiting[:size]
-        waiting = waiting[size:]
-
-
-def _prepare(
-    model: Model,
-    text: str,
-    number: int,
-    metric: Metric,
-    dictionary: Dictionary,
-    features: str | Sequence[int],
-    edit: EditOf,
-    positions: Positions,
-) -> Prepared:
-    ids, _ = model.tokenize([text])
-    clean = clean_for(model, ids[0], dictionary, every=metric.every)
-    chosen = _chosen(clean, dictionary, features, positions)
-    edits = [edit(feature, positions=positions) for feature in chosen]
-    changes = read_changes(clean, dictionary, edits)
-    if isinstance(features, str):
-        acting = (changes.amount != 0).any(0).nonzero().flatten().tolist()
-        chosen = [chosen[i] for i in acting]
-        changes = changes.only(acting)
-    return Prepared(number, clean, metric, chosen, changes)
-
-
-def _chosen(
-    clean: Clean, dictionary: Dictionary, features: str | Sequence[int], positions: Positions
-) -> list[int]:
-    if not isinstance(features, str):
-        return list(dict.fromkeys(int(feature) for feature in features))
-    match features:
-        case "active":
-            touched = clean.touched(positions)
-            active = (encode_clean(clean, dictionary)[touched] != 0).any(0)
-            return active.nonzero().flatten().tolist()
-        case "all":
-            return list(range(dictionary.width))
-        case _:
-            raise SteerError(f"features={features!r} is unknown; allowed: active, all, or ids")
 
 
 def _rows(ready: Prepared, index: Sequence[int], effects: Tensor) -> list[dict[str, Any]]:
@@ -267,6 +184,7 @@ def _header(
     metrics: Sequence[Metric],
     edit: EditOf,
     positions: Positions,
+    against: Against | None,
 ) -> dict[str, Any]:
     """What a sweep measures: a file of another one is refused."""
     described = edit(0, positions=positions).to_dict()
@@ -280,4 +198,5 @@ def _header(
         "features": features if isinstance(features, str) else list(features),
         "edit": described,
         "prompts_and_metrics": digest.hexdigest()[:16],
+        "against": None if against is None else asdict(against),
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from steer.effects.statistics import benjamini_hochberg, bootstrap, sign_flip
+from steer.effects.statistics import benjamini_hochberg, bootstrap, exceeds, sign_flip
 
 if TYPE_CHECKING:
     import pandas
@@ -21,6 +22,7 @@ class Sweep:
     rows: one a prompt and feature that acts there: effect, activation (its largest), tokens
         (how many are changed), norm (‖Δx‖ over the prompt). Where a feature has no row for a
         prompt it is silent there, and its effect is exactly 0.
+    controls: one a prompt, tested feature and draw: the effect of a control of its size.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -29,6 +31,7 @@ class Sweep:
     metric: str
     edit: str
     dtype: str
+    controls: tuple[dict[str, Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,6 +49,21 @@ class Sweep:
             values[place[row["feature"]], row["prompt"]] = row[column]
         return values
 
+    def largest(self, count: int) -> list[int]:
+        """The features with the largest mean |effect|."""
+        order = self.matrix().abs().mean(1).argsort(descending=True, stable=True)
+        return [self.features[i] for i in order[:count].tolist()]
+
+    def control_matrix(self, features: Sequence[int]) -> Tensor:
+        """Effects of the controls, [features, prompts, draws]; 0 where the feature is silent."""
+        place = {feature: number for number, feature in enumerate(features)}
+        draws = 1 + max((row["draw"] for row in self.controls), default=-1)
+        values = torch.zeros(len(place), len(self.prompts), draws, dtype=torch.float64)
+        for row in self.controls:
+            if row["feature"] in place:
+                values[place[row["feature"]], row["prompt"], row["draw"]] = row["control"]
+        return values
+
     def to_rows(self) -> pandas.DataFrame:
         """One row a prompt and feature; `per_norm` is the effect per unit of ‖Δx‖."""
         import pandas
@@ -54,12 +72,17 @@ class Sweep:
         frame = pandas.DataFrame(list(self.rows), columns=columns)
         return frame.assign(per_norm=frame["effect"] / frame["norm"].clip(lower=1e-12))
 
-    def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
+    def to_frame(
+        self, *, level: float = 0.95, seed: int = 0, rate: float = 0.05
+    ) -> pandas.DataFrame:
         """One row a feature, the largest effect first.
 
         effect: mean over all prompts, silent ones counted as 0; low, high: its bootstrap interval
         over prompts; p: sign-flip test that it is 0; q: Benjamini-Hochberg over the features;
         active: on how many prompts it acts; per_norm: mean effect over mean ‖Δx‖.
+        Where there are controls: control: their mean |effect|; p_control, q_control: that the
+        feature's is no larger (see `exceeds`); significant: q_control is at most `rate`, the share
+        of such features that are expected to be there by chance.
         """
         import pandas
 
@@ -77,10 +100,21 @@ class Sweep:
             "norm": norms.mean(1),
             "per_norm": effects.mean(1) / norms.mean(1).clamp(min=1e-12),
         }
+        if self.controls:
+            columns |= self._compared(effects, rate)
         frame = pandas.DataFrame({name: value.tolist() for name, value in columns.items()})
         frame.insert(0, "feature", self.features)
         order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
         return frame.loc[order].reset_index(drop=True)
+
+    def _compared(self, effects: Tensor, rate: float) -> dict[str, Tensor]:
+        tested = {row["feature"] for row in self.controls}
+        controls = self.control_matrix(self.features)
+        was = torch.tensor([feature in tested for feature in self.features])
+        p = torch.where(was, exceeds(effects, controls), 1.0)
+        q = benjamini_hochberg(p)
+        size = torch.where(was, controls.abs().mean((1, 2)), torch.nan)
+        return {"control": size, "p_control": p, "q_control": q, "significant": q <= rate}
 
     @property
     def frame(self) -> pandas.DataFrame:

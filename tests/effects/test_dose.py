@@ -43,3 +43,52 @@ def test_no_change_is_no_effect(llama: steer.Model) -> None:
 def test_no_doses(llama: steer.Model) -> None:
     with pytest.raises(SteerError, match="no doses"):
         dose_response(llama, tiny.PROMPT, tiny.dictionary(), 5, [])
+
+
+def test_written_text_is_judged_by_the_untouched_model(llama: steer.Model) -> None:
+    dictionary = tiny.dictionary()
+    found = dose_response(
+        llama, tiny.PROMPTS, dictionary, 5, [0.0, 2.0, 40.0], edit=steer.Add, continuation=6
+    )
+    assert found.loss is not None
+    assert found.distinct is not None
+    assert found.loss.shape == found.distinct.shape == (3, 3)
+    for number, prompt in enumerate(tiny.PROMPTS):
+        plain = llama.generate(
+            prompt,
+            steer.Intervention("tiny", [steer.Add(5, 0.0)]),
+            dictionaries=[dictionary],
+            max_new_tokens=6,
+            if_silent="ignore",
+        )
+        ids = torch.tensor([*llama.tokenize([prompt])[0][0].tolist(), *plain.baseline.ids])
+        with torch.inference_mode():
+            logits = tiny.plain_model("llama")(ids[None]).logits[0]
+        losses = -logits[:-1].log_softmax(-1).gather(-1, ids[1:, None])
+        own = losses[-len(plain.baseline.ids) :].mean().item()
+        assert found.loss[0, number].item() == pytest.approx(own, rel=1e-4)
+    assert {"loss", "distinct"} <= set(found.to_frame().columns)
+
+
+def test_the_strongest_dose_is_of_neutral_text(llama: steer.Model) -> None:
+    dictionary, neutral = tiny.dictionary(), ["w3 w8 w9 w30", "w40 w41 w42 w43 w44"]
+    doses = [1.0, 4.0, 16.0]
+    found = dose_response(llama, tiny.PROMPT, dictionary, 5, doses, edit=steer.Add, neutral=neutral)
+    own = dose_response(llama, neutral, dictionary, 5, doses, edit=steer.Add)
+    assert torch.equal(found.neutral_ce, own.delta_ce)
+    assert not torch.equal(found.neutral_ce.mean(1), found.delta_ce.mean(1))
+    limit = own.delta_ce.mean(1)[:2].max().item() + 1e-9
+    weaker = own.delta_ce.mean(1)[2].item() > limit
+    assert found.strongest(limit) == (4.0 if weaker else 16.0)
+
+
+def test_the_two_signs(llama: steer.Model) -> None:
+    found = dose_response(
+        llama, tiny.PROMPTS, tiny.dictionary(), 5, [-2.0, 2.0, 3.0, "-1x max", "1x max"]
+    )
+    table = found.asymmetry()
+    assert set(zip(table["unit"], table["dose"], strict=True)) == {("activation", 2.0), ("max", 1)}
+    row = table[table["unit"] == "activation"].iloc[0]
+    assert row["even"] + row["odd"] == pytest.approx(row["plus"])
+    assert row["even"] - row["odd"] == pytest.approx(row["minus"])
+    assert found.asymmetry().equals(table)

@@ -1,0 +1,83 @@
+"""The options that commands share, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from steer.cache import Progress
+    from steer.effects.metric import Metric
+    from steer.model import Model
+
+MODEL = "smollm2-135m"
+DICTIONARY = "smollm2-135m/resid_post.20"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+ModelName = Annotated[
+    str, typer.Option("--model", help="smollm2-135m, a folder, or a hub id org/name.")
+]
+DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the sampling noise.")]
+
+Prompts = Annotated[list[str], typer.Argument(help="One or more texts.")]
+Top = Annotated[int, typer.Option(help="Features to show.")]
+Where = Annotated[str, typer.Option("--positions", help="all, last, 3 or 1: (not the first).")]
+Answer = Annotated[
+    str | None, typer.Option(help='Token whose logit is the metric, such as " Mary".')
+]
+Against = Annotated[str | None, typer.Option(help="Token whose logit is subtracted from it.")]
+
+
+def _drawable(file: Path | None) -> Path | None:
+    """Before anything is measured: whether --plot can be saved."""
+    from apps import plots
+
+    return None if file is None else plots.check(file)
+
+
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot", metavar="FILE", help="Draw it too: FILE.html or FILE.png.", callback=_drawable
+    ),
+]
+
+
+def load(name: str, dtype: str, progress: Progress | None) -> Model:
+    """The model that --model and --dtype name."""
+    from steer.loading import load
+
+    return load(name, dtype=dtype, progress=progress)
+
+
+def metric_of(answer: str | None, against: str | None) -> Metric | str:
+    """What --answer and --against measure; KL without them."""
+    from steer.effects.metric import LogitDifference
+
+    return "kl" if answer is None else LogitDifference(answer, against or ())
+
+
+def positions_of(text: str) -> str | int:
+    """What --positions means."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def draw(file: Path | None, figure: Any) -> None:
+    """Save what `figure()` gives, if --plot was given."""
+    if file is not None:
+        from apps import plots
+
+        plots.save(figure(), file)
+
+
+_BRIEF = ("feature", "effect", "low", "high", "active", "control", "q_control", "significant")
+
+
+def brief(data: dict[str, Any]) -> dict[str, Any]:
+    """A sweep's plain data with the columns that fit on a screen; --json has them all."""
+    rows = [{key: row[key] for key in _BRIEF if key in row} for row in data["features"]]
+    return {**data, "features": rows}

@@ -1,0 +1,183 @@
+"""The direct logit effect of a feature, "direct, frozen-norm": linear, and exact at the last site.
+
+    Δ logits = P(a d) ⊙ gain / scale · W_Uᵀ
+
+with a the change of the feature's activation, d its decoder row, and the final norm's scale held
+at its value in a clean run. It is what the edit would do if every later block ignored it. The
+logits are those before a cap, where a model has one (Gemma 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dictionaries.base import Dictionary
+from steer.effects.clean import run_clean
+from steer.effects.direct import direct_logits
+from steer.effects.frozen_norm import FrozenNorm
+from steer.effects.statistics import Interval, interval
+from steer.errors import InterventionError, ModelError
+from steer.explain import NEUTRAL
+from steer.hookpoints import Hookpoint, Site, locate, stack_path
+from steer.precision import exact
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+RESIDUAL = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
+"""Kinds of sites whose edits are added to the residual stream as they are."""
+LABEL = "direct, frozen-norm"
+_TOLERANCE = 0.02
+"""Relative; a model may compute its logits in half precision."""
+
+
+@dataclass(frozen=True)
+class TokenChange:
+    """A token whose logit changes, with the mean over prompts and its interval."""
+
+    token: str
+    token_id: int
+    delta_logit: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class DirectEffect:
+    """logits [n, V]: change of the last token's logits on n prompts; scales [n]: the norm's."""
+
+    logits: Tensor
+    scales: Tensor
+    feature: int
+    amount: float
+    dictionary: str
+    prompts: tuple[str, ...]
+    tokens: tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]
+
+    @property
+    def promoted(self) -> tuple[TokenChange, ...]:
+        return self.tokens[0]
+
+    @property
+    def suppressed(self) -> tuple[TokenChange, ...]:
+        return self.tokens[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON: NaN bounds become None."""
+
+        def plain(changes: Sequence[TokenChange]) -> list[dict[str, Any]]:
+            return [{k: None if v != v else v for k, v in vars(each).items()} for each in changes]
+
+        return {
+            "label": LABEL,
+            "dictionary": self.dictionary,
+            "feature": self.feature,
+            "amount": self.amount,
+            "prompts": list(self.prompts),
+            "scales": self.scales.tolist(),
+            "promoted": plain(self.promoted),
+            "suppressed": plain(self.suppressed),
+        }
+
+
+def direct_logit_effect(
+    model: Model,
+    dictionary: Dictionary,
+    feature: int,
+    *,
+    amount: float = 1.0,
+    prompts: Sequence[str] | str = NEUTRAL,
+    top: int = 10,
+) -> DirectEffect:
+    """What adding `amount` of a feature at the last token would do by the direct path alone.
+
+    amount: in the residual's units, so times ‖decoder row‖ a length.
+    prompts: only the scale of the final norm at their last token is taken from them.
+
+    Raises `InterventionError` for a dictionary that does not write to the residual stream,
+    `DictionaryError` for a feature out of range, `ModelError` for an unknown final norm or for
+    logits that are not made by norm and unembedding alone.
+    """
+    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))
+    dictionary.check_features([feature])
+    norm, last = FrozenNorm.of(model), last_site(model)
+    scales = []
+    for text in texts:
+        ids = model.tokenize([text])[0][0]
+        clean = run_clean(model, ids, last, every=False)
+        _check_head(model, norm, clean.x[-1], clean.logits[-1])
+        scales.append(norm.scale(clean.x[-1]))
+    with torch.inference_mode():
+        scale = torch.stack(scales)
+        row = amount * exact(dictionary.W_dec[feature]).to(scale)
+        logits = direct_logits(model, row.unsqueeze(0)) / scale
+    return DirectEffect(
+        logits=logits,
+        scales=scale.flatten().cpu(),
+        feature=feature,
+        amount=amount,
+        dictionary=dictionary.name,
+        prompts=texts,
+        tokens=(top_tokens(model, logits, top), top_tokens(model, logits, top, sign=-1)),
+    )
+
+
+def top_tokens(model: Model, logits: Tensor, k: int, sign: int = 1) -> tuple[TokenChange, ...]:
+    """The k tokens whose mean logit change [n, V] is highest, or with sign -1 lowest.
+
+    Only tokens that go up, or with sign -1 down: none where nothing changes.
+    """
+    mean = sign * logits.mean(0)
+    index = [token for token in mean.topk(k).indices.tolist() if mean[token] > 0]
+
+    def change(token: int) -> TokenChange:
+        found: Interval = interval(logits[:, token].cpu())
+        return TokenChange(model.token(token), token, found.mean, found.low, found.high)
+
+    return tuple(change(token) for token in index)
+
+
+def last_site(model: Model) -> Site:
+    """Where the residual stream leaves the last block, which is what the final norm reads."""
+    return locate(model.module, Hookpoint(depth(model) - 1, "resid_post"))
+
+
+def depth(model: Model) -> int:
+    """How many blocks the model has."""
+    return len(model.module.get_submodule(stack_path(model.module)))
+
+
+def check_residual(site: Site) -> None:
+    """Raise `InterventionError` for a site that is not added to the residual stream as it is."""
+    if site.hookpoint.kind not in RESIDUAL:
+        raise InterventionError(
+            f"{site.hookpoint} is not added to the residual stream as it is, so an edit there has "
+            f"no direct path of its own; allowed: {', '.join(RESIDUAL)}"
+        )
+
+
+def _check_head(model: Model, norm: FrozenNorm, x: Tensor, logits: Tensor) -> None:
+    """The model's logits [V] must be its norm and unembedding of x [d], and a cap where it has one.
+
+    Some models scale their logits besides; the direct effect would be off by that factor.
+    """
+    head = model.module.get_output_embeddings()
+    with torch.inference_mode():
+        found = norm(x) @ exact(head.weight).T
+        if getattr(head, "bias", None) is not None:
+            found = found + exact(head.bias)
+        cap = getattr(model.module.config.get_text_config(), "final_logit_softcapping", None)
+        if cap:
+            found = cap * torch.tanh(found / cap)
+        gap = ((found - exact(logits)).norm() / found.norm()).item()
+    if gap > _TOLERANCE:
+        raise ModelError(
+            f"the logits of {model.name} are not its final norm and unembedding alone (they differ "
+            f"by {gap:.1%}), so a direct effect can't be read from them; use steer.effects.paths"
+        )

@@ -1,0 +1,70 @@
+"""Prompts with one intervention: their clean passes, and what it adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from dictionaries.base import Dictionary
+from steer.edits import Intervention
+from steer.effects.clean import Clean, run_clean
+from steer.effects.controls import edit_delta
+from steer.errors import SilentEditError
+from steer.hookpoints import Site
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class EditedPrompt:
+    """A clean pass over a prompt of s tokens, and what the intervention adds to it, [s, d]."""
+
+    number: int
+    clean: Clean
+    delta: Tensor
+
+    @property
+    def acted(self) -> bool:
+        return bool(self.delta.any())
+
+
+def written_site(
+    model: Model, intervention: Intervention, dictionaries: Sequence[Dictionary]
+) -> Site:
+    """Where the intervention writes. Raises what `Model.plans` raises."""
+    (plan,) = model.plans([intervention], dictionaries, clean=slice(0, 1))
+    return plan.out
+
+
+def edited_prompts(
+    model: Model,
+    prompts: Sequence[str],
+    intervention: Intervention,
+    dictionaries: Sequence[Dictionary] = (),
+    *,
+    others: Sequence[Site] = (),
+) -> Iterator[EditedPrompt]:
+    """Each prompt run clean, with the activations at `others` kept.
+
+    Raises what `Model.plans` and `Model.tokenize` raise; `SilentEditError`, at the end, if the
+    intervention changes nothing on any prompt.
+    """
+    (plan,) = model.plans([intervention], dictionaries, clean=slice(0, 1))
+    read = [] if plan.site == plan.out else [plan.site]
+    acted = False
+    for number, prompt in enumerate(prompts):
+        ids = model.tokenize([prompt])[0][0]
+        clean = run_clean(model, ids, plan.out, [*read, *others], every=False)
+        edited = EditedPrompt(number, clean, edit_delta(clean, plan)[0])
+        acted |= edited.acted
+        yield edited
+    if not acted:
+        kinds = ", ".join(edit.kind for edit in intervention.edits) or "no edit"
+        raise SilentEditError(
+            f"{kinds} of {intervention.dictionary} changes nothing on these {len(prompts)} "
+            "prompts, so there is no effect to measure; see what is active with Model.features"
+        )

@@ -1,0 +1,86 @@
+"""Which features of a sweep do more than anything of their size would: controls, one a feature.
+
+A feature's control has its Δ's norm at every position of every prompt, along a random direction
+or along the decoder rows of features about as dense (Korznikov 2026: random directions match
+trained dictionaries in many causal tests). Directions are drawn anew for every prompt and feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dictionaries.base import Dictionary
+from steer.effects.controls import matched_features, matched_trials, random_trials
+from steer.effects.prepared import Prepared, in_batches
+from steer.errors import SteerError
+
+KINDS = ("random", "matched")
+
+
+@dataclass(frozen=True)
+class Against:
+    """What sweeps compare a feature with.
+
+    kind: `random` or `matched`; draws: how many controls a prompt and feature.
+    tested: how many features are compared, those with the largest mean |effect|. The others get
+        p = 1, so that the choice costs power and never validity.
+    """
+
+    kind: str = "random"
+    draws: int = 4
+    tested: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise SteerError(f"kind={self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+        for name in ("draws", "tested"):
+            if getattr(self, name) < 1:
+                raise SteerError(f"{name}={getattr(self, name)} is not allowed: 1 or more")
+
+
+def control_deltas(ready: Prepared, dictionary: Dictionary, index: int, against: Against) -> Tensor:
+    """Δ [draws, s, d] of a feature's controls on a prompt."""
+    (delta,) = ready.deltas([(index,)])
+    feature = ready.features[index]
+    seed = (against.seed * 2**20 + feature) * 2**12 + ready.number
+    if against.kind == "random":
+        trials = random_trials(delta, against.draws, seed)
+    else:
+        sign = 1.0 if ready.changes.amount[:, index].sum() >= 0 else -1.0
+        others = matched_features(ready.clean, dictionary, [feature], against.draws, seed)
+        trials = matched_trials(delta, dictionary, others, sign)
+    if len(trials) < against.draws:
+        raise SteerError(
+            f"only {len(trials)} features are like feature {feature}; ask for fewer draws"
+        )
+    return torch.stack([trial.delta for trial in trials])
+
+
+def control_rows(
+    ready: Prepared,
+    dictionary: Dictionary,
+    against: Against,
+    budget: int,
+    most_tokens: int | None = None,
+) -> list[dict[str, Any]]:
+    """One row a draw of each feature that acts on the prompt."""
+    sets = [(i,) for i in ready.acting()]
+
+    def deltas(batch: Sequence[tuple[int, ...]]) -> Tensor:
+        return torch.cat([control_deltas(ready, dictionary, i, against) for (i,) in batch])
+
+    rows = []
+    for batch, effects in in_batches(
+        ready, sets, budget, most_tokens, deltas=deltas, each=against.draws
+    ):
+        for (i,), several in zip(batch, effects.tolist(), strict=True):
+            for draw, effect in enumerate(several):
+                where = {"prompt": ready.number, "feature": ready.features[i], "draw": draw}
+                rows.append({**where, "control": effect})
+    return rows

@@ -1,0 +1,108 @@
+"""`steer downstream`, `tree`, `direct` and `patch` on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.apps.test_cli import Run, run  # noqa: F401
+from tests.tiny import PROMPT
+
+COMMANDS = ("downstream", "tree", "direct", "patch")
+OTHER = "w7 w33 w12 w55 w40 w9"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model, dictionaries of an early and of a late site, and texts."""
+    root = tmp_path_factory.mktemp("paths")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tiny.build("llama").save_pretrained(root / "model")
+    tiny.tokenizer().save_pretrained(root / "model")
+    for name, hookpoint, seed in (("early", "resid_post.0", 3), ("late", "resid_post.1", 9)):
+        sae = tiny.dictionary(hookpoint, seed=seed)
+        sae.save_pretrained(root / name)
+        assert sae.statistics is not None
+        sae.statistics.save(root / name)
+    chance = random.Random(0)
+    texts = [" ".join(f"w{chance.randrange(3, 96)}" for _ in range(5)) for _ in range(12)]
+    (root / "texts.txt").write_text("\n".join(texts))
+    return root
+
+
+def arguments(folder: Path, command: str) -> list[str]:
+    early, late = str(folder / "early"), str(folder / "late")
+    options = {
+        "downstream": [PROMPT, "--clamp", "5=3", "--dictionary", early, "--later", late],
+        "tree": ["5", "--dictionary", late, "--dictionary", early, "--contexts", "2", "--hydra"],
+        "direct": [PROMPT, "--clamp", "5=3", "--answer", "w5", "--dictionary", early],
+        "patch": [PROMPT, OTHER, "--dictionary", early, "--ranking", "norm"],
+    }
+    extra = ["--texts", str(folder / "texts.txt")] if command == "tree" else []
+    return [command, *options[command], *extra, "--model", str(folder / "model")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, run: Run) -> None:  # noqa: F811
+    found = run(command, "--help")
+    assert found.code == 0
+    assert f"Example: steer {command}" in found.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_it_prints_a_table(command: str, folder: Path, run: Run) -> None:  # noqa: F811
+    found = run(*arguments(folder, command))
+    assert (found.code, found.err.count("Traceback")) == (0, 0)
+    assert "─" in found.out
+
+
+KEYS = {
+    "downstream": {"features", "changed", "at"},
+    "tree": {"nodes", "edges", "backups"},
+    "direct": {"paths", "frozen", "promoted", "suppressed"},
+    "patch": {"points", "area", "ranked", "minimal"},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_it_prints_one_json_document(command: str, folder: Path, run: Run) -> None:  # noqa: F811
+    goal = ["--kl", "10"] if command == "patch" else []
+    found = run(*arguments(folder, command), *goal, "--json")
+    assert found.code == 0
+    assert set(json.loads(found.out)) >= KEYS[command]
+
+
+def test_a_feature_alone(folder: Path, run: Run) -> None:  # noqa: F811
+    options = ["--dictionary", str(folder / "early"), "--model", str(folder / "model")]
+    one, two = (
+        json.loads(run("direct", PROMPT, "--feature", "5", *amount, *options, "--json").out)
+        for amount in ([], ["--amount", "2"])
+    )
+    assert two["promoted"][0]["delta_logit"] == 2 * one["promoted"][0]["delta_logit"]
+    assert "─" in run("direct", PROMPT, "--feature", "5", *options).out
+    both = run("direct", PROMPT, "--feature", "5", "--ablate", "5", *options)
+    assert (both.code, "not both" in both.err) == (2, True)
+
+
+BAD = {
+    "downstream": ["--later", "{early}"],
+    "tree": ["--dictionary", "{late}"],
+    "direct": ["--answer", "w5 w6"],
+    "patch": ["--error", "drop"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_bad_input_is_one_line(command: str, folder: Path, run: Run) -> None:  # noqa: F811
+    places = {"early": folder / "early", "late": folder / "late"}
+    extra = [each.format(**places) for each in BAD[command]]
+    found = run(*arguments(folder, command), *extra, "--json")
+    assert found.code == 2
+    assert found.err.startswith("steer: ")
+    assert found.err.strip().count("\n") == 0

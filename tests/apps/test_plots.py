@@ -1,0 +1,90 @@
+"""Every result becomes a figure, and a figure a file that opens without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import steer
+from apps import plots
+from steer.effects.attribution import attribution
+from steer.effects.curve import Curve
+from steer.effects.dose import dose_response
+from steer.effects.metric import LogitDifference
+from steer.effects.sweep import ablation_sweep
+from steer.effects.sweep_controls import Against
+from steer.errors import SteerError
+from tests import tiny
+
+METRIC = LogitDifference("w5", "w6")
+
+
+@pytest.fixture
+def model(llama: steer.Model) -> steer.Model:
+    pytest.importorskip("plotly")
+    return llama
+
+
+def test_bars_are_the_frame(model: steer.Model) -> None:
+    sweep = ablation_sweep(
+        model, tiny.PROMPTS, tiny.dictionary(), metric=METRIC, against=Against(draws=2, tested=5)
+    )
+    figure = plots.effect_bars(sweep, top=7)
+    (points,) = (trace for trace in figure.data if trace.type == "scatter")
+    frame = sweep.frame.head(7)
+    assert list(points.y) == [str(feature) for feature in frame["feature"][::-1]]
+    assert list(points.x) == list(frame["effect"][::-1])
+    assert any(trace.type == "bar" for trace in figure.data)
+
+
+def test_the_scatter_has_a_point_a_prompt_and_feature(model: steer.Model) -> None:
+    dictionary = tiny.dictionary()
+    sweep = ablation_sweep(model, tiny.PROMPTS, dictionary, metric=METRIC)
+    found = attribution(model, tiny.PROMPTS, dictionary, METRIC, method="atp")
+    points = plots.agreement_scatter(found, sweep).data[-1]
+    assert len(points.x) == len(sweep)
+    assert points.y[0] == found.matrix()[sweep.rows[0]["feature"], sweep.rows[0]["prompt"]]
+    with pytest.raises(SteerError, match="different prompts"):
+        plots.agreement_scatter(found, ablation_sweep(model, tiny.PROMPT, dictionary))
+
+
+def test_doses_are_in_order(model: steer.Model) -> None:
+    found = dose_response(model, tiny.PROMPTS, tiny.dictionary(), 5, [2.0, -2.0, 0.0])
+    lines = [trace for trace in plots.dose_curves(found).data if trace.mode == "lines+markers"]
+    assert [trace.name for trace in lines] == ["effect", "kl", "delta_ce"]
+    assert list(lines[0].x) == [-2.0, 0.0, 2.0]
+
+
+def test_curves_and_tables_and_trees(model: steer.Model, tmp_path: Path) -> None:
+    value = torch.tensor([[2.0, 3.0], [1.0, 1.5], [0.0, 0.1]])
+    curve = Curve((0, 1, 4), value, value.flip(0), "tiny", "ig", "kl", "keep")
+    both = plots.patching_curves({"ours": curve, "random": curve})
+    assert {trace.name for trace in both.data if trace.name} == {"ours", "random"}
+    with pytest.raises(SteerError, match="allowed: count, norm"):
+        plots.patching_curves({"ours": curve}, "time")
+    edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0)])
+    effect = steer.logit_effect(
+        model, tiny.PROMPTS, edit, dictionaries=[tiny.dictionary()], draws=0
+    )
+    table = plots.lens_table({"promoted": effect.promoted, "suppressed": effect.suppressed})
+    assert len(table.data[0].cells["values"][0]) == len(effect.promoted)
+    nodes = [
+        {"id": 0, "level": 0, "feature": 7, "hookpoint": "resid_post.2"},
+        {"id": 1, "level": 1, "feature": 3, "hookpoint": "resid_post.1"},
+    ]
+    edges = [{"source": 1, "target": 0, "drop": 0.5, "share": 0.4}]
+    tree = plots.causal_tree({"nodes": nodes, "edges": edges})
+    assert list(tree.data[-1].y) == [0, -1]
+    file = plots.save(tree, tmp_path / "tree.html")
+    text = file.read_text()
+    assert "resid_post.2" in text
+    assert len(text) > 1_000_000  # plotly itself is inside
+
+
+@pytest.mark.parametrize("name", ["tree.gif", "tree"])
+def test_other_endings_are_refused(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    with pytest.raises(SteerError, match="not allowed"):
+        plots.save(plots.causal_tree({"nodes": [], "edges": []}), tmp_path / name)

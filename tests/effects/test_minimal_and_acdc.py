@@ -1,0 +1,129 @@
+"""Minimal sets are minimal, flat ACDC is what its definition says, and areas are areas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from steer.effects.acdc import flat_acdc
+from steer.effects.curve import Curve, compare_areas, default_counts
+from steer.effects.minimal import minimal_set
+from steer.effects.patching import (
+    Patchable,
+    faithfulness,
+    patch_curve,
+    prompt_pairs,
+    rank,
+    set_norms,
+    set_values,
+)
+from steer.errors import SteerError
+from tests import tiny
+from tests.effects.test_patching import BASES, METRIC, TARGETS, double, pairs
+
+
+def few(error: str = "keep") -> tuple[Patchable, ...]:
+    """Only one position is patched, so that few nodes differ."""
+    return prompt_pairs(
+        double("llama"), BASES, TARGETS, tiny.dictionary(), positions=1, error=error
+    )
+
+
+def kl_of(given: Sequence[Patchable], members: Sequence[int]) -> float:
+    return set_values(given, [members]).mean().item()
+
+
+@pytest.mark.parametrize("error", ["keep", "patch"])
+def test_flat_acdc_is_one_candidate_after_the_other(error: str) -> None:
+    given, taus = few(error), [1e-4, 1e-2, 0.03, 10.0]
+    found = flat_acdc(given, taus=taus, seed=4)
+    generator = torch.Generator().manual_seed(4)
+    kept = sorted({node for pair in given for node in pair.nodes})
+    for place, tau in enumerate(taus):
+        order = [kept[i] for i in torch.randperm(len(kept), generator=generator).tolist()]
+        for node in order:
+            rest = [each for each in kept if each != node]
+            if kl_of(given, rest) - kl_of(given, kept) < tau:
+                kept = rest
+        assert found.sets[place] == tuple(kept)
+    assert 0 < found.counts[1] < found.counts[0]
+    assert found.counts[-1] == 0
+
+
+def test_what_acdc_records_is_of_the_accepted_set() -> None:
+    given = few()
+    found = flat_acdc(given, taus=[1e-3, 1e-2])
+    for place, members in enumerate(found.sets):
+        assert torch.allclose(found.kl[place], set_values(given, [members])[0], atol=1e-9)
+        assert torch.equal(found.norm[place], set_norms(given, [members])[0])
+    assert list(found.frame["count"]) == list(found.counts)
+    assert found.curve.counts == tuple(sorted(set(found.counts)))
+
+
+@pytest.mark.parametrize("goal", [{"kl": 0.2}, {"faithfulness": 0.5, "metric": METRIC}])
+def test_a_minimal_set_reaches_its_goal_and_no_smaller_one_does(goal: dict[str, object]) -> None:
+    given = pairs(error="patch")
+
+    def reaches(members: Sequence[int]) -> bool:
+        if "kl" in goal:
+            return kl_of(given, members) <= 0.2
+        return faithfulness(given, members, METRIC).mean >= 0.5
+
+    order = rank(given, "ig", metric="kl" if "kl" in goal else METRIC)
+    unpruned = minimal_set(given, order, prune=False, **goal)  # type: ignore[arg-type]
+    assert reaches(order[: unpruned.prefix])
+    assert not any(reaches(order[:count]) for count in range(unpruned.prefix))
+    found = minimal_set(given, **goal)  # type: ignore[arg-type]
+    assert set(found.nodes) <= set(order[: found.prefix])
+    assert reaches(found.nodes)
+    for node in found.nodes:
+        assert not reaches([each for each in found.nodes if each != node])
+    assert len(found.without) == len(found.nodes)
+    assert found.to_dict()["goal"] == found.goal
+
+
+def test_goals_out_of_reach_and_missing_goals() -> None:
+    given = few()
+    with pytest.raises(SteerError, match="not reached by any prefix"):
+        minimal_set(given, kl=1e-9)
+    with pytest.raises(SteerError, match="give one goal"):
+        minimal_set(given)
+    with pytest.raises(SteerError, match="give one goal"):
+        minimal_set(given, kl=0.1, faithfulness=0.9)
+
+
+def curve(counts: tuple[int, ...], value: list[list[float]], norm: list[list[float]]) -> Curve:
+    heights, sizes = (torch.tensor(each, dtype=torch.float64) for each in (value, norm))
+    return Curve(counts, heights, sizes, "d", "given", "kl", "keep")
+
+
+def test_areas_of_straight_lines() -> None:
+    given = curve((0, 2, 4), [[4.0, 2.0], [2.0, 2.0], [0.0, 2.0]], [[0, 0], [1, 2], [2, 3]])
+    assert given.areas().tolist() == [2.0, 2.0]
+    assert given.areas(upto=2).tolist() == [3.0, 2.0]
+    assert given.areas(upto=8).tolist() == [1.0, 2.0]  # beyond its end it keeps its height
+    assert given.areas("norm", 1).tolist() == [3.0, 2.0]
+    assert given.area().mean == 2
+    lower = curve((0, 4), [[4.0, 1.0], [0.0, 1.0]], [[0, 0], [2, 2]])
+    assert compare_areas(lower, given).mean == pytest.approx(-0.5)
+    with pytest.raises(SteerError, match="allowed: count, norm"):
+        given.areas("size")
+    with pytest.raises(SteerError, match="pairs"):
+        compare_areas(given, curve((0, 1), [[1.0], [1.0]], [[0], [1]]))
+
+
+def test_default_counts_grow_and_end_at_all() -> None:
+    counts = default_counts(700)
+    assert (counts[0], counts[1], counts[-1]) == (0, 1, 700)
+    assert list(counts) == sorted(set(counts))
+    assert len(counts) <= 25
+    assert default_counts(0) == (0,)
+    assert default_counts(1) == (0, 1)
+
+
+def test_a_curve_is_plain_data() -> None:
+    data = patch_curve(few(), "norm", counts=[0, 2]).to_dict()
+    assert [point["count"] for point in data["points"]] == [0, 2]
+    assert data["area"]["mean"] > 0

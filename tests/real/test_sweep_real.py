@@ -1,0 +1,33 @@
+"""A sweep of the default model is one forward pass a feature, to 1e-5 of each effect."""
+
+from __future__ import annotations
+
+import pytest
+
+import steer
+from steer import engine
+from steer.effects.metric import LogitDifference
+from steer.effects.sweep import TEXT, ablation_sweep
+
+PROMPT = "The capital of France is"
+NAME = "smollm2-135m/resid_post.20"
+
+
+def test_rows_are_the_features_alone() -> None:
+    model = steer.load("smollm2-135m", dtype="float64", device="cpu")
+    dictionary = model.dictionary(NAME)
+    sweep = ablation_sweep(model, PROMPT, dictionary, metric=LogitDifference(" Paris", " Lyon"))
+    assert len(sweep) > 50
+    ids, mask = model.tokenize([PROMPT])
+    span = model.span(ids, mask)
+    answer, other = model.token_id(" Paris"), model.token_id(" Lyon")
+
+    def difference(edits: list[steer.Edit]) -> float:
+        plans = model.plans([steer.Intervention(NAME, edits)], [dictionary]) if edits else []
+        last = engine.logits(model.nn, ids, span, plans)[0][0, -1]
+        return (last[answer] - last[other]).item()
+
+    clean = difference([])
+    for row in sweep.rows[:: len(sweep) // 8]:
+        alone = difference([steer.Ablate(row["feature"], positions=TEXT)]) - clean
+        assert row["effect"] == pytest.approx(alone, rel=1e-5, abs=1e-12)
