@@ -57,12 +57,16 @@ def generate(
     add: edit_options.Add = None,
     edit: edit_options.Files = None,
     positions: Annotated[str, typer.Option(help="all, prompt, generated, last, 3 or 2:5.")] = "all",
+    when: edit_options.When = None,
+    schedule: edit_options.Schedule = None,
     dictionary: DictionaryName = DEFAULT_DICTIONARY,
     model: ModelName = "smollm2-135m",
     max_new_tokens: NewTokens = 40,
     seed: Seed = 0,
     temperature: Temperature = 0.7,
     repetition_penalty: Annotated[float, typer.Option(help="1 is none.")] = 1.0,
+    chat: Annotated[bool, typer.Option("--chat", help="The prompt is a chat message.")] = False,
+    system: Annotated[str | None, typer.Option(help="System prompt of the chat.")] = None,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
@@ -70,11 +74,19 @@ def generate(
     from apps.render import run_view
 
     interventions = edit_options.interventions(
-        dictionary, edit, positions, clamp=clamp, ablate=ablate, scale=scale, add=add
+        dictionary,
+        edit,
+        positions,
+        clamp=clamp,
+        ablate=ablate,
+        scale=scale,
+        add=add,
+        when=when,
+        schedule=schedule,
     )
     with progress_bars(not json_output) as progress:
         run = _load(model, dtype, progress).generate(
-            prompt,
+            _messages(prompt, system) if chat or system else prompt,
             interventions,
             max_new_tokens=max_new_tokens,
             seed=seed,
@@ -85,6 +97,12 @@ def generate(
     _emit(json_output, run.to_dict(), lambda: run_view(run))
 
 
+def _messages(prompt: str, system: str | None) -> list[dict[str, str]]:
+    """A chat whose last message is the prompt."""
+    said = [] if system is None else [{"role": "system", "content": system}]
+    return [*said, {"role": "user", "content": prompt}]
+
+
 @app.command(epilog="Example: steer explain --clamp 123=5x --dictionary smollm2-135m/resid_post.20")
 def explain(
     clamp: edit_options.Clamp = None,
@@ -93,6 +111,8 @@ def explain(
     add: edit_options.Add = None,
     edit: edit_options.Files = None,
     positions: Annotated[str, typer.Option(help="all, prompt, generated, last, 3 or 2:5.")] = "all",
+    when: edit_options.When = None,
+    schedule: edit_options.Schedule = None,
     dictionary: DictionaryName = DEFAULT_DICTIONARY,
     model: ModelName = "smollm2-135m",
     dtype: Dtype = "float32",
@@ -100,7 +120,15 @@ def explain(
 ) -> None:
     """What an intervention would do, before anything is generated."""
     interventions = edit_options.interventions(
-        dictionary, edit, positions, clamp=clamp, ablate=ablate, scale=scale, add=add
+        dictionary,
+        edit,
+        positions,
+        clamp=clamp,
+        ablate=ablate,
+        scale=scale,
+        add=add,
+        when=when,
+        schedule=schedule,
     )
     with progress_bars(not json_output) as progress:
         plan = _load(model, dtype, progress).explain(interventions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -30,6 +30,16 @@ Add = Annotated[
     list[str] | None,
     typer.Option("--add", metavar="ID=VALUE", help="Add to it: 4=3 or 4=0.5x."),
 ]
+When = Annotated[
+    str | None,
+    typer.Option("--when", help='Only where features say so: "7 > 2.5 and not seen 3".'),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        "--schedule", help='Strength over time: "first 5", "after 3", "ramp 10", "decay 8".'
+    ),
+]
 
 
 def interventions(
@@ -41,6 +51,8 @@ def interventions(
     ablate: Sequence[int] | None = None,
     scale: Sequence[str] | None = None,
     add: Sequence[str] | None = None,
+    when: str | None = None,
+    schedule: str | None = None,
 ) -> list[Intervention]:
     """The intervention that the options describe, or those in the files.
 
@@ -48,15 +60,23 @@ def interventions(
     """
     from steer import edits
     from steer.errors import InterventionError
+    from steer.phrases import parse_condition, parse_schedule
 
-    where = int(positions) if positions.removeprefix("-").isdecimal() else positions
+    common: dict[str, Any] = {
+        "positions": int(positions) if positions.removeprefix("-").isdecimal() else positions,
+        "when": parse_condition(when) if when else None,
+        "schedule": parse_schedule(schedule) if schedule else None,
+    }
     found: list[Edit] = []
-    found += [edits.Clamp(f, v, positions=where) for f, v in _pairs("clamp", clamp, str)]
-    found += [edits.Ablate(f, positions=where) for f in ablate or ()]
-    found += [edits.Scale(f, v, positions=where) for f, v in _pairs("scale", scale, float)]
-    found += [edits.Add(f, v, positions=where) for f, v in _pairs("add", add, str)]
-    if files and found:
-        raise InterventionError("give either --edit FILE or edits such as --clamp 123=5x, not both")
+    found += [edits.Clamp(f, v, **common) for f, v in _pairs("clamp", clamp, str)]
+    found += [edits.Ablate(f, **common) for f in ablate or ()]
+    found += [edits.Scale(f, v, **common) for f, v in _pairs("scale", scale, float)]
+    found += [edits.Add(f, v, **common) for f, v in _pairs("add", add, str)]
+    if files and (found or when or schedule):
+        raise InterventionError(
+            "give either --edit FILE or edits such as --clamp 123=5x with --when and --schedule, "
+            "not both"
+        )
     if files:
         return [read_intervention(file) for file in files]
     if not found:

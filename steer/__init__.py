@@ -34,8 +34,31 @@ if TYPE_CHECKING:
     from steer.edits import ProjectOut as ProjectOut
     from steer.edits import Resample as Resample
     from steer.edits import Scale as Scale
+    from steer.effects.acdc import flat_acdc as flat_acdc
+    from steer.effects.attribution import attribution as attribution
+    from steer.effects.attribution_result import compare as compare
+    from steer.effects.direct_effect import direct_logit_effect as direct_logit_effect
+    from steer.effects.dose import dose_response as dose_response
+    from steer.effects.downstream import downstream as downstream
+    from steer.effects.error_split import error_split as error_split
     from steer.effects.logit_result import LogitEffect as LogitEffect
     from steer.effects.logits import logit_effect as logit_effect
+    from steer.effects.metric import Divergence as Divergence
+    from steer.effects.metric import LogitDifference as LogitDifference
+    from steer.effects.metric import LogProbability as LogProbability
+    from steer.effects.metric import Loss as Loss
+    from steer.effects.minimal import minimal_set as minimal_set
+    from steer.effects.patching import completeness as completeness
+    from steer.effects.patching import faithfulness as faithfulness
+    from steer.effects.patching import node_effects as node_effects
+    from steer.effects.patching import patch_curve as patch_curve
+    from steer.effects.paths import Freeze as Freeze
+    from steer.effects.paths import path_effects as path_effects
+    from steer.effects.prompt_pairs import prompt_pairs as prompt_pairs
+    from steer.effects.sweep import ablation_sweep as ablation_sweep
+    from steer.effects.sweep import pair_sweep as pair_sweep
+    from steer.effects.sweep_controls import Against as Against
+    from steer.effects.tree import causal_tree as causal_tree
     from steer.errors import DictionaryError as DictionaryError
     from steer.errors import FetchError as FetchError
     from steer.errors import HookpointError as HookpointError
@@ -48,6 +71,8 @@ if TYPE_CHECKING:
     from steer.features import FeatureActivations as FeatureActivations
     from steer.loading import load as load
     from steer.model import Model as Model
+    from steer.phrases import parse_condition as parse_condition
+    from steer.phrases import parse_schedule as parse_schedule
     from steer.positions import Tokens as Tokens
     from steer.receipt import Receipt as Receipt
     from steer.receipt import SilentEditWarning as SilentEditWarning
@@ -64,6 +89,7 @@ _HOMES = {
     "Add": "steer.edits",
     "AddDirection": "steer.edits",
     "After": "steer.schedules",
+    "Against": "steer.effects.sweep_controls",
     "Cap": "steer.edits",
     "Clamp": "steer.edits",
     "ClampProjection": "steer.edits",
@@ -72,16 +98,21 @@ _HOMES = {
     "Dictionary": "dictionaries.base",
     "DictionaryError": "steer.errors",
     "Difference": "steer.directions",
+    "Divergence": "steer.effects.metric",
     "Edit": "steer.edits",
     "Explanation": "steer.explain",
     "FeatureActivations": "steer.features",
     "FetchError": "steer.errors",
     "First": "steer.schedules",
     "Floor": "steer.edits",
+    "Freeze": "steer.effects.paths",
     "HookpointError": "steer.errors",
     "Intervention": "steer.edits",
     "InterventionError": "steer.errors",
+    "LogProbability": "steer.effects.metric",
+    "LogitDifference": "steer.effects.metric",
     "LogitEffect": "steer.effects.logit_result",
+    "Loss": "steer.effects.metric",
     "Model": "steer.model",
     "ModelError": "steer.errors",
     "Patch": "steer.edits",
@@ -100,8 +131,27 @@ _HOMES = {
     "Stream": "steer.stream",
     "Tokens": "steer.positions",
     "Vector": "steer.directions",
+    "ablation_sweep": "steer.effects.sweep",
+    "attribution": "steer.effects.attribution",
+    "causal_tree": "steer.effects.tree",
+    "compare": "steer.effects.attribution_result",
+    "completeness": "steer.effects.patching",
+    "direct_logit_effect": "steer.effects.direct_effect",
+    "dose_response": "steer.effects.dose",
+    "downstream": "steer.effects.downstream",
+    "error_split": "steer.effects.error_split",
+    "faithfulness": "steer.effects.patching",
+    "flat_acdc": "steer.effects.acdc",
     "load": "steer.loading",
     "logit_effect": "steer.effects.logits",
+    "minimal_set": "steer.effects.minimal",
+    "node_effects": "steer.effects.patching",
+    "pair_sweep": "steer.effects.sweep",
+    "parse_condition": "steer.phrases",
+    "parse_schedule": "steer.phrases",
+    "patch_curve": "steer.effects.patching",
+    "path_effects": "steer.effects.paths",
+    "prompt_pairs": "steer.effects.prompt_pairs",
 }
 
 __all__ = sorted(_HOMES)

@@ -32,6 +32,8 @@ from steer.stream import Stream
 if TYPE_CHECKING:
     from nnsight.modeling.transformers import TransformersModel
 
+    from steer.check_result import Check
+
 IfSilent = Literal["warn", "raise", "ignore"]
 
 
@@ -163,6 +165,12 @@ class Model:
         """Activations of every feature at every token of a text."""
         found = self.dictionary(dictionary) if isinstance(dictionary, str) else dictionary
         return features(self, text, found)
+
+    def check(self, dictionary: Dictionary | str, texts: Sequence[str] | None = None) -> Check:
+        """Whether a dictionary was read right and belongs here: see `steer.check.check`."""
+        from steer.check import check
+
+        return check(self, dictionary, texts)
 
     def generate(
         self,

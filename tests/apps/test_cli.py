@@ -103,6 +103,9 @@ BAD: dict[str, list[str]] = {
     "generate positions": ["generate", PROMPT, "--ablate", "5", "--positions", "first"],
     "generate dashes": ["generate", PROMPT, "--ablate", "5", "--positions=--5"],
     "generate superscript": ["generate", PROMPT, "--ablate", "5", "--positions", "²"],
+    "generate condition": ["generate", PROMPT, "--ablate", "5", "--when", "always"],
+    "generate schedule": ["generate", PROMPT, "--ablate", "5", "--schedule", "now"],
+    "generate chat": ["generate", PROMPT, "--ablate", "5", "--chat", "{options}"],
     "generate no file": ["generate", PROMPT, "--edit", "nowhere.json"],
     "generate broken file": ["generate", PROMPT, "--edit", "{folder}/broken.json"],
     "generate binary file": ["generate", PROMPT, "--edit", "{folder}/binary.json"],
@@ -253,6 +256,14 @@ def test_positions(positions: str, run: Run, tiny_options: list[str]) -> None:
     data = json.loads(run("generate", PROMPT, *arguments, *tiny_options).out)
     expected = {"last": [5], "3": [3], "-1": [5], "2:5": [2, 3, 4]}[positions]
     assert data["receipt"][0]["acted_tokens"] == expected
+
+
+def test_a_condition_and_a_schedule(run: Run, tiny_options: list[str]) -> None:
+    typed = ["--when", "not (5 and not 5)", "--schedule", "after 2", "--json"]
+    found = run("generate", PROMPT, "--clamp", "5=5x", *typed, *tiny_options)
+    edit = json.loads(found.out)["intervention"]["edits"][0]
+    assert edit["when"]["kind"] == "not"
+    assert edit["schedule"] == {"kind": "after", "n": 2}
 
 
 def test_generate_from_a_file(run: Run, folder: Path, tiny_options: list[str]) -> None:
