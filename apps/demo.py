@@ -10,7 +10,8 @@ from rich.text import Text
 
 from apps.render import effect_view, run_view
 from steer.edits import Clamp, Intervention
-from steer.effects.logits import LogitEffect, TokenEffect, logit_effect
+from steer.effects.logit_result import LogitEffect, TokenEffect
+from steer.effects.logits import logit_effect
 from steer.model import Model
 from steer.runs import Run
 

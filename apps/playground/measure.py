@@ -14,7 +14,8 @@ from apps.playground.studio import Studio
 from apps.playground.tokens import whole_characters
 from steer import engine, metrics
 from steer.edits import Intervention
-from steer.effects.logits import LogitEffect, logit_effect
+from steer.effects.logit_result import LogitEffect
+from steer.effects.logits import logit_effect
 from steer.errors import PromptError, SteerError
 from steer.prompts import read_prompt
 
