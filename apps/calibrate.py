@@ -60,7 +60,7 @@ def calibrate(
             for run in _runs(model, dictionary, prompt, chosen, dose, tokens)
         ]
         texts = [(run.prompt, run.ids if dose else run.baseline.ids) for run in runs]
-        losses = [_loss(model, prompt, ids) for prompt, ids in texts]
+        losses = [continuation_loss(model, prompt, ids) for prompt, ids in texts]
         kinds = [_distinct(model.tokenizer.decode(ids)) for _, ids in texts]
         points.append(
             DosePoint(dose, sum(losses) / len(losses), sum(kinds) / len(kinds), len(runs))
@@ -87,7 +87,8 @@ def _runs(
     )
 
 
-def _loss(model: Model, prompt: str, ids: Sequence[int]) -> float:
+def continuation_loss(model: Model, prompt: str, ids: Sequence[int]) -> float:
+    """Loss of a continuation of the prompt under the untouched model, nats per token."""
     before = model.tokenizer(prompt)["input_ids"]
     rows, mask = pad(model, [Prompt(prompt, (*before, *ids))])
     logits, _ = engine.logits(model.nn, rows, model.span(rows, mask), [])

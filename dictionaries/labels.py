@@ -20,6 +20,8 @@ from dictionaries.beside import beside
 from dictionaries.errors import DictionaryError, FormatError
 
 FILE = "labels.jsonl"
+CLEAR = 0.3
+"""F1 from which a label that was measured is taken for what the feature means."""
 _FIGURES = ("score", "precision", "recall", "f1")
 _TEXTS = ("source", "method", "example")
 
@@ -62,6 +64,11 @@ class Label:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not (number and math.isfinite(value)):
                 raise DictionaryError(f"a label's {name} must be a finite number, not {value!r}")
+
+    @property
+    def clear(self) -> bool:
+        """False where it was measured and predicts too little to stand for the feature."""
+        return self.f1 is None or self.f1 >= CLEAR
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without what is unknown."""
@@ -108,13 +115,14 @@ class Labels:
         return {feature: tuple(labels) for feature, labels in found.items()}
 
     def of(self, feature: int) -> Label | None:
-        """The label to show for a feature, or None."""
-        return next(iter(self.by_feature.get(feature, ())), None)
+        """The label to show for a feature, or None if no label of it is clear."""
+        return next((each for each in self.by_feature.get(feature, ()) if each.clear), None)
 
     def search(self, words: str, k: int | None = 20) -> list[Label]:
         """Labels that have every word, or one that begins so; capitals don't matter.
 
-        First those with more of the words whole, then shorter labels, higher F1, lower features.
+        First clear labels, then those with more of the words whole, shorter ones, higher F1, lower
+        features.
         Raises `DictionaryError` if there is no word to look for.
         """
         wanted = _words(words)
@@ -125,7 +133,8 @@ class Labels:
             had = _words(label.text)
             if all(any(word.startswith(each) for word in had) for each in wanted):
                 whole = sum(each in had for each in wanted)
-                ranked.append(((-whole, len(had), -(label.f1 or 0), label.feature), label))
+                rank = (not label.clear, -whole, len(had), -(label.f1 or 0), label.feature)
+                ranked.append((rank, label))
         ranked.sort(key=lambda pair: pair[0])
         return [label for _, label in ranked[:k]]
 

@@ -134,11 +134,10 @@ class Index:
         scores: dict[int, tuple[float, str]] = {}
         if plain.lstrip("#").isdigit() and int(plain.lstrip("#")) < self.dictionary.width:
             scores[int(plain.lstrip("#"))] = (100.0, "its id")
-        labelled = (
-            self.dictionary.labels.search(plain, limit) if any(map(str.isalnum, plain)) else []
-        )
-        for rank, label in enumerate(labelled):
-            _raise(scores, label.feature, 5 - rank / 100, "its label")
+        words = any(map(str.isalnum, plain))
+        for rank, label in enumerate(self.dictionary.labels.search(plain, limit) if words else ()):
+            if label.clear:
+                _raise(scores, label.feature, 5 - rank / 100, "its label")
         for feature, counts in enumerate(self.peaks):
             matching = sum(n for token, n in counts.items() if token.lower() == plain)
             _raise(scores, feature, 3 * matching / (counts.total() or 1), f"fires on “{plain}”")

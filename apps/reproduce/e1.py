@@ -1,0 +1,161 @@
+"""E1, the frontier: how faithful a reconstruction is at each sparsity.
+
+Rows: the paper's L1 dictionaries, TopK ones, and what nobody trained at equal numbers of active
+features: PCA, ICA, random directions. Identity and zero rows are the ends of the scale.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from apps.reproduce import zoo
+from apps.reproduce.frontier_table import COLUMNS, claims, figure
+from apps.reproduce.parts import part
+from apps.reproduce.settings import Settings
+from apps.reproduce.table import Row, Table
+from dictionaries import baselines
+from dictionaries.base import Dictionary
+from dictionaries.formats import load_folder
+from steer.effects.statistics import Interval, interval
+from steer.evals.frontier import Reconstruction, random_dictionary, reconstruction, truncated
+from steer.evals.replacement import replacement_losses
+
+ICA_ITERATIONS = (60, 20)
+"""At most, in a full and in a fast run: it may not converge in them, and the notes say so."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    family: str
+    condition: str
+    dictionary: Dictionary
+
+
+def run(settings: Settings) -> Table:
+    """Measure every entry on the held-out contexts."""
+    trained = zoo.trained_all(settings)
+    found = zoo.corpus(settings)
+    entries = _entries(settings, trained, found)
+    losses = _losses(settings, entries, found, settings.count(64, 12))
+    heldout = found.contexts.heldout.nonzero().flatten()[: settings.count(64, 40)]
+    activations, keep = found.store.mapped(found.site)[heldout], found.keep[heldout]
+    rows = []
+    for number, entry in enumerate(entries):
+        settings.progress("reconstructing", number, len(entries))
+        quality = reconstruction(
+            entry.dictionary, activations, keep, found.mean, seed=settings.seed
+        )
+        rows.append(_row(entry, quality, losses, settings.seed))
+    rows += [_end(name, activations[keep], losses, settings.seed) for name in ("identity", "zero")]
+    return Table(
+        columns=COLUMNS,
+        rows=tuple(rows),
+        claims=claims(rows),
+        notes=_notes(settings, found, len(losses["clean"]), int(keep.sum())),
+        figure=figure,
+    )
+
+
+def _entries(
+    settings: Settings, trained: Mapping[str, Dictionary], found: zoo.Corpus
+) -> list[_Entry]:
+    fit = found.train[:: max(1, len(found.train) // settings.count(65_536, 16_384))]
+    pca = baselines.pca(fit.float(), hookpoint=found.site)
+    ica = fitted_ica(settings, found)
+    entries = []
+    for label, dictionary in trained.items():
+        family, _, condition = label.partition(" ")
+        entries.append(_Entry(family, condition, dictionary))
+    width = next(iter(trained.values())).width
+    for k in zoo.ks(settings):
+        random = random_dictionary(fit, width, k, seed=settings.seed)
+        entries.append(_Entry("PCA", f"k={k}", truncated(pca, k)))
+        entries.append(_Entry("ICA", f"k={k}", truncated(ica, k)))
+        entries.append(_Entry("random", f"k={k}", random))
+    return entries
+
+
+def fitted_ica(settings: Settings, found: zoo.Corpus) -> Dictionary:
+    """FastICA stopped after `ICA_ITERATIONS`, kept as a part: it is the slowest of the controls."""
+    count, iterations = settings.count(12_000, 4_000), settings.count(*ICA_ITERATIONS)
+    made_of = {
+        **zoo.made_of_harvest(settings),
+        "ica": [count, iterations],
+        "site": found.site,
+        "seed": settings.seed,
+    }
+
+    def make(folder: Path) -> None:
+        settings.progress("fitting ICA", 0, 1)
+        sample = found.train[:: max(1, len(found.train) // count)][:count].float()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="FastICA did not converge")
+            ica = baselines.ica(sample, seed=settings.seed, iterations=iterations)
+        ica.save_pretrained(folder)
+
+    return load_folder(part(settings.cache, "ica", made_of, make))
+
+
+def _losses(
+    settings: Settings, entries: Sequence[_Entry], found: zoo.Corpus, contexts: int
+) -> dict[str, Tensor]:
+    """Loss [contexts] of each entry and of `clean`, `identity`, `zero`."""
+    replacements = {f"{e.family} {e.condition}": e.dictionary.reconstruct for e in entries}
+    return replacement_losses(
+        settings.load(zoo.recipe(settings).evaluation_dtype),
+        found.site,
+        found.heldout_tokens[:contexts],
+        {**replacements, "identity": lambda x: x, "zero": torch.zeros_like},
+        found.cutoff,
+        progress=settings.progress,
+    )
+
+
+def _row(entry: _Entry, quality: Reconstruction, losses: Mapping[str, Tensor], seed: int) -> Row:
+    name = f"{entry.family} {entry.condition}"
+    delta, recovered = _delta(losses, name, seed)
+    values = (
+        *(entry.family, entry.condition, quality.l0),
+        *(quality.fvu.mean, quality.fvu.low, quality.fvu.high),
+        *(delta.mean, delta.low, delta.high, recovered),
+        *(quality.shrinkage, quality.dead),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _end(name: str, x: Tensor, losses: Mapping[str, Tensor], seed: int) -> Row:
+    """The row of a replacement that is no dictionary."""
+    delta, recovered = _delta(losses, name, seed)
+    x = x.float()
+    fvu = 0.0 if name == "identity" else (x.square().sum() / (x - x.mean(0)).square().sum()).item()
+    values = ("control", name, None, fvu, None, None, delta.mean, delta.low, delta.high, recovered)
+    return dict(zip(COLUMNS, (*values, None, None), strict=True))
+
+
+def _delta(losses: Mapping[str, Tensor], name: str, seed: int) -> tuple[Interval, float]:
+    delta = interval(losses[name].double() - losses["clean"].double(), seed=seed)
+    cost = (losses["zero"].double() - losses["clean"].double()).mean().item()
+    return delta, 1 - delta.mean / cost
+
+
+def _notes(settings: Settings, found: zoo.Corpus, contexts: int, tokens: int) -> tuple[str, ...]:
+    config = next(iter(zoo.configurations(settings).values()))
+    length, dtype = found.contexts.tokens.shape[1], zoo.recipe(settings).evaluation_dtype
+    return (
+        f"Site {found.site}, {config.width} features, each dictionary trained on "
+        f"{config.samples:,} samples of {len(found.train):,} activations. FVU, "
+        f"L0 and γ on {tokens:,} held-out tokens; ΔCE on {contexts} held-out contexts of "
+        f"{length} tokens in {dtype}.",
+        "The first token of a context and tokens whose norm is above four medians (massive "
+        "activations) are left as they are, in training and in every figure.",
+        f"ICA is FastICA on {settings.count(12_000, 4_000):,} activations, stopped after at most "
+        f"{settings.count(*ICA_ITERATIONS)} iterations: it may not have converged.",
+        "α weighs ‖c‖₁ against ‖x − x̂‖² with inputs scaled to E‖x‖ = √d, so its values can't be "
+        "compared with the paper's; L0 can.",
+    )

@@ -1,0 +1,337 @@
+"""E7: is a learned feature a better handle than what one gets without a dictionary?
+
+Each concept is steered by its feature (code clamp, addition, projection clamp), by a difference of
+means, by a random direction, by an unrelated feature, and by asking for it in the prompt. All edits
+are at the dose that costs the same ΔCE on neutral text, so that none is stronger for being larger.
+Then many random features are steered, and those with a high output score compared with the rest
+and with random choices of as many (`apps.reproduce.steering_filter`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from apps.reproduce.kept import kept, weights_of
+from apps.reproduce.settings import Settings
+from apps.reproduce.steering_concepts import CONCEPTS, Concept
+from apps.reproduce.steering_filter import Filter, steer_random_features
+from apps.reproduce.steering_table import COLUMNS, claims, figure, filter_rows, method_rows
+from apps.reproduce.table import Table
+from apps.reproduce.texts import passages
+from dictionaries.base import Dictionary
+from dictionaries.concepts import difference_of_means
+from dictionaries.stats import WINDOW
+from steer.directions import DecoderRow, Direction, Random, Vector
+from steer.edits import Add, AddDirection, Clamp, ClampProjection, Edit, Intervention
+from steer.effects.clean import Clean
+from steer.evals.answers import INSTRUCTIONS, Answer, Question, answers
+from steer.evals.judges import Judge, Judges, Mentions
+from steer.evals.matched import Dosed, MatchedDose, match_doses, read_texts
+from steer.evals.steering import POSITIONS
+from steer.prompts import Prompt, pad
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+DICTIONARY = "smollm2-135m/resid_post.20"
+DTYPE = "bfloat16"
+BUDGET = 0.3
+"""ΔCE that every edit costs, nats per token."""
+RANDOMS = 2
+"""Random directions, and unrelated features, a concept."""
+REVISION = 1
+"""Of the code that steers and rates: another one does not take results from the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One way to steer one concept. edit: None for the prompt, which has no dose."""
+
+    name: str
+    edit: Dosed | None
+    hint: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Steered:
+    """What a method's answers were rated, [instructions, seeds, 3], at what dose."""
+
+    concept: str
+    method: str
+    ratings: Tensor
+    matched: MatchedDose | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "ratings": self.ratings.tolist()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Steered:
+        matched = data["matched"] and MatchedDose(**data["matched"])
+        ratings = torch.tensor(data["ratings"], dtype=torch.float64)
+        return cls(data["concept"], data["method"], ratings, matched)
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What every comparison shares: the model, the neutral texts, questions and judges."""
+
+    model: Model
+    dictionary: Dictionary
+    neutral: list[Clean]
+    instructions: tuple[str, ...]
+    seeds: tuple[int, ...]
+    new_tokens: int
+    relevance: Judge
+    fluency: Judge
+    budget: float = BUDGET
+
+    def judges(self, concept: Judge) -> Judges:
+        return Judges(concept, self.relevance, self.fluency)
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """What its results depend on, as JSON; the key under which they are kept."""
+        return {
+            "revision": REVISION,
+            "model": self.model.fingerprint,
+            "dtype": self.model.dtype,
+            "dictionary": weights_of(self.dictionary),
+            "neutral": [clean.ids.tolist() for clean in self.neutral],
+            "instructions": list(self.instructions),
+            "seeds": list(self.seeds),
+            "new_tokens": self.new_tokens,
+            "budget": self.budget,
+        }
+
+    @property
+    def start(self) -> float:
+        """A dose to begin the search with: a tenth of the residual norm."""
+        norms = torch.cat([clean.x[1:].float().norm(dim=-1) for clean in self.neutral])
+        return 0.1 * norms.median().item()
+
+
+def run(settings: Settings) -> Table:
+    """On the default model and its dictionary of block 20."""
+    model = settings.load(DTYPE)
+    dictionary = model.dictionary(DICTIONARY)
+    texts = [each.text for each in passages(model, settings.count(6, 4), 48, settings.seed)]
+    bench = make_bench(settings, model, dictionary, texts)
+    concepts = CONCEPTS[: settings.count(len(CONCEPTS), 3)]
+    return compare(settings, bench, concepts)
+
+
+def make_bench(
+    settings: Settings,
+    model: Model,
+    dictionary: Dictionary,
+    texts: Sequence[str],
+    relevance: Judge | None = None,
+    instructions: Sequence[str] = INSTRUCTIONS,
+) -> Bench:
+    """The shared things. relevance: by sentence embeddings if None."""
+    from steer.evals.judges import Fluency, Relevance
+
+    return Bench(
+        model=model,
+        dictionary=dictionary,
+        neutral=read_texts(model, texts, model.site_of(dictionary)),
+        instructions=tuple(instructions[: settings.count(8, 6, least=4)]),
+        seeds=tuple(settings.seed + i for i in range(settings.count(2, 1, least=1))),
+        new_tokens=settings.count(24, 16, least=4),
+        relevance=relevance or Relevance(),
+        fluency=Fluency(model, settings.seed),
+    )
+
+
+def compare(settings: Settings, bench: Bench, concepts: Sequence[Concept]) -> Table:
+    """Every method on every concept, and the output score's filter, as one table."""
+    means = concept_directions(bench, concepts, settings.count(48, 24), settings.seed)
+    unsteered = answer(bench, [Method("unsteered", None)], [None])
+    steered: list[Steered] = []
+    for number, concept in enumerate(concepts):
+        direction = means.get(concept.name)
+
+        def make(
+            chosen: Concept = concept, along: Tensor | None = direction, seed: int = number
+        ) -> list[Steered]:
+            return steer_concept(bench, chosen, along, unsteered[0], seed)
+
+        made_of = {**bench.made_of, "concept": asdict(concept), "seed": number}
+        steered += kept(settings, "steered", made_of, Steered, make)
+        settings.progress("steering concepts", number + 1, len(concepts))
+    scored = steer_random_features(settings, bench)
+    notes = _notes(bench, concepts, means, scored)
+    rows = (*method_rows(steered), *filter_rows(scored))
+    return Table(COLUMNS, rows, claims(steered, scored), notes, figure)
+
+
+def steer_concept(
+    bench: Bench, concept: Concept, direction: Tensor | None, unsteered: list[Answer], seed: int
+) -> list[Steered]:
+    """Every method at its matched dose, decoded together, and rated by the same judges."""
+    methods = _methods(bench, concept, direction, seed)
+    edits = [method.edit for method in methods if method.edit is not None]
+    doses = iter(
+        match_doses(
+            bench.neutral,
+            edits,
+            bench.budget,
+            start=bench.start,
+            tolerance=0.1,
+            dictionaries=[bench.dictionary],
+        )
+    )
+    matched = [next(doses) if method.edit is not None else None for method in methods]
+    found = answer(bench, methods, matched)
+    judges = bench.judges(Mentions(concept.pattern))
+    flat = [each for part in (unsteered, *found) for each in part]
+    ratings = torch.stack(
+        [j(unsteered)(flat) for j in (judges.concept, judges.instruction, judges.fluency)], dim=-1
+    )
+    shaped = ratings.view(1 + len(methods), len(bench.instructions), len(bench.seeds), 3)
+    names = ["unsteered", *(method.name for method in methods)]
+    each = zip(names, shaped, [None, *matched], strict=True)
+    return [Steered(concept.name, name, rated, dose) for name, rated, dose in each]
+
+
+def answer(
+    bench: Bench, methods: Sequence[Method], matched: Sequence[MatchedDose | None]
+) -> list[list[Answer]]:
+    """Each method's answers, instruction by instruction and seed by seed."""
+    questions = [
+        Question.ask(bench.model, instruction, method.hint)
+        for method in methods
+        for instruction in bench.instructions
+    ]
+    edits: list[tuple[Intervention, ...]] = []
+    for method, dose in zip(methods, matched, strict=True):
+        given = () if method.edit is None or dose is None else (method.edit(dose.dose),)
+        edits += [given] * len(bench.instructions)
+    by_seed = [
+        answers(
+            bench.model,
+            questions,
+            edits,
+            max_new_tokens=bench.new_tokens,
+            seed=seed,
+            dictionaries=[bench.dictionary],
+        )
+        for seed in bench.seeds
+    ]
+    flat = [row[place] for place in range(len(questions)) for row in by_seed]
+    size = len(bench.instructions) * len(bench.seeds)
+    return [flat[start : start + size] for start in range(0, len(flat), size)]
+
+
+def _methods(bench: Bench, concept: Concept, direction: Tensor | None, seed: int) -> list[Method]:
+    name = bench.dictionary.name
+    row = DecoderRow(name, concept.feature)
+    length = bench.dictionary.W_dec[concept.feature].norm().item()
+
+    def feature(kind: type[Clamp] | type[Add], which: int = concept.feature) -> Dosed:
+        return _dosed(name, lambda dose: kind(which, dose / length, positions=POSITIONS))
+
+    def push(source: Direction) -> Dosed:
+        return _dosed(name, lambda dose: AddDirection(source, dose, positions=POSITIONS))
+
+    methods = [
+        Method("feature: code clamp", feature(Clamp)),
+        Method("feature: add", feature(Add)),
+        Method(
+            "feature: projection clamp",
+            _dosed(name, lambda dose: ClampProjection(row, dose, positions=POSITIONS)),
+        ),
+    ]
+    if direction is not None:
+        methods.append(Method("difference of means", push(Vector(direction.tolist()))))
+    methods.append(Method("prompt", None, concept.hint))
+    for number in range(RANDOMS):
+        methods.append(Method("random direction", push(Random(100 * seed + number))))
+    for other in unrelated(bench.dictionary, concept.feature, RANDOMS, seed):
+        methods.append(Method("unrelated feature", feature(Clamp, other)))
+    return methods
+
+
+def _dosed(name: str, edit: Any) -> Dosed:
+    def make(dose: float) -> Intervention:
+        made: Edit = edit(dose)
+        return Intervention(name, [made])
+
+    return make
+
+
+def unrelated(dictionary: Dictionary, feature: int, count: int, seed: int) -> list[int]:
+    """Other features about as often active: drawn from the 40 nearest in log density."""
+    assert dictionary.statistics is not None
+    density = dictionary.statistics.density.double().clamp(min=1e-9).log()
+    distance = (density - density[feature]).abs()
+    distance[feature] = torch.inf
+    distance[dictionary.statistics.maximum <= 0] = torch.inf
+    near = distance.argsort(stable=True)[:40]
+    order = torch.randperm(len(near), generator=torch.Generator().manual_seed(seed))
+    return near[order[:count]].tolist()
+
+
+def concept_directions(
+    bench: Bench, concepts: Sequence[Concept], count: int, seed: int
+) -> dict[str, Tensor]:
+    """Difference of means over the tokens of `count` texts with and without each pattern, [d].
+
+    Texts are the contexts that ship with the dictionary; a concept that too few of them mention
+    (fewer than four) has none.
+    """
+    import re
+
+    assert bench.dictionary.statistics is not None
+    contexts = bench.dictionary.statistics.contexts.flatten(0, 1)
+    contexts = contexts[(contexts >= 0).all(1)]
+    order = torch.randperm(len(contexts), generator=torch.Generator().manual_seed(seed))
+    drawn = contexts[order[:20_000]]
+    texts = bench.model.tokenizer.batch_decode(drawn.tolist())
+    found: dict[str, Tensor] = {}
+    for concept in concepts:
+        expression = re.compile(concept.pattern, re.IGNORECASE)
+        mentions = [bool(expression.search(text)) for text in texts]
+        having = [i for i, there in enumerate(mentions) if there][:count]
+        lacking = [i for i, there in enumerate(mentions) if not there][:count]
+        if min(len(having), len(lacking)) < 4:
+            continue
+        x = _activations(bench, drawn[having + lacking])
+        labels = torch.arange(len(x)) < len(having)
+        tokens = labels.repeat_interleave(x.shape[1])
+        found[concept.name] = difference_of_means(x.flatten(0, 1), tokens).W_dec[0]
+    return found
+
+
+def _activations(bench: Bench, contexts: Tensor) -> Tensor:
+    """x [n, tokens, d] of contexts [n, WINDOW], without the first token."""
+    assert contexts.shape[1] == sum(WINDOW)
+    hookpoint = bench.model.site_of(bench.dictionary)
+    parts = []
+    for part in contexts.split(32):
+        ids, mask = pad(bench.model, [Prompt("", tuple(row)) for row in part.tolist()])
+        parts.append(bench.model.collect(ids, mask, [hookpoint])[hookpoint][:, 1:].float().cpu())
+    return torch.cat(parts)
+
+
+def _notes(
+    bench: Bench, concepts: Sequence[Concept], means: dict[str, Tensor], scored: Filter
+) -> tuple[str, ...]:
+    missing = [concept.name for concept in concepts if concept.name not in means]
+    return (
+        f"{len(concepts)} concepts × {len(bench.instructions)} instructions × {len(bench.seeds)} "
+        f"seeds, {bench.new_tokens} tokens, temperature 1, no repetition penalty; edits at every "
+        f"token but the first, at the dose that costs {bench.budget} nats per token on "
+        f"{len(bench.neutral)} passages (±10%). The prompt has no dose.",
+        "Judges: concept by counting matches of its pattern (1: one, 2: two or more); instruction "
+        "by sentence embeddings; fluency by the untouched model's loss and repeated token pairs. "
+        "A count can't tell a good use of a word from a bad one; fluency and the harmonic mean "
+        "have to.",
+        f"Random features: {len(scored.features)}, {scored.description}.",
+        *([f"No difference of means for: {', '.join(missing)}."] if missing else []),
+    )

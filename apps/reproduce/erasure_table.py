@@ -1,0 +1,203 @@
+"""E8's table: its rows, its claims and its plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from apps.reproduce.gender_prompts import Prompts
+from apps.reproduce.table import Claim, Row, Table
+from steer.effects.statistics import Interval, interval
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+COLUMNS = {
+    "site": "where it is erased",
+    "fitted on": "prompts that the eraser was fitted on",
+    "tested on": "prompts of other names that it is judged on",
+    "method": "eraser",
+    "feature": "the dictionary's feature, if it is one",
+    "P(correct)": "of the two answers; 0.5 is erased",
+    "low": "95% bootstrap interval over names",
+    "high": "the same",
+    "accuracy": "share of prompts whose right answer is the likelier",
+    "edit norm": "‖Δ‖ over the name and the tokens after it, mean over prompts",
+    "neutral KL": "KL(clean‖edited) on unrelated text erased at every token but the first, nats",
+    "KL low": "95% bootstrap interval over texts",
+    "KL high": "the same",
+    "names": "tested",
+}
+_SOURCE = "Cunningham et al. 2023, first version, section on concept erasure"
+NONE, PROJECTED, ABLATED = "none", "feature: direction projected out", "feature: code ablated"
+LEACE, MEAN, RANDOM = "LEACE", "mean projection", "random direction"
+RANDOM_BEST = "random dictionary's best"
+_TENSORS = ("chance", "norm", "kl")
+_BASE = 0.9
+"""Accuracy below which there is nothing to erase, and the experiment is void."""
+
+
+@dataclass(frozen=True, eq=False)
+class Erased:
+    """What one eraser did. chance, norm [prompts]; kl [texts]; names: of each prompt."""
+
+    site: str
+    fitted: str
+    tested: str
+    method: str
+    feature: int | None
+    names: tuple[str, ...]
+    chance: Tensor
+    norm: Tensor
+    kl: Tensor
+
+    def to_dict(self) -> dict[str, Any]:
+        tensors = {name: getattr(self, name).tolist() for name in _TENSORS}
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, **tensors}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Erased:
+        tensors = {name: torch.tensor(data[name], dtype=torch.float64) for name in _TENSORS}
+        return cls(**{**data, "names": tuple(data["names"]), **tensors})
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.site, self.fitted, self.tested
+
+
+def table_rows(found: Sequence[Erased]) -> tuple[Row, ...]:
+    """A row a site, fitted and tested family, and method; random ones are averaged."""
+    rows = []
+    for key in dict.fromkeys(each.key for each in found):
+        for method in dict.fromkeys(each.method for each in found):
+            group = _group(found, key, method)
+            chance, damage = interval(_by_name(group)), interval(_mean(group, "kl"))
+            rows.append(
+                {
+                    "site": key[0],
+                    "fitted on": key[1],
+                    "tested on": key[2],
+                    "method": method,
+                    "feature": group[0].feature,
+                    "P(correct)": chance.mean,
+                    "low": chance.low,
+                    "high": chance.high,
+                    "accuracy": (torch.stack([e.chance for e in group]) > 0.5)
+                    .double()
+                    .mean()
+                    .item(),
+                    "edit norm": _mean(group, "norm").mean().item(),
+                    "neutral KL": damage.mean,
+                    "KL low": damage.low,
+                    "KL high": damage.high,
+                    "names": chance.n,
+                }
+            )
+    return tuple(rows)
+
+
+def _group(found: Sequence[Erased], key: tuple[str, str, str], method: str) -> list[Erased]:
+    return [each for each in found if each.key == key and each.method == method]
+
+
+def _mean(group: Sequence[Erased], name: str) -> Tensor:
+    return torch.stack([getattr(each, name) for each in group]).mean(0)
+
+
+def _by_name(group: Sequence[Erased]) -> Tensor:
+    """P(correct) of each name, [names]: its prompts, and random erasers, averaged."""
+    chance, names = _mean(group, "chance"), group[0].names
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return torch.stack([chance[index].mean() for index in places.values()])
+
+
+def claims(found: Sequence[Erased]) -> tuple[Claim, ...]:
+    """One set a site and family, fitted and tested on the same family."""
+    keys = [key for key in dict.fromkeys(each.key for each in found) if key[1] == key[2]]
+    return tuple(claim for key in keys for claim in _claims_of(found, key))
+
+
+def _claims_of(found: Sequence[Erased], key: tuple[str, str, str]) -> list[Claim]:
+    where = f"{key[0]}, {key[1]}"
+    base = _group(found, key, NONE)
+    accuracy = (base[0].chance > 0.5).double().mean().item()
+    void = accuracy < _BASE
+    texts = (
+        f"{where}: one feature's direction erases more than a random one",
+        f"{where}: it leaves no more of the concept than LEACE, and disrupts other text less",
+    )
+    if void:
+        why = f"the model answers {accuracy:.0%} right without an edit, below {_BASE:.0%}: void"
+        return [Claim(text, _SOURCE, why, None) for text in texts]
+    names = (PROJECTED, RANDOM, LEACE)
+    own, random, prior = (_group(found, key, method) for method in names)
+    gap = interval(_by_name(random) - _by_name(own))
+    left = interval(_by_name(own) - _by_name(prior))
+    cost = interval(_mean(prior, "kl") - _mean(own, "kl"))
+    measured = (
+        f"P(correct) {_shown(_by_name(base))} unedited, {_shown(_by_name(own))} by the feature, "
+        f"{_shown(_by_name(random))} by a random direction"
+    )
+    against = (
+        f"P(correct) {_shown(_by_name(own))} against {_shown(_by_name(prior))}; neutral KL "
+        f"{_shown(_mean(own, 'kl'))} against {_shown(_mean(prior, 'kl'))}; edit norm "
+        f"{_mean(own, 'norm').mean():.3g} against {_mean(prior, 'norm').mean():.3g}"
+    )
+    return [
+        Claim(texts[0], _SOURCE, measured, gap.low > 0),
+        Claim(texts[1], _SOURCE, against, left.low <= 0 and cost.low > 0),
+    ]
+
+
+def _shown(values: Tensor) -> Interval:
+    return interval(values)
+
+
+def notes(
+    fitted: Sequence[Prompts], tested: Sequence[Prompts], texts: Sequence[str]
+) -> tuple[str, ...]:
+    """What a reader has to know."""
+    return (
+        f"Fitted on {len(fitted[0].ids)} prompts of {len(set(fitted[0].names))} names a family, "
+        f"tested on {len(tested[0].ids)} of {len(set(tested[0].names))} other names; 3 + 3 shots, "
+        "edited at the question's name and after it. The paper tested on the names it fitted on.",
+        "The feature is the one, of those active at more than 1% of the fitted tokens, whose "
+        "decoder row is nearest to the difference of the genders' means. Projecting its direction "
+        "out is the paper's edit; ablating its code changes only tokens where it is active.",
+        f"LEACE without shrinkage. Neutral text: {len(texts)} passages that the dictionaries "
+        "were not trained on.",
+    )
+
+
+def figure(table: Table) -> Figure:
+    """P(correct) against damage to other text, fitted and tested on the same family."""
+    import plotly.graph_objects as go
+
+    chart = go.Figure()
+    rows: list[Any] = [row for row in table.rows if row["fitted on"] == row["tested on"]]
+    for site, family in dict.fromkeys((row["site"], row["fitted on"]) for row in rows):
+        part = [row for row in rows if (row["site"], row["fitted on"]) == (site, family)]
+        chart.add_trace(
+            go.Scatter(
+                x=[max(row["neutral KL"], 1e-7) for row in part],
+                y=[row["P(correct)"] for row in part],
+                error_y={
+                    "array": [row["high"] - row["P(correct)"] for row in part],
+                    "arrayminus": [row["P(correct)"] - row["low"] for row in part],
+                },
+                text=[row["method"] for row in part],
+                mode="markers+text",
+                textposition="top center",
+                name=f"{site}, {family}",
+            )
+        )
+    chart.add_hline(y=0.5, line_dash="dot", annotation_text="erased")
+    chart.update_xaxes(type="log", title="KL on unrelated text (nats per token)")
+    chart.update_yaxes(title="P(correct answer)")
+    return chart.update_layout(title="Erasing gender", template="plotly_white")

@@ -1,0 +1,56 @@
+"""The experiments by name. Their modules are imported only when they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+
+from apps.reproduce.settings import Settings
+from apps.reproduce.table import Table
+from steer.errors import SteerError
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """name: `e1`; word: what it may be called as well; title: one line.
+
+    minutes: of a full and of a fast run on two cores, parts included; the estimate of `run_all`.
+    """
+
+    name: str
+    word: str
+    title: str
+    minutes: tuple[float, float]
+
+    @property
+    def run(self) -> Callable[[Settings], Table]:
+        run: Callable[[Settings], Table] = import_module(f"apps.reproduce.{self.name}").run
+        return run
+
+
+_ALL = (
+    Experiment("e1", "frontier", "Reconstruction against sparsity", (75, 2)),
+    Experiment("e2", "interpretability", "Interpretability without a judge", (15, 1)),
+    Experiment("e3", "localisation", "Localisation of indirect object identification", (18, 2)),
+    Experiment("e4", "cards", "Feature cards of the case studies", (10, 2)),
+    Experiment("e5", "attribution", "Attribution against ablation", (7, 1)),
+    Experiment("e6", "dose", "Dose response", (4, 1)),
+    Experiment("e7", "steering", "Feature edits against other ways to steer", (20, 3)),
+    Experiment("e8", "erasure", "Erasing gender", (6, 1)),
+    Experiment("e9", "side-effects", "Side effects of edits", (4, 1)),
+)
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in _ALL}
+
+
+def find(name: str) -> Experiment:
+    """By name or word, in any case. Raises `SteerError` with the nearest names."""
+    by_word = {experiment.word: experiment for experiment in _ALL}
+    found = EXPERIMENTS.get(name.lower()) or by_word.get(name.lower())
+    if found is None:
+        near = get_close_matches(name.lower(), [*EXPERIMENTS, *by_word], n=2)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        known = ", ".join(f"{e.name} ({e.word})" for e in _ALL)
+        raise SteerError(f"no experiment {name!r}.{hint} Experiments: {known}")
+    return found

@@ -1,0 +1,34 @@
+"""The packaged sentence embeddings, where they are installed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from steer.evals.answers import Answer
+from steer.evals.embeddings import available, minilm
+from steer.evals.judges import Relevance
+
+pytestmark = pytest.mark.skipif(not available(), reason="needs sae-steer[evals]")
+
+
+def test_like_texts_are_near_and_a_text_does_not_depend_on_its_batch() -> None:
+    texts = ["A dog barked at the mailman.", "The puppy was barking.", "Interest rates rose again."]
+    found = minilm(texts)
+    assert found.shape == (3, 384)
+    assert torch.allclose(found.norm(dim=-1), torch.ones(3), atol=1e-5)
+    assert torch.allclose(minilm(texts[:1])[0], found[0], atol=1e-5)
+    assert found[0] @ found[1] > 0.5 > 0.2 > found[0] @ found[2]
+
+
+def test_relevance_tells_an_answer_to_this_from_an_answer_to_that() -> None:
+    tea, bike = "How do I make tea?", "How does a bicycle work?"
+    own = [
+        Answer(
+            tea, "Boil water, pour it over the tea leaves and wait three minutes.", (1,), (2, 3)
+        ),
+        Answer(bike, "You push the pedals, and the chain turns the rear wheel.", (1,), (2, 3)),
+    ]
+    rate = Relevance()(own)
+    other = Answer(tea, own[1].text, (1,), (2, 3))
+    assert rate(own).min() > 1.5 > 0.5 > rate([other]).item()
