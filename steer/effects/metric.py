@@ -161,4 +161,6 @@ def token_ids(model: Model, tokens: Tokens) -> tuple[int, ...]:
 
 def _ids(tokens: Tokens) -> list[int]:
     several = tokens if isinstance(tokens, tuple) else (tokens,)
-    return [token for token in several if isinstance(token, int)]
+    if texts := [token for token in several if not isinstance(token, int)]:
+        raise SteerError(f"{texts[0]!r} is a text: call resolve(model) first, or give its id")
+    return [int(token) for token in several]

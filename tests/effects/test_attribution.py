@@ -112,3 +112,11 @@ def test_bad_input(llama: steer.Model) -> None:
             attribution(llama, tiny.PROMPT, dictionary, METRIC, method="atp"),
             ablation_sweep(llama, tiny.PROMPTS, dictionary, metric=METRIC),
         )
+
+
+@pytest.mark.parametrize("metric", [LogitDifference("w5"), LogitDifference(5, "w6")])
+def test_a_metric_does_not_pass_over_texts(metric: LogitDifference) -> None:
+    logits = torch.zeros(1, 96)
+    reference = Reference.of(logits, torch.zeros(1, dtype=torch.long), 0, False)
+    with pytest.raises(SteerError, match="resolve"):
+        metric(logits.unsqueeze(0), reference)
