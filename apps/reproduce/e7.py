@@ -20,20 +20,16 @@ from apps.reproduce.kept import kept, weights_of
 from apps.reproduce.settings import Settings
 from apps.reproduce.steering_concepts import CONCEPTS, Concept
 from apps.reproduce.steering_filter import Filter, steer_random_features
+from apps.reproduce.steering_methods import Method, concept_directions, methods_of
 from apps.reproduce.steering_table import COLUMNS, claims, figure, filter_rows, method_rows
 from apps.reproduce.table import Table
 from apps.reproduce.texts import passages
 from dictionaries.base import Dictionary
-from dictionaries.concepts import difference_of_means
-from dictionaries.stats import WINDOW
-from steer.directions import DecoderRow, Direction, Random, Vector
-from steer.edits import Add, AddDirection, Clamp, ClampProjection, Edit, Intervention
+from steer.edits import Intervention
 from steer.effects.clean import Clean
 from steer.evals.answers import INSTRUCTIONS, Answer, Question, answers
 from steer.evals.judges import Judge, Judges, Mentions
-from steer.evals.matched import Dosed, MatchedDose, match_doses, read_texts
-from steer.evals.steering import POSITIONS
-from steer.prompts import Prompt, pad
+from steer.evals.matched import MatchedDose, match_doses, read_texts
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -42,19 +38,8 @@ DICTIONARY = "smollm2-135m/resid_post.20"
 DTYPE = "bfloat16"
 BUDGET = 0.3
 """ΔCE that every edit costs, nats per token."""
-RANDOMS = 2
-"""Random directions, and unrelated features, a concept."""
 REVISION = 1
 """Of the code that steers and rates: another one does not take results from the cache."""
-
-
-@dataclass(frozen=True, eq=False)
-class Method:
-    """One way to steer one concept. edit: None for the prompt, which has no dose."""
-
-    name: str
-    edit: Dosed | None
-    hint: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +135,8 @@ def make_bench(
 
 def compare(settings: Settings, bench: Bench, concepts: Sequence[Concept]) -> Table:
     """Every method on every concept, and the output score's filter, as one table."""
-    means = concept_directions(bench, concepts, settings.count(48, 24), settings.seed)
+    count = settings.count(48, 24)
+    means = concept_directions(bench.model, bench.dictionary, concepts, count, settings.seed)
     unsteered = answer(bench, [Method("unsteered", None)], [None])
     steered: list[Steered] = []
     for number, concept in enumerate(concepts):
@@ -174,7 +160,7 @@ def steer_concept(
     bench: Bench, concept: Concept, direction: Tensor | None, unsteered: list[Answer], seed: int
 ) -> list[Steered]:
     """Every method at its matched dose, decoded together, and rated by the same judges."""
-    methods = _methods(bench, concept, direction, seed)
+    methods = methods_of(bench.dictionary, concept, direction, seed)
     edits = [method.edit for method in methods if method.edit is not None]
     doses = iter(
         match_doses(
@@ -226,97 +212,6 @@ def answer(
     flat = [row[place] for place in range(len(questions)) for row in by_seed]
     size = len(bench.instructions) * len(bench.seeds)
     return [flat[start : start + size] for start in range(0, len(flat), size)]
-
-
-def _methods(bench: Bench, concept: Concept, direction: Tensor | None, seed: int) -> list[Method]:
-    name = bench.dictionary.name
-    row = DecoderRow(name, concept.feature)
-    length = bench.dictionary.W_dec[concept.feature].norm().item()
-
-    def feature(kind: type[Clamp] | type[Add], which: int = concept.feature) -> Dosed:
-        return _dosed(name, lambda dose: kind(which, dose / length, positions=POSITIONS))
-
-    def push(source: Direction) -> Dosed:
-        return _dosed(name, lambda dose: AddDirection(source, dose, positions=POSITIONS))
-
-    methods = [
-        Method("feature: code clamp", feature(Clamp)),
-        Method("feature: add", feature(Add)),
-        Method(
-            "feature: projection clamp",
-            _dosed(name, lambda dose: ClampProjection(row, dose, positions=POSITIONS)),
-        ),
-    ]
-    if direction is not None:
-        methods.append(Method("difference of means", push(Vector(direction.tolist()))))
-    methods.append(Method("prompt", None, concept.hint))
-    for number in range(RANDOMS):
-        methods.append(Method("random direction", push(Random(100 * seed + number))))
-    for other in unrelated(bench.dictionary, concept.feature, RANDOMS, seed):
-        methods.append(Method("unrelated feature", feature(Clamp, other)))
-    return methods
-
-
-def _dosed(name: str, edit: Any) -> Dosed:
-    def make(dose: float) -> Intervention:
-        made: Edit = edit(dose)
-        return Intervention(name, [made])
-
-    return make
-
-
-def unrelated(dictionary: Dictionary, feature: int, count: int, seed: int) -> list[int]:
-    """Other features about as often active: drawn from the 40 nearest in log density."""
-    assert dictionary.statistics is not None
-    density = dictionary.statistics.density.double().clamp(min=1e-9).log()
-    distance = (density - density[feature]).abs()
-    distance[feature] = torch.inf
-    distance[dictionary.statistics.maximum <= 0] = torch.inf
-    near = distance.argsort(stable=True)[:40]
-    order = torch.randperm(len(near), generator=torch.Generator().manual_seed(seed))
-    return near[order[:count]].tolist()
-
-
-def concept_directions(
-    bench: Bench, concepts: Sequence[Concept], count: int, seed: int
-) -> dict[str, Tensor]:
-    """Difference of means over the tokens of `count` texts with and without each pattern, [d].
-
-    Texts are the contexts that ship with the dictionary; a concept that too few of them mention
-    (fewer than four) has none.
-    """
-    import re
-
-    assert bench.dictionary.statistics is not None
-    contexts = bench.dictionary.statistics.contexts.flatten(0, 1)
-    contexts = contexts[(contexts >= 0).all(1)]
-    order = torch.randperm(len(contexts), generator=torch.Generator().manual_seed(seed))
-    drawn = contexts[order[:20_000]]
-    texts = bench.model.tokenizer.batch_decode(drawn.tolist())
-    found: dict[str, Tensor] = {}
-    for concept in concepts:
-        expression = re.compile(concept.pattern, re.IGNORECASE)
-        mentions = [bool(expression.search(text)) for text in texts]
-        having = [i for i, there in enumerate(mentions) if there][:count]
-        lacking = [i for i, there in enumerate(mentions) if not there][:count]
-        if min(len(having), len(lacking)) < 4:
-            continue
-        x = _activations(bench, drawn[having + lacking])
-        labels = torch.arange(len(x)) < len(having)
-        tokens = labels.repeat_interleave(x.shape[1])
-        found[concept.name] = difference_of_means(x.flatten(0, 1), tokens).W_dec[0]
-    return found
-
-
-def _activations(bench: Bench, contexts: Tensor) -> Tensor:
-    """x [n, tokens, d] of contexts [n, WINDOW], without the first token."""
-    assert contexts.shape[1] == sum(WINDOW)
-    hookpoint = bench.model.site_of(bench.dictionary)
-    parts = []
-    for part in contexts.split(32):
-        ids, mask = pad(bench.model, [Prompt("", tuple(row)) for row in part.tolist()])
-        parts.append(bench.model.collect(ids, mask, [hookpoint])[hookpoint][:, 1:].float().cpu())
-    return torch.cat(parts)
 
 
 def _notes(

@@ -38,7 +38,7 @@ _ALL = (
     Experiment("e5", "attribution", "Attribution against ablation", (7, 1)),
     Experiment("e6", "dose", "Dose response", (4, 1)),
     Experiment("e7", "steering", "Feature edits against other ways to steer", (20, 3)),
-    Experiment("e8", "erasure", "Erasing gender", (6, 1)),
+    Experiment("e8", "erasure", "Erasing gender", (12, 2)),
     Experiment("e9", "side-effects", "Side effects of edits", (4, 1)),
 )
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in _ALL}

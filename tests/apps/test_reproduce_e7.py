@@ -16,6 +16,12 @@ from apps.reproduce.e7 import Bench, Steered
 from apps.reproduce.settings import Settings
 from apps.reproduce.steering_concepts import CONCEPTS, Concept
 from apps.reproduce.steering_filter import Filter
+from apps.reproduce.steering_methods import (
+    RANDOMS,
+    concept_directions,
+    methods_of,
+    unrelated,
+)
 from apps.reproduce.steering_table import COLUMNS, claims, filter_rows, method_rows
 from steer.evals.judges import Mentions
 from steer.evals.matched import MatchedDose, delta_ce, match_doses
@@ -62,9 +68,9 @@ def test_the_whole_table(settings: Settings, bench: Bench) -> None:
 
 
 def test_every_edit_at_its_dose_costs_the_budget(bench: Bench) -> None:
-    methods = e7._methods(bench, TINY[0], torch.randn(tiny.D), 0)
+    methods = methods_of(bench.dictionary, TINY[0], torch.randn(tiny.D), 0)
     edits = [method.edit for method in methods if method.edit is not None]
-    assert len(edits) == 4 + 2 * e7.RANDOMS
+    assert len(edits) == 4 + 2 * RANDOMS
     doses = match_doses(bench.neutral, edits, 0.2, start=1.0, dictionaries=[bench.dictionary])
     made = [edit(dose.dose) for edit, dose in zip(edits, doses, strict=True)]
     costs = delta_ce(bench.neutral, made, [bench.dictionary]).mean(1)
@@ -72,7 +78,7 @@ def test_every_edit_at_its_dose_costs_the_budget(bench: Bench) -> None:
 
 
 def test_the_difference_of_means_is_over_texts_with_and_without_the_pattern(bench: Bench) -> None:
-    (found,) = e7.concept_directions(bench, TINY[:1], 10, 0).values()
+    (found,) = concept_directions(bench.model, bench.dictionary, TINY[:1], 10, 0).values()
     assert bench.dictionary.statistics is not None
     contexts = bench.dictionary.statistics.contexts.flatten(0, 1)
     order = torch.randperm(len(contexts), generator=torch.Generator().manual_seed(0))
@@ -90,13 +96,13 @@ def test_the_difference_of_means_is_over_texts_with_and_without_the_pattern(benc
     expected = kept[0][:, 1:].mean((0, 1)) - kept[1][:, 1:].mean((0, 1))
     assert torch.cosine_similarity(found, expected, dim=0).item() == pytest.approx(1, abs=1e-5)
     rare = Concept("never", 5, "nowhere", "")
-    assert e7.concept_directions(bench, [rare], 10, 0) == {}
+    assert concept_directions(bench.model, bench.dictionary, [rare], 10, 0) == {}
 
 
 def test_unrelated_features_are_alive_others_of_like_density() -> None:
     sae = tiny.dictionary()
     for seed in range(5):
-        chosen = e7.unrelated(sae, 7, 3, seed)
+        chosen = unrelated(sae, 7, 3, seed)
         assert len(set(chosen)) == 3
         assert not {0, 7} & set(chosen)
 

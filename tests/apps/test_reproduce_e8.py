@@ -143,11 +143,11 @@ def erased(method: str, chance: float, kl: float) -> Erased:
 
 def test_claims_follow_the_figures() -> None:
     base = [erased("none", 0.95, 0), erased("random direction", 0.94, 0.01)]
-    prior = erased("LEACE", 0.55, 0.1)
+    prior = [erased("LEACE", 0.55, 0.1), erased("mean projection", 0.55, 0.01)]
     own = "feature: direction projected out"
-    good = claims([*base, prior, erased(own, 0.5, 0.02)])
-    assert [claim.holds for claim in good] == [True, True]
-    costly = claims([*base, prior, erased(own, 0.5, 0.2)])
-    assert [claim.holds for claim in costly] == [True, False]
-    weak = claims([*base, prior, erased(own, 0.94, 0.001)])
-    assert [claim.holds for claim in weak] == [False, False]
+    good = claims([*base, *prior, erased(own, 0.5, 0.02)])
+    assert [claim.holds for claim in good] == [True, True, False]
+    costly = claims([*base, *prior, erased(own, 0.5, 0.2)])
+    assert [claim.holds for claim in costly] == [True, False, False]
+    weak = claims([*base, *prior, erased(own, 0.94, 0.001)])
+    assert [claim.holds for claim in weak] == [False, False, False]
