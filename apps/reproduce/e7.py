@@ -228,5 +228,12 @@ def _notes(
         "A count can't tell a good use of a word from a bad one; fluency and the harmonic mean "
         "have to.",
         f"Random features: {len(scored.features)}, {scored.description}.",
+        "The concepts' features were picked because they steer (the README's list), where AxBench "
+        "picks them by label: the comparison says what a good feature can do, not what a labelled "
+        "one does on average. The difference of means is over all tokens of the texts, as in "
+        "AxBench.",
+        "Random features have no label, so they are rated by what they fire on. A feature that "
+        "writes something else than what it reads gets no credit for it, which may be why the "
+        "output score does not help here: Arad et al. rate by labels.",
         *([f"No difference of means for: {', '.join(missing)}."] if missing else []),
     )
