@@ -12,12 +12,12 @@ from typer.exceptions import TyperException
 
 from apps import edit_options
 from apps.options import DictionaryName, Dtype, Json, ModelName, Seed
+from apps.options import load as _load
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from steer.cache import Progress
-    from steer.model import Model
 
 app = typer.Typer(
     help="Change a language model through the features of a sparse dictionary.",
@@ -306,12 +306,6 @@ def progress_bars(shown: bool) -> Any:
     from apps.progress import progress_bars as bars
 
     return bars(shown)
-
-
-def _load(name: str, dtype: str, progress: Progress | None) -> Model:
-    from steer.loading import load
-
-    return load(name, dtype=dtype, progress=progress)
 
 
 def _tokenizer(name: str, progress: Progress | None) -> Any:

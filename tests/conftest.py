@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import settings
 
 import steer
 from tests import tiny
+from tests.command import Output, Run
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)
@@ -60,3 +62,20 @@ def model_folder(tmp_path: Path) -> Callable[[], Path]:
         return folder
 
     return save
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`steer` with these arguments, in this process."""
+
+    from apps import cli
+
+    def call(*arguments: str) -> Output:
+        monkeypatch.setattr(sys, "argv", ["steer", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code
+        return Output(code if isinstance(code, int) else 0, *capsys.readouterr())
+
+    return call

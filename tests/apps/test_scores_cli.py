@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import steer
-from apps import cli
 from steer.evals import embeddings, judges
 from steer.evals.arad import feature_scores
 from tests import tiny
+from tests.command import Run
 
 ASKED = ("w7 w31 w12", "w55 w40 w9 w8", "w20 w3", "w71 w80 w14 w15")
-
-
-class Output(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Output]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`steer` with these arguments, in this process."""
-
-    def call(*arguments: str) -> Output:
-        monkeypatch.setattr(sys, "argv", ["steer", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        return Output(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="module")
