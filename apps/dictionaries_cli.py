@@ -215,7 +215,7 @@ def search_labels(
 
 
 def _load(name: str, dtype: str, progress: Any) -> Any:
-    from apps.cli import _load as load
+    from apps.options import load
 
     return load(name, dtype, progress)
 

@@ -142,7 +142,7 @@ def select(
 
 
 def _load(name: str, dtype: str, progress: Any) -> Model:
-    from apps.cli import _load as load
+    from apps.options import load
 
     return load(name, dtype, progress)
 
