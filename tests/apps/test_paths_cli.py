@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.apps.test_cli import Run, run  # noqa: F401
+from tests.command import Run
 from tests.tiny import PROMPT
 
 COMMANDS = ("downstream", "tree", "direct", "patch")
@@ -49,14 +49,14 @@ def arguments(folder: Path, command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(command: str, run: Run) -> None:  # noqa: F811
+def test_help_has_an_example(command: str, run: Run) -> None:
     found = run(command, "--help")
     assert found.code == 0
     assert f"Example: steer {command}" in found.out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_it_prints_a_table(command: str, folder: Path, run: Run) -> None:  # noqa: F811
+def test_it_prints_a_table(command: str, folder: Path, run: Run) -> None:
     found = run(*arguments(folder, command))
     assert (found.code, found.err.count("Traceback")) == (0, 0)
     assert "─" in found.out
@@ -71,14 +71,14 @@ KEYS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_it_prints_one_json_document(command: str, folder: Path, run: Run) -> None:  # noqa: F811
+def test_it_prints_one_json_document(command: str, folder: Path, run: Run) -> None:
     goal = ["--kl", "10"] if command == "patch" else []
     found = run(*arguments(folder, command), *goal, "--json")
     assert found.code == 0
     assert set(json.loads(found.out)) >= KEYS[command]
 
 
-def test_a_feature_alone(folder: Path, run: Run) -> None:  # noqa: F811
+def test_a_feature_alone(folder: Path, run: Run) -> None:
     options = ["--dictionary", str(folder / "early"), "--model", str(folder / "model")]
     one, two = (
         json.loads(run("direct", PROMPT, "--feature", "5", *amount, *options, "--json").out)
@@ -99,7 +99,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_bad_input_is_one_line(command: str, folder: Path, run: Run) -> None:  # noqa: F811
+def test_bad_input_is_one_line(command: str, folder: Path, run: Run) -> None:
     places = {"early": folder / "early", "late": folder / "late"}
     extra = [each.format(**places) for each in BAD[command]]
     found = run(*arguments(folder, command), *extra, "--json")
