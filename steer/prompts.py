@@ -53,7 +53,8 @@ def _check_messages(messages: Sequence[Message]) -> None:
         raise PromptError(f"a prompt is text or a list of messages, not {messages!r}")
     for message in messages:
         if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
-            raise PromptError(f"a message has role and content, not {message!r}")
+            several = "; for several texts, use generate_batch" if isinstance(message, str) else ""
+            raise PromptError(f"a message has role and content, not {message!r}{several}")
     if messages[-1]["role"] == "assistant":
         raise PromptError("the last message is the assistant's; end with the user's")
 

@@ -1,4 +1,9 @@
-"""A sweep of the default model is one forward pass a feature, to 1e-5 of each effect."""
+"""A sweep of the default model is one forward pass a feature, to 1e-5 of each effect.
+
+transformers computes Llama's norms in fp32 in a model of any dtype, so that now and then a rounding
+falls the other way: of 2,840 effects of 20 prompts, one then differed by more (1e-7 of 5e-4); with
+norms in fp64 none does (3e-10 of that effect).
+"""
 
 from __future__ import annotations
 

@@ -130,6 +130,11 @@ def test_malformed_chats_are_refused(model: steer.Model, chat: list[object]) -> 
         model.generate(chat, EDIT, dictionaries=[dictionary()])  # type: ignore[arg-type]
 
 
+def test_several_texts_are_sent_to_generate_batch(model: steer.Model) -> None:
+    with pytest.raises(PromptError, match="use generate_batch"):
+        model.generate(["w3 w4", "w5"], EDIT, dictionaries=[dictionary()])  # type: ignore[arg-type,list-item]
+
+
 def test_a_chat_without_a_template_is_refused(model: steer.Model) -> None:
     with pytest.raises(PromptError, match="no chat template"):
         model.generate([{"role": "user", "content": "w3"}], EDIT, dictionaries=[dictionary()])
