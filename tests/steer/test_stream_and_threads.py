@@ -132,7 +132,7 @@ def test_malformed_chats_are_refused(model: steer.Model, chat: list[object]) -> 
 
 def test_several_texts_are_sent_to_generate_batch(model: steer.Model) -> None:
     with pytest.raises(PromptError, match="use generate_batch"):
-        model.generate(["w3 w4", "w5"], EDIT, dictionaries=[dictionary()])  # type: ignore[arg-type,list-item]
+        model.generate(["w3 w4", "w5"], EDIT, dictionaries=[dictionary()])  # type: ignore[list-item]
 
 
 def test_a_chat_without_a_template_is_refused(model: steer.Model) -> None:
