@@ -1,144 +1,114 @@
-"""Commands that measure: `steer sweep`, `attribution`, `dose` and `effects`."""
+"""What edits do downstream: `steer effects`, `dose`, and the worked story `steer ioi`."""
 
 from __future__ import annotations
 
-import json
-from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from apps import edit_options
+from apps.edit_options import Edits, gathers
 from apps.options import (
     DICTIONARY,
+    EFFECTS,
     MODEL,
     Against,
     Answer,
     DictionaryName,
     Dtype,
+    FeatureId,
     Json,
     ModelName,
     Plot,
     Prompts,
     Top,
     Where,
-    brief,
     draw,
     load,
     metric_of,
     positions_of,
 )
+from apps.output import emit, error_said, records, table
 from apps.progress import progress_bars
+from apps.sweep_cli import swept_view
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command(
-    epilog='Example: steer sweep "John gave a drink to" --answer " Mary" --against " John"'
+    rich_help_panel=EFFECTS,
+    epilog='Example: steer effects "The old bridge" --clamp 123=5x --target " river"',
 )
-def sweep(
+@gathers
+def effects(
     prompts: Prompts,
+    edits: Edits,
+    target: Annotated[list[str] | None, typer.Option(help="Tokens to report on.")] = None,
     answer: Answer = None,
     against: Against = None,
-    clamp: Annotated[
-        str | None, typer.Option(help="Clamp to this, such as '5x max', instead of ablating.")
-    ] = None,
-    positions: Where = "1:",
-    file: Annotated[
-        Path | None, typer.Option(help="Rows as they come; continued if there.")
-    ] = None,
-    budget: Annotated[int, typer.Option(help="MiB of tensors beside the model.")] = 512,
-    draws: Annotated[
-        int, typer.Option(min=0, help="Controls of each of the 50 largest; 0 for none.")
-    ] = 4,
-    control: Annotated[str, typer.Option(help="random or matched: what they are.")] = "random",
+    draws: Annotated[int, typer.Option(min=0, help="Controls of each kind; 0 for none.")] = 8,
     plot: Plot = None,
     dictionary: DictionaryName = DICTIONARY,
     model: ModelName = MODEL,
-    top: Top = 20,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
-    """The exact effect of ablating each active feature. Metric: KL, or a logit (difference).
+    """What an edit does to the next token, with intervals over prompts and with controls.
 
-    Controls have a feature's ‖Δ‖ at each position; `significant` corrects for many features. A
-    single prompt can't be: give ten or more.
+    Example, which features make it say " Mary"?
+
+    \b
+    P="When Mary and John went to the store, John gave a drink to"
+    steer sweep "$P" --answer " Mary" --against " John"
+    steer attribution "$P" --answer " Mary" --against " John" --exact
+    steer ioi --pairs 24 --plot ioi.html
+    steer effects "$P" --ablate 2843 --answer " Mary" --against " John"
+
+    The first ablates every active feature; the second estimates the same by
+    gradients and says how far to trust that; the third does both over random
+    names, against random directions; the last is one of them in detail.
+
+    Over 24 name pairs the model is right in 100%, by 4.81 logits. Ablating
+    2843 changes that by -0.98 [-1.08, -0.88], a random direction of its size
+    by 0.13; 21 of 1,665 features exceed random directions. Gradient times
+    activation agrees with exact ablation (Pearson 0.92, Spearman 0.97, 83% of
+    the largest 10); the activation alone does not (0.18, 0.07, 9%).
     """
-    from apps import plots
-    from steer.edits import Ablate, Clamp
-    from steer.effects.sweep import ablation_sweep
-    from steer.effects.sweep_controls import Against as Compared
+    from dataclasses import asdict
 
-    against_what = Compared(control, draws) if draws else None
+    from apps import plots
+    from apps.render import effects_views
+    from steer.effects.logits import logit_effect
+
     with progress_bars(not json_output) as progress:
-        loaded = load(model, dtype, progress)
-        found = ablation_sweep(
-            loaded,
+        found = logit_effect(
+            load(model, dtype, progress),
             prompts,
-            loaded.dictionary(dictionary),
-            metric=metric_of(answer, against),
-            edit=Ablate if clamp is None else partial(Clamp, value=clamp),
-            positions=positions_of(positions),
-            budget=budget * 2**20,
-            against=against_what,
-            file=file,
-            progress=progress,
+            edits.interventions(dictionary),
+            tuple(target or ()),
+            metric=None if answer is None else metric_of(answer, against),
+            draws=draws,
+            if_silent="ignore",
         )
-    draw(plot, lambda: plots.effect_bars(found, top))
-    title = f"{found.edit} each of {len(found.features)} features: change of {found.metric}"
-    data = found.to_dict(top)
-    _emit(json_output, data if json_output else brief(data), title)
+    tops = {"promoted": found.promoted, "suppressed": found.suppressed}
+    draw(plot, lambda: plots.lens_table(tops, "Change of the next token's logits"))
+    data = {
+        "error": [each.error for each in found.interventions],
+        "interventions": [each.to_dict() for each in found.interventions],
+        "summary": {name: asdict(value) for name, value in found.summary().items()},
+        "targets": [asdict(each) for each in found.targets],
+        **{name: [asdict(each) for each in several] for name, several in tops.items()},
+        "controls": records(found.controls.to_frame()) if found.controls else [],
+        "receipts": [receipt.to_list() for receipt in found.receipts],
+    }
+    emit(json_output, data, lambda: effects_views(found))
 
 
 @app.command(
-    epilog='Example: steer attribution "John gave a drink to" --answer " Mary" --against " John"'
+    rich_help_panel=EFFECTS,
+    epilog='Example: steer dose 123 "The weather was" --dose -2x --dose 1x --dose 5x',
 )
-def attribution(
-    prompts: Prompts,
-    answer: Annotated[str, typer.Option(help='Token whose logit is the metric: " Mary".')],
-    against: Against = None,
-    method: Annotated[str, typer.Option(help="atp or ig.")] = "atp",
-    steps: Annotated[int, typer.Option(help="Of ig.")] = 10,
-    exact: Annotated[bool, typer.Option(help="Compare with exact ablations.")] = False,
-    plot: Plot = None,
-    positions: Where = "1:",
-    dictionary: DictionaryName = DICTIONARY,
-    model: ModelName = MODEL,
-    top: Top = 20,
-    dtype: Dtype = "float32",
-    json_output: Json = False,
-) -> None:
-    """Estimated effect of every feature at once, from gradients; with --exact, how good it is."""
-    from apps import plots
-    from steer.effects import attribution as gradients
-    from steer.effects.attribution_result import compare
-    from steer.effects.sweep import ablation_sweep
-    from steer.errors import SteerError
-
-    if plot is not None and not exact:
-        raise SteerError("--plot draws the estimate against the exact effects: give --exact too")
-    metric, where = metric_of(answer, against), positions_of(positions)
-    with progress_bars(not json_output) as progress:
-        loaded = load(model, dtype, progress)
-        sae = loaded.dictionary(dictionary)
-        found = gradients.attribution(
-            loaded, prompts, sae, metric, method=method, steps=steps, positions=where
-        )
-        data = found.to_dict(top)
-        if exact:
-            swept = ablation_sweep(
-                loaded, prompts, sae, metric=metric, positions=where, progress=progress
-            )
-            pairs = (found, "activation")
-            data["agreement"] = [compare(each, swept).to_dict() for each in pairs]
-            draw(plot, lambda: plots.agreement_scatter(found, swept))
-    _emit(json_output, data, f"{found.method}: estimated change of {found.metric}")
-
-
-@app.command(epilog='Example: steer dose 123 "The weather was" --dose -2x --dose 1x --dose 5x')
 def dose(
-    feature: Annotated[int, typer.Argument(help="A feature's index.")],
+    feature: FeatureId,
     prompts: Prompts,
     dose: Annotated[list[str], typer.Option(help="5x (times its max) or 80; repeat it.")],
     neutral: Annotated[
@@ -174,106 +144,50 @@ def dose(
             continuation=continuation,
         )
     draw(plot, lambda: plots.dose_curves(found))
-    data = {
+    data: dict[str, Any] = {
         "feature": feature,
         "metric": found.metric,
+        "error": "keep",
         "strongest": found.strongest(),
-        "asymmetry": _records(found.asymmetry()),
-        "doses": _records(found.to_frame()),
+        "asymmetry": records(found.asymmetry()),
+        "doses": records(found.to_frame()),
     }
-    _emit(json_output, data, f"feature {feature}: strongest dose {data['strongest']}", "doses")
+    title = f"feature {feature}: strongest dose within 0.5 nats {data['strongest'] or 'none'}"
+    said = error_said(["keep"])
+    emit(
+        json_output,
+        data,
+        lambda: [table(data["doses"], title), *_asymmetry(data["asymmetry"]), said],
+    )
 
 
-@app.command(epilog='Example: steer effects "The old bridge" --clamp 123=5x --target " river"')
-def effects(
-    prompts: Prompts,
-    clamp: edit_options.Clamp = None,
-    ablate: edit_options.Ablate = None,
-    target: Annotated[list[str] | None, typer.Option(help="Tokens to report on.")] = None,
-    answer: Answer = None,
-    against: Against = None,
-    positions: Annotated[str, typer.Option(help="all, last, 3 or 1:.")] = "all",
-    draws: Annotated[int, typer.Option(help="Controls of each kind.")] = 8,
+def _asymmetry(rows: list[dict[str, Any]]) -> list[Any]:
+    return [table(rows, "effects at -d and +d")] if rows else []
+
+
+@app.command(rich_help_panel=EFFECTS, epilog="Example: steer ioi --pairs 24 --plot ioi.html")
+def ioi(
+    pairs: Annotated[int, typer.Option(min=1, help="Prompts: random pairs of names.")] = 24,
+    draws: Annotated[int, typer.Option(min=0, help="Controls of a feature; 0 for none.")] = 4,
+    seed: Annotated[int, typer.Option("--seed", help="Of the names.")] = 0,
     plot: Plot = None,
     dictionary: DictionaryName = DICTIONARY,
     model: ModelName = MODEL,
+    top: Top = 10,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
-    """What an edit does to the next token, with intervals over prompts and with controls.
-
-    Which features make it say " Mary" in "When Mary and John went to the store, John gave a drink
-    to"? `steer ioi` answers it over random names: by exact ablation, by gradients, how far the two
-    agree, and against controls.
-    """
-    from dataclasses import asdict
-
+    """Which features say the indirect object's name: exactly, by gradients, against controls."""
+    from apps import ioi as study
     from apps import plots
-    from steer.effects.logits import logit_effect
 
-    interventions = edit_options.interventions(
-        dictionary, None, positions, clamp=clamp, ablate=ablate
-    )
     with progress_bars(not json_output) as progress:
-        found = logit_effect(
-            load(model, dtype, progress),
-            prompts,
-            interventions,
-            tuple(target or ()),
-            metric=None if answer is None else metric_of(answer, against),
-            draws=draws,
-            if_silent="ignore",
+        loaded = load(model, dtype, progress)
+        chosen = study.cases(loaded, pairs, seed)
+        found = study.story(
+            loaded, loaded.dictionary(dictionary), chosen, draws=draws, progress=progress
         )
-    draw(
-        plot,
-        lambda: plots.lens_table({"promoted": found.promoted, "suppressed": found.suppressed}),
-    )
-    data = {
-        "summary": {name: asdict(value) for name, value in found.summary().items()},
-        "targets": [asdict(each) for each in found.targets],
-        "promoted": [asdict(each) for each in found.promoted],
-        "suppressed": [asdict(each) for each in found.suppressed],
-        "controls": _records(found.controls.to_frame()) if found.controls else [],
-    }
-    title = "; ".join(f"{name} {value}" for name, value in found.summary().items())
-    _emit(json_output, data, title, "controls")
-
-
-# -- shared ------------------------------------------------------------------------------------
-
-
-def _records(frame: Any) -> list[dict[str, Any]]:
-    """Rows of a DataFrame as plain data; NaN becomes None."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(_finite(data), ensure_ascii=False, allow_nan=False))
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and data != data else data
-
-
-def _emit(as_json: bool, data: dict[str, Any], title: str, rows: str = "features") -> None:
-    if as_json:
-        _print_json(data)
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    shown = data[rows]
-    for column in shown[0] if shown else ():
-        table.add_column(column)
-    for row in shown:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
-    console = Console()
-    console.print(table)
-    for agreement in data.get("agreement", ()):
-        line = ", ".join(f"{k} {agreement[k]['mean']:.3f}" for k in ("pearson", "spearman"))
-        console.print(f"{agreement['estimate']} against exact ablation: {line}")
+    draw(plot, lambda: plots.effect_bars(found.sweep, top))
+    title = f"right in {found.accuracy:.0%} of {pairs} prompts, by {found.difference:.2f} logits"
+    data = {**found.to_dict(top), "error": "keep"}
+    emit(json_output, data, lambda: swept_view(data, title))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apps import edit_options
-from apps.effects_cli import _finite as finite
+from apps.edit_options import Changes, gathers
+from apps.options import DICTIONARY, EVALUATE, MODEL, DictionaryName, Dtype, Json, ModelName, load
+from apps.output import emit
 from apps.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -38,21 +38,17 @@ Tasks = Annotated[
 ]
 
 
-@app.command(epilog="Example: steer evaluate --tasks ioi,gender --clamp 4973=1x --limit 50")
+@app.command(
+    rich_help_panel=EVALUATE,
+    epilog="Example: steer evaluate --tasks ioi,gender --clamp 4973=1x --limit 50",
+)
+@gathers
 def evaluate(
     tasks: Tasks,
+    changes: Changes,
     edit: Files = None,
-    clamp: edit_options.Clamp = None,
-    ablate: edit_options.Ablate = None,
-    scale: edit_options.Scale = None,
-    add: edit_options.Add = None,
-    positions: Annotated[str, typer.Option(help="all, prompt, generated, last, 3 or 2:5.")] = "all",
-    dictionary: Annotated[
-        str, typer.Option("--dictionary", help="A catalogue name or a folder.")
-    ] = "smollm2-135m/resid_post.20",
-    model: Annotated[
-        str, typer.Option("--model", help="smollm2-135m, a folder, or a hub id org/name.")
-    ] = "smollm2-135m",
+    dictionary: DictionaryName = DICTIONARY,
+    model: ModelName = MODEL,
     limit: Annotated[int | None, typer.Option(min=1, help="Documents of each task.")] = None,
     num_fewshot: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
@@ -60,24 +56,20 @@ def evaluate(
     fewshot_as_multiturn: Annotated[bool, typer.Option("--fewshot-as-multiturn")] = False,
     include_path: Annotated[Path | None, typer.Option(help="A folder with more tasks.")] = None,
     seed: Annotated[int, typer.Option(help="Of few-shot examples and sampling.")] = 0,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document for machines.")
-    ] = False,
+    dtype: Dtype = "float32",
+    json_output: Json = False,
 ) -> None:
     """Scores of the model with and without edits, paired tests of the differences, and receipts.
 
     Edits by option (--clamp and so on) act together, as one; without any, the baseline is scored.
     """
     _need_lm_eval()
-    changes = {"clamp": clamp, "ablate": ablate, "scale": scale, "add": add}
-    edits = _edits(edit or (), dictionary, positions, changes)
+    edits = _edits(edit or (), dictionary, changes)
     from steer.evals.lm_eval_compare import evaluate as run
-    from steer.loading import load
 
     with progress_bars(not json_output) as progress:
         found = run(
-            load(model, dtype=dtype, progress=progress),
+            load(model, dtype, progress),
             [name for each in tasks for name in each.split(",") if name],
             edits,
             limit=limit,
@@ -89,16 +81,12 @@ def evaluate(
             seed=seed,
             progress=progress,
         )
-    if json_output:
-        print(json.dumps(finite(found.to_dict()), ensure_ascii=False, allow_nan=False))
-        return
-    from rich.console import Console
-
-    Console().print(evaluation_view(found), markup=False, highlight=False)
+    emit(json_output, found.to_dict(), lambda: evaluation_view(found))
 
 
 @app.command(
     "lm-eval",
+    rich_help_panel=EVALUATE,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     epilog="Example: steer lm-eval run --model steer --tasks ioi --model_args "
     "pretrained=smollm2-135m,intervention=edit.json",
@@ -128,7 +116,7 @@ def _need_lm_eval() -> None:
 
 
 def _edits(
-    files: Sequence[str], dictionary: str, positions: str, changes: dict[str, Any]
+    files: Sequence[str], dictionary: str, changes: Changes
 ) -> dict[str, Sequence[Intervention]]:
     """What is compared with the baseline: name -> interventions that act together."""
     from steer.errors import InterventionError
@@ -141,11 +129,8 @@ def _edits(
         if (name if name not in found else given) in found:
             raise InterventionError(f"--edit {given} was given twice")
         found[name if name not in found else given] = read_interventions(list(parts))
-    if any(changes.values()):
-        name = " ".join(
-            f"{kind} {each}" for kind, several in changes.items() for each in several or ()
-        )
-        found[name] = edit_options.interventions(dictionary, None, positions, **changes)
+    if changes.given:
+        found[str(changes)] = changes.interventions(dictionary)
     return found
 
 

@@ -1,4 +1,4 @@
-"""`steer labels make` and `steer labels judge`: labels made here, by rules or by a judge."""
+"""`steer labels`: what features are said to mean, from elsewhere, by rules or by a judge."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apps.dictionaries_cli import DictionaryName, Json, ModelName, _emit, _load
+from apps.options import DICTIONARY, MODEL, DictionaryName, Json, ModelName, Top, load
+from apps.output import emit, table
 from apps.progress import progress_bars
 
 if TYPE_CHECKING:
     from steer.evals.interpret import Judge
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="What features are said to mean.")
 
-_DEFAULT = "smollm2-135m/resid_post.20"
-_MODEL = "smollm2-135m"
 RecipeName = Annotated[
     str, typer.Option(help="Whose corpus is read: a recipe file, or a shipped one's name.")
 ]
@@ -28,10 +27,62 @@ Out = Annotated[
 ]
 
 
+@app.command("import", epilog="Example: steer labels import batch-0.jsonl.gz")
+def import_labels(
+    file: Annotated[
+        Path, typer.Argument(help="Neuronpedia's export (JSON, JSONL, a folder of batches) or CSV.")
+    ],
+    dictionary: DictionaryName = DICTIONARY,
+    origin: Annotated[
+        str | None, typer.Option(help="model/source, where the file holds several.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Keep labels beside a dictionary; those of the same sources are replaced."""
+    from dictionaries import catalogue
+    from dictionaries.label_files import read_labels
+
+    found = read_labels(file, origin)
+    loaded = catalogue.load(dictionary)
+    found.check(loaded)
+    kept = loaded.labels
+    for source in {label.source for label in found.labels}:
+        kept = kept.without_source(source)
+    written = kept.merged(found.labels).save(catalogue.find(dictionary))
+    data = {
+        "written": str(written),
+        "imported": len(found.labels),
+        "blank": found.blank,
+        "kept": len(kept),
+    }
+    line = f"{len(found.labels)} labels imported, {found.blank} rows without text left out"
+    emit(json_output, data, lambda: f"{line}; written: {written}")
+
+
+@app.command("search", epilog="Example: steer labels search bridge")
+def search_labels(
+    words: Annotated[str, typer.Argument(help="Every word, or one that begins so, must be there.")],
+    dictionary: DictionaryName = DICTIONARY,
+    top: Top = 20,
+    json_output: Json = False,
+) -> None:
+    """Features whose label has the words."""
+    from dictionaries.errors import DictionaryError
+    from dictionaries.labels import Labels
+
+    labels = Labels.beside(dictionary)
+    if not len(labels):
+        raise DictionaryError(f"{dictionary} has no labels: steer labels import FILE")
+    found = labels.search(words, top)
+    rows = [label.to_dict() for label in found]
+    brief = [{key: row[key] for key in ("feature", "text", "f1", "source")} for row in rows]
+    emit(json_output, rows, lambda: table(brief) if brief else "no label has these words")
+
+
 @app.command("make", epilog="Example: steer labels make smollm2-135m/resid_post.20")
 def make(
-    name: Annotated[str, typer.Argument(help="A catalogue name or a folder.")] = _DEFAULT,
-    recipe: RecipeName = _MODEL,
+    name: Annotated[str, typer.Argument(help="A catalogue name or a folder.")] = DICTIONARY,
+    recipe: RecipeName = MODEL,
     work: Work = None,
     out: Out = None,
     json_output: Json = False,
@@ -59,7 +110,7 @@ def make(
         "share_f1_above_0.8": good,
     }
     line = f"{len(made)} of {loaded.width} features labelled, {good:.1%} with F1 above 0.8"
-    _emit(json_output, data, lambda: f"{line}; written: {written}")
+    emit(json_output, data, lambda: f"{line}; written: {written}")
 
 
 @app.command(
@@ -74,9 +125,9 @@ def judge(
         str, typer.Option("--judge", help="The judge's name at the endpoint.")
     ] = "gpt-4o-mini",
     score: Annotated[str, typer.Option(help="detect or simulate.")] = "detect",
-    dictionary: DictionaryName = _DEFAULT,
-    model: ModelName = _MODEL,
-    recipe: RecipeName = _MODEL,
+    dictionary: DictionaryName = DICTIONARY,
+    model: ModelName = MODEL,
+    recipe: RecipeName = MODEL,
     work: Work = None,
     out: Out = None,
     seed: Annotated[int, typer.Option(help="Of the fragments drawn.")] = 0,
@@ -96,7 +147,7 @@ def judge(
         ask: Judge = (
             EndpointJudge(endpoint, judge_model)
             if endpoint
-            else LocalJudge(_load(model, "float32", progress))
+            else LocalJudge(load(model, "float32", progress))
         )
         source = f"judge {judge_model if endpoint else model}"
         made = judged_labels(
@@ -113,4 +164,4 @@ def judge(
     folder = out or catalogue.find(dictionary)
     written = Labels.load(folder).merged(made).save(folder)
     rows = [label.to_dict() for label in made]
-    _emit(json_output, rows, lambda: "\n".join(map(str, rows)) + f"\nwritten: {written}")
+    emit(json_output, rows, lambda: "\n".join(map(str, rows)) + f"\nwritten: {written}")

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 MODEL = "smollm2-135m"
 DICTIONARY = "smollm2-135m/resid_post.20"
+EARLY = "smollm2-135m/resid_post.10"
+
+EDIT, LOOK, EFFECTS = "Edit", "Look", "Effects"
+DICTIONARIES, EVALUATE, MAKE = "Dictionaries", "Evaluate", "Make"
+"""The panels that `steer --help` groups the commands in."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 ModelName = Annotated[
@@ -22,9 +27,10 @@ ModelName = Annotated[
 DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the sampling noise.")]
+FeatureId = Annotated[int, typer.Argument(metavar="ID", help="A feature's index.")]
 
 Prompts = Annotated[list[str], typer.Argument(help="One or more texts.")]
-Top = Annotated[int, typer.Option(help="Features to show.")]
+Top = Annotated[int, typer.Option(min=1, help="Features to show.")]
 Where = Annotated[str, typer.Option("--positions", help="all, last, 3 or 1: (not the first).")]
 Answer = Annotated[
     str | None, typer.Option(help='Token whose logit is the metric, such as " Mary".')
@@ -34,9 +40,9 @@ Against = Annotated[str | None, typer.Option(help="Token whose logit is subtract
 
 def _drawable(file: Path | None) -> Path | None:
     """Before anything is measured: whether --plot can be saved."""
-    from apps import plots
+    from apps import figure_files
 
-    return None if file is None else plots.check(file)
+    return None if file is None else figure_files.check(file)
 
 
 Plot = Annotated[
@@ -69,15 +75,6 @@ def positions_of(text: str) -> str | int:
 def draw(file: Path | None, figure: Any) -> None:
     """Save what `figure()` gives, if --plot was given."""
     if file is not None:
-        from apps import plots
+        from apps import figure_files
 
-        plots.save(figure(), file)
-
-
-_BRIEF = ("feature", "effect", "low", "high", "active", "control", "q_control", "significant")
-
-
-def brief(data: dict[str, Any]) -> dict[str, Any]:
-    """A sweep's plain data with the columns that fit on a screen; --json has them all."""
-    rows = [{key: row[key] for key in _BRIEF if key in row} for row in data["features"]]
-    return {**data, "features": rows}
+        figure_files.save(figure(), file)

@@ -1,15 +1,12 @@
-"""Figures of results, by plotly: an object in, a `Figure` out; saved as HTML or as a picture.
-
-An HTML file holds plotly itself, so that it opens without a network.
-"""
+"""Figures of results, by plotly: an object in, a `Figure` out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.figure_files import check as check
+from apps.figure_files import save as save
 from apps.palette import COLOURS, GRID, INK
 from steer.errors import SteerError
 
@@ -22,7 +19,14 @@ if TYPE_CHECKING:
     from steer.effects.logit_result import TokenEffect
     from steer.effects.sweep_result import Sweep
 
-PICTURES = (".png", ".svg", ".pdf")
+_UNITS = {
+    "LogitDifference": "logits",
+    "LogProbability": "nats",
+    "Loss": "nats",
+    "Divergence": "KL, nats",
+    "kl": "KL, nats",
+}
+"""Of the metrics, by their names in results; others are named as they are."""
 _LABELS = {
     "effect": "effect",
     "kl": "KL(clean‖edited), nats",
@@ -58,7 +62,8 @@ def effect_bars(sweep: Sweep, top: int = 20) -> go.Figure:
         marker={"color": COLOURS[0], "size": 8},
     )
     figure.update_layout(barmode="overlay")
-    figure.update_xaxes(title="effect (mean over prompts, with its interval)", zeroline=True)
+    axis = f"effect, {_unit(sweep.metric)} (mean over prompts, with its interval)"
+    figure.update_xaxes(title=axis, zeroline=True)
     figure.update_yaxes(title="feature", type="category")
     return figure
 
@@ -71,10 +76,15 @@ def lens_table(rows: Mapping[str, Sequence[TokenEffect]], title: str = "Logit le
         [f"{each.token!r}  {each.delta_logit:+.2f}" for each in tokens] for tokens in rows.values()
     ]
     longest = max((len(column) for column in cells), default=0)
-    figure = _figure(title, height=140 + 26 * longest)
+    figure = _figure(title, height=180 + 26 * longest)
     figure.add_trace(
         go.Table(
-            header={"values": list(rows), "align": "left", "fill_color": GRID},
+            header={
+                "values": [f"{name}, Δ logit" for name in rows],
+                "align": "left",
+                "fill_color": GRID,
+                "height": 28,
+            },
             cells={"values": cells, "align": "left", "fill_color": "white", "height": 26},
         )
     )
@@ -89,14 +99,16 @@ def dose_curves(found: DoseResponse) -> go.Figure:
 
     frame = found.to_frame()
     names = [name for name in found.measures if name in _LABELS]
-    if found.neutral_ce.tolist() == found.delta_ce.tolist():
-        names.remove("neutral_ce")
+    for name, same in (("neutral_ce", "delta_ce"), ("effect", "kl")):
+        if getattr(found, name).tolist() == getattr(found, same).tolist():
+            names.remove(name)
     parsed = [parse_value(dose) for dose in found.doses]
     frame = frame.assign(amount=[dose.amount for dose in parsed]).sort_values("amount")
     unit = " and ".join(dict.fromkeys(dose.unit for dose in parsed))
     across = min(len(names), 2)
     down = -(-len(names) // across)
-    titles = [_LABELS[name] for name in names]
+    effect = {"effect": f"change of {found.metric}, {_unit(found.metric)}"}
+    titles = [{**_LABELS, **effect}[name] for name in names]
     figure = make_subplots(rows=down, cols=across, subplot_titles=titles)
     _style(figure, f"Feature {found.feature} against its dose", height=90 + 270 * down)
     for number, name in enumerate(names):
@@ -128,8 +140,9 @@ def agreement_scatter(estimate: Attribution, sweep: Sweep) -> go.Figure:
         text=[f"feature {row['feature']}, prompt {row['prompt']}" for row in sweep.rows],
         marker={"color": COLOURS[1], "size": 5, "opacity": 0.5},
     )
-    figure.update_xaxes(title="exact effect")
-    figure.update_yaxes(title="estimated effect")
+    unit = _unit(sweep.metric)
+    figure.update_xaxes(title=f"exact effect, {unit}")
+    figure.update_yaxes(title=f"estimated effect, {unit}")
     return figure
 
 
@@ -142,13 +155,15 @@ def patching_curves(curves: Mapping[str, Curve], axis: str = "count") -> go.Figu
         frame = curve.to_frame().sort_values(axis)
         _band(figure, name, frame[axis], frame["value"], frame["low"], frame["high"], colour)
     figure.update_xaxes(title="features patched" if axis == "count" else "mean ‖Δx‖")
-    figure.update_yaxes(title=", ".join(sorted({curve.metric for curve in curves.values()})))
+    metrics = sorted({curve.metric for curve in curves.values()})
+    said = ["KL(edited‖target), nats" if metric == "kl" else metric for metric in metrics]
+    figure.update_yaxes(title=", ".join(said), rangemode="tozero")
     return figure
 
 
 def causal_tree(tree: Mapping[str, Any], title: str = "Causal tree") -> go.Figure:
     """From `CausalTree.to_dict()`: nodes by level, the target on top; edges as thick as the share
-    of its activation that a node loses when the other is ablated."""
+    of its activation that a node loses when the other is ablated, with the share beside them."""
     nodes, edges = list(tree["nodes"]), list(tree["edges"])
     levels: dict[int, list[Any]] = {}
     for node in nodes:
@@ -158,7 +173,7 @@ def causal_tree(tree: Mapping[str, Any], title: str = "Causal tree") -> go.Figur
         for level, members in levels.items()
         for place, number in enumerate(members)
     }
-    figure = _figure(title, height=220 + 130 * len(levels))
+    figure = _figure(f"{title}: share of the activation that falls", height=200 + 130 * len(levels))
     for edge in edges:
         (x, y), (u, v) = at[edge["source"]], at[edge["target"]]
         share = abs(edge.get("share") or 0.0)
@@ -171,7 +186,11 @@ def causal_tree(tree: Mapping[str, Any], title: str = "Causal tree") -> go.Figur
             hoverinfo="skip",
         )
         figure.add_annotation(
-            x=x + 0.3 * (u - x), y=y + 0.3 * (v - y), text=f"{edge['drop']:.3g}", showarrow=False
+            x=x + 0.3 * (u - x),
+            y=y + 0.3 * (v - y),
+            text=_share(edge),
+            showarrow=False,
+            bgcolor="white",
         )
     figure.add_scatter(
         x=[at[node["id"]][0] for node in nodes],
@@ -183,40 +202,24 @@ def causal_tree(tree: Mapping[str, Any], title: str = "Causal tree") -> go.Figur
     )
     figure.update_layout(showlegend=False)
     figure.update_xaxes(visible=False, range=[-0.05, 1.05])
-    figure.update_yaxes(visible=False, range=[-max(levels, default=0) - 0.6, 0.5])
+    figure.update_yaxes(visible=False, range=[-max(levels, default=0) - 0.4, 0.4])
     return figure
 
 
-def check(file: Path) -> Path:
-    """The file, if a figure can be saved there. Raises `SteerError` otherwise."""
-    ending = file.suffix.lower()
-    if ending != ".html" and ending not in PICTURES:
-        raise SteerError(f"{file}: the ending {ending!r} is not allowed; give .html or .png")
-    needed = ("plotly",) if ending == ".html" else ("plotly", "kaleido")
-    if missing := [name for name in needed if find_spec(name) is None]:
-        raise SteerError(
-            f"{file} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
-            + ("; or give a .html file" if "kaleido" in missing else "")
-        )
-    return file
-
-
-def save(figure: go.Figure, file: Path) -> Path:
-    """As .html, or as .png, .svg or .pdf where kaleido is installed and finds a Chrome.
-
-    Raises `SteerError` for another ending, or where no picture can be made.
-    """
-    if check(file).suffix.lower() == ".html":
-        figure.write_html(file, include_plotlyjs=True, full_html=True)
-        return file
-    try:
-        figure.write_image(file, scale=2)
-    except (RuntimeError, ValueError) as error:
-        raise SteerError(f"{file} was not drawn: {error}; a .html file needs no Chrome") from error
-    return file
-
-
 # -- shared ------------------------------------------------------------------------------------
+
+
+def _unit(metric: str) -> str:
+    return _UNITS.get(metric, metric)
+
+
+def _share(edge: Mapping[str, Any]) -> str:
+    """The share that an edge carries, with its interval where there is one."""
+    share, low, high = (edge.get(name) for name in ("share", "share_low", "share_high"))
+    if share is None:
+        return f"{edge['drop']:.3g}"
+    between = "" if low is None or high is None else f"<br>[{low:.0%}, {high:.0%}]"
+    return f"{share:.0%}{between}"
 
 
 def _figure(title: str, height: int = 460) -> go.Figure:

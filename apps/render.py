@@ -10,11 +10,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from apps.output import error_said, records
+from apps.output import table as rows_table
+
 if TYPE_CHECKING:
     from apps.calibrate import DosePoint
     from apps.feature_card import FeatureCard
     from dictionaries.base import Dictionary
     from dictionaries.labels import Label
+    from steer.edits import Intervention
     from steer.effects.logit_result import LogitEffect
     from steer.features import FeatureActivations
     from steer.model import Model
@@ -33,7 +37,8 @@ def run_view(run: Run) -> RenderableType:
     table.add_column("baseline", ratio=1)
     table.add_column("steered", ratio=1)
     table.add_row(_continued(run.prompt, run.baseline.text), _continued(run.prompt, run.text))
-    return Group(table, receipt_view(run.receipt), Text(f"{run.model}, {run.dtype}", style="dim"))
+    foot = Text(f"{run.model}, {run.dtype}", style="dim")
+    return Group(table, receipt_view(run.receipt), error_view(run.interventions), foot)
 
 
 def _continued(prompt: str, text: str) -> Text:
@@ -46,7 +51,7 @@ def receipt_view(receipt: Receipt) -> RenderableType:
     for column in ("edit", "acted on", "activation", "re-encoded", "‖Δ‖/‖x‖", "remark"):
         table.add_column(column)
     for entry in receipt:
-        name = f"{entry.kind} {entry.feature}"
+        name = f"{entry.kind} {entry.direction or entry.feature}"
         if entry.acted:
             table.add_row(
                 name,
@@ -61,6 +66,52 @@ def receipt_view(receipt: Receipt) -> RenderableType:
                 Text(name, "bold red"), Text("nothing", "bold red"), "", "", "", entry.reason
             )
     return table
+
+
+def error_view(interventions: Sequence[Intervention]) -> Text:
+    """A line an intervention: what became of what its dictionary does not explain."""
+    lines = [f"{error_said([each.error])} at {each.dictionary}" for each in interventions]
+    return Text("\n".join(dict.fromkeys(lines)))
+
+
+def effects_views(found: LogitEffect) -> list[RenderableType]:
+    """Means over the prompts, tokens, controls, and what the edits did."""
+    rows = [
+        {"measure": name, "mean": each.mean, "low": each.low, "high": each.high}
+        for name, each in found.summary().items()
+    ]
+    targets = [
+        {
+            "token": shown(each.token),
+            "Δ logit": str(each.delta_logit),
+            "Δ log p": str(each.delta_logprob),
+            "mean rank": each.rank,
+            "edited": each.rank_edited,
+        }
+        for each in found.targets
+    ]
+    views: list[RenderableType] = [
+        rows_table(rows, f"next token, {len(found.prompts)} prompts, nats"),
+        effect_view(found),
+    ]
+    if targets:
+        views.append(rows_table(targets, "targets"))
+    if found.controls:
+        views.append(rows_table(records(found.controls.to_frame()), "controls"))
+    views += [_tally(found.receipts, number) for number in range(len(found.receipts[0]))]
+    return [*views, error_view(found.interventions)]
+
+
+def _tally(receipts: Sequence[Receipt], number: int) -> Text:
+    """What one edit did over the prompts; in red if nothing."""
+    entries = [receipt[number] for receipt in receipts]
+    acted = [entry for entry in entries if entry.acted]
+    first = entries[0]
+    name = f"{first.kind} {first.direction or first.feature}"
+    if not acted:
+        return Text(f"{name} did nothing: {first.reason}", style="bold red")
+    tokens = sum(len(entry.acted_tokens) for entry in acted)
+    return Text(f"{name} acted on {tokens} tokens of {len(acted)} of {len(entries)} prompts")
 
 
 def effect_view(effect: LogitEffect) -> RenderableType:

@@ -73,6 +73,11 @@ def _files(given: Path) -> list[Path]:
     return found
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines that are not blank. Raises `PromptError` as `read_text` does."""
+    return [line for line in read_text(path).splitlines() if line.strip()]
+
+
 def read_text(path: Path) -> str:
     """Raises `PromptError` for a file that is not there, or is no text."""
     try:

@@ -1,6 +1,7 @@
 """The activation rules.
 
-All but the TopK family and matching pursuit gate each feature on its own pre-activation.
+All but the TopK family, matching pursuit and temporal dictionaries gate each feature on its own
+pre-activation.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary, Norm
 from dictionaries.errors import DictionaryError, NotSeparableError
+from dictionaries.temporal import Temporal
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -162,7 +164,17 @@ class MatchingPursuit(Dictionary):
 
 ARCHITECTURES: dict[str, type[Dictionary]] = {
     cls.architecture: cls
-    for cls in (ReLU, JumpReLU, BatchTopK, TopK, AbsTopK, GroupMax, Gated, MatchingPursuit)
+    for cls in (
+        ReLU,
+        JumpReLU,
+        BatchTopK,
+        TopK,
+        AbsTopK,
+        GroupMax,
+        Gated,
+        MatchingPursuit,
+        Temporal,
+    )
 }
 
 __all__ = [
@@ -174,5 +186,6 @@ __all__ = [
     "JumpReLU",
     "MatchingPursuit",
     "ReLU",
+    "Temporal",
     "TopK",
 ]

@@ -25,58 +25,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from dictionaries.config import NORMALISATIONS, DictionaryConfig, Norm
 from dictionaries.errors import DictionaryError, NotSeparableError
 
 if TYPE_CHECKING:
     from dictionaries.labels import Labels
     from dictionaries.stats import FeatureStatistics
 
-NORMALISATIONS = ("none", "constant_norm_rescale", "layer_norm")
 _LAYER_NORM_EPS = 1e-5
-
-
-@dataclass(frozen=True)
-class DictionaryConfig:
-    """What a dictionary is for, apart from its weights.
-
-    d_in: width of the site it reads.
-    width: number of features.
-    hookpoint: the site, such as `resid_post.20`; None if the file does not say.
-    model: name of the model it was trained on; None if the file does not say.
-    normalisation: per-token normalisation of the input, one of `NORMALISATIONS`.
-    d_out: width of the site a transcoder writes; None for an SAE, which writes where it reads.
-    hookpoint_out: the site a transcoder writes; None for an SAE, or if the file does not say.
-    metadata: whatever else the file said, kept for writing it back.
-    """
-
-    d_in: int
-    width: int
-    hookpoint: str | None = None
-    model: str | None = None
-    normalisation: str = "none"
-    d_out: int | None = None
-    hookpoint_out: str | None = None
-    metadata: tuple[tuple[str, Any], ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.normalisation not in NORMALISATIONS:
-            allowed = ", ".join(NORMALISATIONS)
-            raise DictionaryError(
-                f"normalisation {self.normalisation!r} is unknown; allowed: {allowed}"
-            )
-
-
-@dataclass(frozen=True)
-class Norm:
-    """How to undo per-token normalisation: x = x' * scale + shift, each [..., 1] or None."""
-
-    scale: Tensor | None = None
-    shift: Tensor | None = None
-
-    def undo(self, x: Tensor) -> Tensor:
-        """x' in normalised units -> x in the residual's units."""
-        scaled = x if self.scale is None else x * self.scale
-        return scaled if self.shift is None else scaled + self.shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +60,8 @@ class Dictionary(ABC):
     architecture: ClassVar[str]
     separable: ClassVar[bool] = True
     """Whether a feature's activation can be computed from its own encoder row alone."""
+    reads_texts: ClassVar[bool] = False
+    """Whether a token's features depend on the text before it: only `encode_texts` reads it."""
 
     def __post_init__(self) -> None:
         d, m = self.config.d_in, self.config.width
@@ -168,16 +126,37 @@ class Dictionary(ABC):
         normed, norm = self.normalise(x.to(self.dtype))
         return self.activate(normed @ self.W_enc + self.b_enc), norm
 
+    def encode_texts(self, x: Tensor, real: Tensor | None = None) -> tuple[Tensor, Norm]:
+        """`encode` of whole texts: x [b, s, d_in]; real [b, s] is False at padding, if any.
+
+        The same as `encode`, but for dictionaries that read a token in its text.
+        """
+        return self.encode(x)
+
     def decode(self, features: Tensor, norm: Norm | None = None) -> Tensor:
         """features [..., width] -> reconstruction [..., d_out] in the residual's units.
 
         Without a skip transcoder's linear part, which is of x and not of the features.
+        Raises `DictionaryError` for a partial dictionary.
         """
+        if self.config.partial:
+            raise DictionaryError(
+                f"{self.name or 'this dictionary'} writes a part of {self.config.hookpoint_out} "
+                "alone, other blocks of its cross-layer transcoder the rest: its features can be "
+                "read and edited, but nothing can be reconstructed from them"
+            )
         return (norm or Norm()).undo(features @ self.W_dec + self.b_dec)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """decode(encode(x)), plus a skip transcoder's x @ W_skip, cast back to x's dtype."""
-        decoded = self.decode(*self.encode(x))
+        return self._reconstructed(x, *self.encode(x))
+
+    def reconstruct_texts(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        """`reconstruct` of whole texts, see `encode_texts`."""
+        return self._reconstructed(x, *self.encode_texts(x, real))
+
+    def _reconstructed(self, x: Tensor, features: Tensor, norm: Norm) -> Tensor:
+        decoded = self.decode(features, norm)
         if self.W_skip is not None:
             decoded = decoded + x.to(self.dtype) @ self.W_skip
         return decoded.to(x.dtype)
@@ -254,3 +233,6 @@ def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
             f"{name} has shape {list(tensor.shape)}, expected {list(expected)}: the file is "
             "damaged, transposed, or for another width"
         )
+
+
+__all__ = ["NORMALISATIONS", "Dictionary", "DictionaryConfig", "Norm"]

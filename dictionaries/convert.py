@@ -71,9 +71,10 @@ def _compare(original: Dictionary, copy: Dictionary) -> None:
     x = original.b_dec if original.b_dec.shape == (original.config.d_in,) else torch.zeros(1)
     noise = torch.randn(64, original.config.d_in, generator=generator)
     x = x + noise * max(1.0, x.abs().mean().item())
+    texts = x.unsqueeze(0)
     for ours, theirs in (
-        (original.encode(x)[0], copy.encode(x)[0]),
-        (original.reconstruct(x), copy.reconstruct(x)),
+        (original.encode_texts(texts)[0], copy.encode_texts(texts)[0]),
+        (original.reconstruct_texts(texts), copy.reconstruct_texts(texts)),
     ):
         scale = ours.abs().amax(-1, keepdim=True).clamp(min=1.0)
         off = ((ours - theirs).abs() / scale).amax(-1)

@@ -7,19 +7,18 @@ Computed once by streaming over harvested activations, and kept beside the dicti
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dictionaries.base import Dictionary
 from dictionaries.beside import beside
 from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.formats.files import save_tensors
 
 QUANTILES = (10, 25, 50, 75, 90, 99)
 TOP = 10
@@ -106,10 +105,7 @@ class FeatureStatistics:
         shares = self.context_activations / self.maximum.clamp(min=1e-30)[:, None, None]
         tensors["context_activations"] = (shares * 255).ceil().clamp(0, 255).to(torch.uint8)
         metadata = {"tokens": json.dumps(self.tokens), "corpus": self.corpus}
-        path = beside(folder, FILE)
-        scratch = path.with_name(path.name + ".tmp")
-        save_file(tensors, scratch, metadata=metadata)
-        os.replace(scratch, path)
+        save_tensors(tensors, beside(folder, FILE), metadata)
 
     @classmethod
     def load(cls, folder: Path) -> FeatureStatistics | None:
@@ -173,7 +169,7 @@ def collect_statistics(
     where = torch.full((TOP, m), -1, dtype=torch.long)
     pairs: list[tuple[Tensor, Tensor]] = []
     for rows in corpus.batches(max(1, min(16, _FLOATS // (corpus.tokens.shape[1] * m)))):
-        features = dictionary.encode(corpus.activations[rows].float())[0]
+        features = dictionary.encode_texts(corpus.activations[rows].float())[0]
         features *= corpus.keep[rows].unsqueeze(-1)
         flat = features.flatten(0, 1)
         count += (flat > 0).sum(0)
@@ -247,19 +243,17 @@ def _windows(
     contexts = torch.full((m, TOP, before + after), -1, dtype=torch.long)
     activations = torch.zeros(m, TOP, before + after)
     offsets = torch.arange(-before, after)
-    for feature in (best[0] > 0).nonzero().flatten().tolist():
-        live = best[:, feature] > 0
-        context, position = where[live, feature] // length, where[live, feature] % length
-        at = position.unsqueeze(1) + offsets
-        inside = (at >= 0) & (at < length)
-        rows, at = context.unsqueeze(1).expand_as(at), at.clamp(0, length - 1)
-        contexts[feature, live] = torch.where(inside, corpus.tokens[rows, at].long(), -1)
-        found = _one_feature(dictionary, corpus.activations[rows, at].float(), feature)
-        activations[feature, live] = torch.where(inside & corpus.keep[rows, at], found, 0.0)
+    rank, feature = (best > 0).nonzero(as_tuple=True)
+    context, position = where[rank, feature] // length, where[rank, feature] % length
+    order = context.argsort(stable=True)
+    rows, counts = context[order].unique_consecutive(return_counts=True)
+    for row, mine in zip(rows.tolist(), order.split(counts.tolist()), strict=True):
+        # All that is shown of a context at once: many features have their strongest tokens there.
+        features = dictionary.encode_texts(corpus.activations[row : row + 1].float())[0][0]
+        features *= corpus.keep[row].unsqueeze(-1)
+        at = position[mine].unsqueeze(1) + offsets
+        inside, at = (at >= 0) & (at < length), at.clamp(0, length - 1)
+        slot = feature[mine], rank[mine]
+        contexts[slot] = torch.where(inside, corpus.tokens[row, at].long(), -1)
+        activations[slot] = torch.where(inside, features[at, feature[mine].unsqueeze(1)], 0.0)
     return contexts, activations
-
-
-def _one_feature(dictionary: Dictionary, x: Tensor, feature: int) -> Tensor:
-    if dictionary.separable:
-        return dictionary.restrict([feature]).encode(x)[0][..., 0]
-    return dictionary.encode(x)[0][..., feature]

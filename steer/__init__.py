@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from steer.model import Model as Model
     from steer.phrases import parse_condition as parse_condition
     from steer.phrases import parse_schedule as parse_schedule
+    from steer.positions import Rows as Rows
     from steer.positions import Tokens as Tokens
     from steer.receipt import Receipt as Receipt
     from steer.receipt import SilentEditWarning as SilentEditWarning
@@ -122,6 +123,7 @@ _HOMES = {
     "Random": "steer.directions",
     "Receipt": "steer.receipt",
     "Resample": "steer.edits",
+    "Rows": "steer.positions",
     "Run": "steer.runs",
     "Scale": "steer.edits",
     "Seen": "steer.conditions",

@@ -23,8 +23,9 @@ from steer.check_activations import (
     collect,
     contexts,
     depth_of,
-    kept,
+    other_sites,
     others,
+    sample,
 )
 from steer.check_result import Check
 from steer.check_text import docstrings
@@ -37,7 +38,7 @@ from steer.norm_gain import after_gain
 _CLEARLY = 0.02
 """A reading is better than the one as loaded if its FVU is lower by this much at least."""
 _POOR = 0.5
-"""If nothing near by fits better than this, all blocks are tried."""
+"""If nothing near by fits better than this, all blocks and the block's other sites are tried."""
 
 
 def check(
@@ -57,17 +58,19 @@ def check(
     x, y = collect(model, ids, source, out)
     published = _published(dictionary)
     most = _sparse_enough(dictionary, published)
-    near = dict(others(model, ids, source, out, x, y))
-    tried = {each.name: figures(each) for each in readings(dictionary, *kept(x, y), near)}
+    here, near = sample(x, y), dict(others(model, ids, source, out, x, y))
+    tried = {each.name: figures(each) for each in readings(dictionary, here, near)}
     if tried[_best(tried, most)].fvu > _POOR:
-        for name, pair in blocks(model, ids, source, out, range(depth_of(model))):
-            tried.setdefault(name, figures(Reading(name, dictionary, *pair)))
+        far = blocks(model, ids, source, out, range(depth_of(model)))
+        for name, there in (*other_sites(model, ids, source, out), *far):
+            if name not in tried:
+                tried[name] = figures(Reading(name, dictionary, there))
     return Check(
         dictionary=dictionary.name or "unnamed",
         model=model.name,
         dtype=model.dtype,
         hookpoint=source,
-        tokens=len(kept(x, y)[0]),
+        tokens=here.tokens,
         delta_ce=_delta_ce(model, dictionary, ids, x, source, out),
         published=published,
         readings=tried,
@@ -97,12 +100,14 @@ def refuse_other_model(model: Model, dictionary: Dictionary) -> tuple[str, str]:
 
 
 def _published(dictionary: Dictionary) -> dict[str, float]:
-    """l0, fvu and delta_ce, from the card or else from the catalogue of releases."""
+    """l0, fvu and delta_ce, from the card or else from the catalogue of releases or the file."""
     card = dictionary.card or {}
     stated: dict[str, float] = {
         name: card[name] for name in ("l0", "fvu", "delta_ce") if name in card
     }
-    return stated or releases.figures(dictionary.name)
+    in_file = dict(dictionary.config.metadata).get("l0")
+    by_file = {"l0": float(in_file)} if isinstance(in_file, int | float) else {}
+    return stated or releases.figures(dictionary.name) or by_file
 
 
 def _sparse_enough(dictionary: Dictionary, published: dict[str, float]) -> float:
@@ -112,8 +117,9 @@ def _sparse_enough(dictionary: Dictionary, published: dict[str, float]) -> float
 
 
 def _best(tried: dict[str, Figures], most: float) -> str:
-    """Lowest FVU among the sparse ones; the one as loaded unless another is clearly better."""
-    sparse = {name: each.fvu for name, each in tried.items() if 0 < each.l0 <= most}
+    """Lowest FVU among the sparse ones that fit; as loaded unless another is clearly better."""
+    fitting = {name: each for name, each in tried.items() if each.fvu < 1}
+    sparse = {name: each.fvu for name, each in fitting.items() if 0 < each.l0 <= most}
     if not sparse:
         return AS_LOADED
     best = min(sparse, key=lambda name: sparse[name])
@@ -135,7 +141,7 @@ def _transcoded(
     """ΔCE of writing a transcoder's output in place of the site's own, at kept positions."""
     site, total = model.site(out), 0.0
     for rows, read, where in zip(*(t.split(BATCH) for t in (ids, x, keep)), strict=True):
-        written, mask = dictionary.reconstruct(read), torch.ones_like(rows)
+        written, mask = dictionary.reconstruct_texts(read), torch.ones_like(rows)
         for sign, change in ((-1, lambda y: y), (1, _writer(written, where[..., None]))):
             with model.lock:
                 logits = engine.replace(model.nn, rows, mask, site, change)

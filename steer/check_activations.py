@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.activations import keep_mask
-from steer.conventions import before_gain
+from steer.conventions import Sample, before_gain
 from steer.errors import HookpointError, PromptError
 from steer.model import Model
 
@@ -19,9 +19,8 @@ BATCH = 4
 _FEW = 1024
 """Tokens that are enough to tell blocks apart."""
 _AT_ONCE = 4
-
-Pair = tuple[Tensor, Tensor]
-"""What is read and what is written, [kept tokens, d] each."""
+_OPPOSITE = {"resid_post": "resid_pre", "resid_pre": "resid_post"}
+_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "mlp_in", "attn_z")
 
 
 def contexts(
@@ -64,42 +63,58 @@ def collect(model: Model, ids: Tensor, *hookpoints: str) -> list[Tensor]:
     return [torch.cat([part[name].float() for part in parts]) for name in hookpoints]
 
 
-def kept(x: Tensor, y: Tensor) -> Pair:
-    """The positions that count, of x and y [n, length, d] -> [kept, d] each."""
-    keep = keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)[0]
-    return x[keep], y[keep]
+def sample(x: Tensor, y: Tensor) -> Sample:
+    """x and y [n, length, d], without first tokens and outliers of x."""
+    return Sample(x, y, keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)[0])
 
 
 def others(
     model: Model, ids: Tensor, source: str, out: str, x: Tensor, y: Tensor
-) -> Iterator[tuple[str, Pair]]:
+) -> Iterator[tuple[str, Sample]]:
     """Other sites near by that a file may have meant, and the other custom with BOS."""
     kind, _, layer = source.rpartition(".")
-    opposite = {"resid_post": "resid_pre", "resid_pre": "resid_post"}.get(kind)
+    opposite = _OPPOSITE.get(kind)
     if opposite and source == out:
         (other,) = collect(model, ids, f"{opposite}.{layer}")
         side = "block input" if opposite == "resid_pre" else "block output"
-        yield f"{side}, {opposite}.{layer}", kept(other, other)
+        yield f"{side}, {opposite}.{layer}", sample(other, other)
     if kind == "mlp_in" and (middle := _middle(model, ids, layer)) is not None:
         norm = model.module.get_submodule(model.site(source).path)
         plain = before_gain(norm, middle)
-        yield "before the norm's gain", kept(plain, plain if source == out else y)
+        yield "before the norm's gain", sample(plain, plain if source == out else y)
         yield (
             f"before the norm, resid_mid.{layer}",
-            kept(middle, middle if source == out else y),
+            sample(middle, middle if source == out else y),
         )
     if model.tokenizer.bos_token_id is not None:
         added = _adds_bos(model)
         pair = collect(model, ids[:, 1:] if added else _with_bos(model, ids), source, out)
-        yield "without BOS" if added else "with BOS", kept(pair[0], pair[1])
+        yield "without BOS" if added else "with BOS", sample(pair[0], pair[1])
     # the block's other side is the next one's already
     steps = {"resid_post": [1], "resid_pre": [-1]}.get(kind if source == out else "", [-1, 1])
     yield from blocks(model, ids, source, out, [int(layer) + step for step in steps])
 
 
+def other_sites(model: Model, ids: Tensor, source: str, out: str) -> Iterator[tuple[str, Sample]]:
+    """The other sites of the block that are as wide; none for a transcoder."""
+    kind, _, layer = source.rpartition(".")
+    if source != out:
+        return
+    for other in _KINDS:
+        try:
+            site = model.site(f"{other}.{layer}")
+        except HookpointError:
+            continue
+        if other not in (kind, _OPPOSITE.get(kind)) and model.width(site) == model.width(
+            model.site(source)
+        ):
+            (x,) = collect(model, ids[: -(-_FEW // ids.shape[1])], f"{other}.{layer}")
+            yield f"another site, {other}.{layer}", sample(x, x)
+
+
 def blocks(
     model: Model, ids: Tensor, source: str, out: str, layers: Sequence[int]
-) -> Iterator[tuple[str, Pair]]:
+) -> Iterator[tuple[str, Sample]]:
     """The same sites of other blocks, where the model has them; on few tokens if many."""
     kind, _, layer = source.rpartition(".")
     kind_out, _, layer_out = out.rpartition(".")
@@ -112,7 +127,7 @@ def blocks(
         wanted = list(dict.fromkeys(name for pair in names for name in pair))
         found = dict(zip(wanted, collect(model, few, *wanted), strict=True))
         for read, written in names:
-            yield f"another block, {read}", kept(found[read], found[written])
+            yield f"another block, {read}", sample(found[read], found[written])
 
 
 def depth_of(model: Model) -> int:

@@ -10,6 +10,7 @@ from steer.conventions import AS_LOADED, Figures
 FVU_FACTOR, L0_FACTOR = 2.5, 3.0
 """Figures on other text than the published ones differ, but not by more than this."""
 _WEAK = 0.5
+_SHOWN = 15
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,12 @@ class Check:
             beside = "" if stated is None else f"   published {stated:.3f}"
             lines.append(f"  {labels[name]:<11}{value:8.3f}{beside}")
         lines.append(f"  {'silent':<11}{self.as_loaded.dead_share:8.1%}   on these tokens")
-        for name, each in self.readings.items():
+        best_first = sorted(self.readings, key=lambda name: self.readings[name].fvu)
+        for name in [AS_LOADED, *(name for name in best_first if name != AS_LOADED)][:_SHOWN]:
+            each = self.readings[name]
             lines.append(f"  FVU {each.fvu:10.3f}   L0 {each.l0:8.1f}   {name}")
+        if (more := len(self.readings) - _SHOWN) > 0:
+            lines.append(f"  and {more} readings that fit worse")
         return "\n".join([*lines, self.verdict])
 
 

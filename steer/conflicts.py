@@ -12,6 +12,7 @@ from itertools import combinations
 from steer.edits import DirectionEdit, Edit, FeatureEdit, Intervention
 from steer.errors import InterventionError
 from steer.plan import SitePlan
+from steer.positions import NOWHERE, Positions, Rows, canonical
 
 
 def conflicts(edits: Sequence[Edit]) -> list[tuple[Edit, Edit]]:
@@ -72,13 +73,25 @@ def named(edit: Edit) -> str:
     return f"feature {edit.target}" if isinstance(edit, FeatureEdit) else f"{edit.target}"
 
 
-def _may_overlap(one: object, other: object) -> bool:
-    """False only where the two can be told apart without knowing the prompt."""
-    first, second = _exact(one), _exact(other)
+def _may_overlap(one: Positions, other: Positions) -> bool:
+    """False only where the two can be told apart without knowing the prompt, in every row."""
+    mine, theirs = canonical(one), canonical(other)
+    if isinstance(mine, Rows) and isinstance(theirs, Rows):
+        pairs = zip(mine.specs, theirs.specs, strict=False)
+        return any(_may_overlap(first, second) for first, second in pairs)
+    if isinstance(mine, Rows):
+        return any(_may_overlap(spec, theirs) for spec in mine.specs)
+    if isinstance(theirs, Rows):
+        return _may_overlap(theirs, mine)
+    first, second = _exact(mine), _exact(theirs)
+    if () in (first, second):
+        return False
     return first is None or second is None or not set(first).isdisjoint(second)
 
 
 def _exact(positions: object) -> tuple[int, ...] | None:
+    if positions == NOWHERE:
+        return ()
     places = (positions,) if isinstance(positions, int) else positions
     if isinstance(places, tuple) and all(place >= 0 for place in places):
         return places

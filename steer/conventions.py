@@ -6,7 +6,7 @@ or the other, and a wrong one still runs. Which one fits shows only on real acti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,13 +21,31 @@ _SAME_SCALE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
+class Sample:
+    """What n texts of s tokens hold: x [n, s, d_in] to read, y [n, s, d_out] to reconstruct.
+
+    keep [n, s]: the positions that count.
+    """
+
+    x: Tensor
+    y: Tensor
+    keep: Tensor
+
+    @property
+    def tokens(self) -> int:
+        return int(self.keep.sum())
+
+    def map(self, of_x: Callable[[Tensor], Tensor], of_y: Callable[[Tensor], Tensor]) -> Sample:
+        return replace(self, x=of_x(self.x), y=of_y(self.y))
+
+
+@dataclass(frozen=True, eq=False)
 class Reading:
-    """A dictionary, what it reads [n, d_in], and what it should reconstruct [n, d_out]."""
+    """A dictionary and what it is given."""
 
     name: str
     dictionary: Dictionary
-    x: Tensor
-    y: Tensor
+    sample: Sample
 
 
 @dataclass(frozen=True)
@@ -40,47 +58,53 @@ class Figures:
 
 
 def readings(
-    dictionary: Dictionary, x: Tensor, y: Tensor, others: Mapping[str, tuple[Tensor, Tensor]]
+    dictionary: Dictionary, sample: Sample, others: Mapping[str, Sample]
 ) -> Iterator[Reading]:
     """The dictionary as loaded, then one convention changed at a time.
 
-    others: name -> (x, y) of other sites and texts that may have been meant.
+    others: by name, other sites and texts that may have been meant.
     """
-    yield Reading(AS_LOADED, dictionary, x, y)
-    yield from _biases(dictionary, x, y)
+    yield Reading(AS_LOADED, dictionary, sample)
+    yield from _biases(dictionary, sample)
     if in_residual_space(dictionary.config.hookpoint):
-        centred = (x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True))
-        yield Reading("residual centred", dictionary, *centred)
-    yield from _scales(dictionary, x, y)
+        yield Reading("residual centred", dictionary, sample.map(_centred, _centred))
+    yield from _scales(dictionary, sample)
     for name in NORMALISATIONS:
         if name != dictionary.config.normalisation and not dictionary.is_transcoder:
             config = replace(dictionary.config, normalisation=name)
-            yield Reading(f"normalisation {name}", replace(dictionary, config=config), x, y)
-    for name, (other_x, other_y) in others.items():
-        yield Reading(name, dictionary, other_x, other_y)
+            yield Reading(f"normalisation {name}", replace(dictionary, config=config), sample)
+    for name, other in others.items():
+        yield Reading(name, dictionary, other)
 
 
-def _biases(dictionary: Dictionary, x: Tensor, y: Tensor) -> Iterator[Reading]:
+def _centred(x: Tensor) -> Tensor:
+    return x - x.mean(-1, keepdim=True)
+
+
+def _biases(dictionary: Dictionary, sample: Sample) -> Iterator[Reading]:
     """Loaders fold the decoder bias that an encoder subtracts: it may be once too often or few."""
-    if dictionary.config.d_out not in (None, dictionary.config.d_in):
+    if dictionary.config.d_out not in (None, dictionary.config.d_in) or dictionary.reads_texts:
         return
     shift = dictionary.b_dec @ dictionary.W_enc
     for name, sign in (("decoder bias subtracted", -1), ("decoder bias not subtracted", 1)):
         if bool(shift.any()):
             changed = replace(dictionary, b_enc=dictionary.b_enc + sign * shift)
-            yield Reading(name, changed, x, y)
+            yield Reading(name, changed, sample)
 
 
-def _scales(dictionary: Dictionary, x: Tensor, y: Tensor) -> Iterator[Reading]:
+def _scales(dictionary: Dictionary, sample: Sample) -> Iterator[Reading]:
     """Activations scaled to a mean norm of sqrt(d), as trainers do, or weights scaled twice."""
-    into, out = (t.shape[-1] ** 0.5 / t.norm(dim=-1).mean() for t in (x, y))
+    into, out = (
+        t.shape[-1] ** 0.5 / t[sample.keep].norm(dim=-1).mean() for t in (sample.x, sample.y)
+    )
     if abs(into - 1) > _SAME_SCALE:
-        yield Reading(f"norm factor {into:.3g} on the input", dictionary, x * into, y * out)
-        yield Reading(f"norm factor {1 / into:.3g} on the input", dictionary, x / into, y / out)
+        for a, b in ((into, out), (1 / into, 1 / out)):
+            scaled = sample.map(lambda x, a=a: x * a, lambda y, b=b: y * b)  # type: ignore[misc]
+            yield Reading(f"norm factor {a:.3g} on the input", dictionary, scaled)
 
 
 def before_gain(norm: nn.Module, x: Tensor) -> Tensor:
-    """What a norm multiplies by its gain: x [n, d] centred if it is a LayerNorm, over its RMS."""
+    """What a norm multiplies by its gain: x [..., d] centred if it is a LayerNorm, over its RMS."""
     if isinstance(norm, nn.LayerNorm):
         x = x - x.mean(-1, keepdim=True)
     eps = next((getattr(norm, a) for a in ("eps", "variance_epsilon") if hasattr(norm, a)), 1e-6)
@@ -89,21 +113,23 @@ def before_gain(norm: nn.Module, x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def figures(reading: Reading, batch: int = 512) -> Figures:
-    """Reconstruct y from x, batch by batch."""
-    dictionary, mean = reading.dictionary, reading.y.mean(0)
+    """Reconstruct y from x, some texts of together about `batch` tokens at a time."""
+    dictionary, sample = reading.dictionary, reading.sample
+    mean = sample.y[sample.keep].mean(0)
     error = variance = active = 0.0
-    fired = torch.zeros(dictionary.width, dtype=torch.bool, device=reading.x.device)
-    for x, y in zip(reading.x.split(batch), reading.y.split(batch), strict=True):
-        features, norm = dictionary.encode(x)
+    fired = torch.zeros(dictionary.width, dtype=torch.bool, device=sample.x.device)
+    rows = max(1, batch // sample.x.shape[1])
+    for x, y, keep in zip(*(t.split(rows) for t in vars(sample).values()), strict=True):
+        features, norm = dictionary.encode_texts(x)
         reconstruction = dictionary.decode(features, norm)
         if dictionary.W_skip is not None:
             reconstruction = reconstruction + x @ dictionary.W_skip
-        error += (y - reconstruction).square().sum().item()
-        variance += (y - mean).square().sum().item()
-        active += (features != 0).sum().item()
-        fired |= (features != 0).any(0)
+        error += (y - reconstruction)[keep].square().sum().item()
+        variance += (y - mean)[keep].square().sum().item()
+        active += (features[keep] != 0).sum().item()
+        fired |= (features[keep] != 0).any(0)
     return Figures(
-        l0=active / len(reading.x),
+        l0=active / sample.tokens,
         fvu=error / variance if variance else float("inf"),
         dead_share=1 - fired.float().mean().item(),
     )

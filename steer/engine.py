@@ -27,9 +27,10 @@ from torch import Tensor  # noqa: E402
 
 from steer.hookpoints import Site  # noqa: E402
 from steer.plan import SitePlan  # noqa: E402
-from steer.positions import Span  # noqa: E402
 from steer.remote import Remote, backend  # noqa: E402
-from steer.splice import Memory, Reading, Record, delta, observe, record  # noqa: E402
+from steer.span import Span  # noqa: E402
+from steer.splice import Reading, Record, delta, observe, record  # noqa: E402
+from steer.texts import Memory  # noqa: E402
 
 
 @contextmanager

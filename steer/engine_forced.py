@@ -16,7 +16,7 @@ from steer.engine import apply  # isort: skip  # before nnsight itself, see ther
 from nnsight import save
 
 from steer.plan import SitePlan
-from steer.positions import Span
+from steer.span import Span
 from steer.splice import Record
 
 

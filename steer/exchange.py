@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from dictionaries.formats.files import save_tensors
 from steer.directions import Vector
 from steer.edits import Add, AddDirection, ClampProjection, Intervention, ProjectOut
 from steer.errors import InterventionError
@@ -83,7 +84,7 @@ def save_steering_vector(
 ) -> None:
     """Write a `.safetensors` with one tensor, named by its hookpoint."""
     hookpoint, vector = steering_vector(model, intervention, dictionaries)
-    save_file({hookpoint: vector}, path, metadata={"digest": intervention.digest})
+    save_tensors({hookpoint: vector}, Path(path), {"digest": intervention.digest})
 
 
 def load_steering_vector(path: str | Path, coefficient: float = 1.0) -> list[Intervention]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dictionaries.base import Dictionary
 from steer import engine, receipt
+from steer.by_row import of_row, row_count
 from steer.conflicts import conflicts, named
 from steer.edits import Edit, Intervention
 from steer.plan import LoweredEdit, SitePlan
@@ -130,16 +131,22 @@ def explain(
     dictionaries: Sequence[Dictionary] = (),
     prompt: str = NEUTRAL,
 ) -> Explanation:
-    """The plan of interventions applied together. Raises whatever a run of them would raise."""
+    """The plan of interventions applied together. Raises whatever a run of them would raise.
+
+    Positions by row are measured on as many copies of the prompt.
+    """
     read = read_prompt(model, prompt)
-    ids, mask = pad(model, [read, read])
-    plans = model.plans(interventions, dictionaries, rows=slice(1, 2), clean=slice(0, 1))
+    rows = row_count(interventions) or 1
+    ids, mask = pad(model, [read] * (1 + rows))
+    plans = model.plans(interventions, dictionaries, rows=slice(1, 1 + rows), clean=slice(0, 1))
     with model.lock:
         _, records = engine.logits(model.nn, ids, model.span(ids, mask), plans)
-    found = receipt.build(
-        interventions, [records], [model.token(token) for token in read.ids], row=0
-    )
-    entries, described = iter(found), []
+    tokens = [model.token(token) for token in read.ids]
+    receipts = [
+        receipt.build(of_row(interventions, row, rows), [records], tokens, row=row)
+        for row in range(rows)
+    ]
+    entries, described = zip(*receipts, strict=True), []
     given = {dictionary.name: dictionary for dictionary in dictionaries}
     for intervention, plan in zip(interventions, plans, strict=True):
         known = model.dictionary_of(intervention, given)
@@ -173,22 +180,31 @@ def _describe(
     )
 
 
-def _edit_plan(lowered: LoweredEdit, dictionary: Dictionary | None, entry: EditReceipt) -> EditPlan:
+def _edit_plan(
+    lowered: LoweredEdit, dictionary: Dictionary | None, by_row: Sequence[EditReceipt]
+) -> EditPlan:
     edit = lowered.edit
     valued = edit.numbers.adds or edit.numbers.floors or edit.numbers.caps
     fixed = valued and lowered.table is None and not lowered.per_norm
-    doses = [token.relative_dose for token in entry.tokens if token.position > 0]
+    doses = [token.relative_dose for row in by_row for token in row.tokens if token.position > 0]
     return EditPlan(
         kind=edit.kind,
-        feature=entry.feature,
+        feature=by_row[0].feature,
         positions=str(edit.positions),
         when=None if edit.when is None else str(edit.when),
         schedule=None if edit.schedule is None else str(edit.schedule),
         value=lowered.amount if fixed else None,
         in_max=_in_max(edit, lowered, dictionary) if fixed else None,
         relative_dose=median(doses) if doses else None,
-        silent=entry.reason,
+        silent=_silent([row.reason for row in by_row]),
     )
+
+
+def _silent(reasons: Sequence[str | None]) -> str | None:
+    if len(reasons) == 1:
+        return reasons[0]
+    named = [f"row {row}: {reason}" for row, reason in enumerate(reasons) if reason]
+    return "; ".join(named) or None
 
 
 def _in_max(edit: Edit, lowered: LoweredEdit, dictionary: Dictionary | None) -> float | None:

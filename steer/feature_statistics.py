@@ -103,7 +103,11 @@ def name_tokens(
     Tokens are ranked by direct logits (frozen final norm) standardised over the dictionary's
     features: otherwise a few rare tokens with large unembeddings head every list.
     """
-    logits = torch.cat([direct_logits(model, rows).half() for rows in dictionary.W_dec.split(512)])
+    parts = dictionary.W_dec.split(512)
+    first = direct_logits(model, parts[0]).half()
+    logits = first.new_empty(dictionary.width, first.shape[1])  # large: never held twice
+    for into, rows in zip(logits.split(512), parts, strict=True):
+        into.copy_(direct_logits(model, rows))
     columns = logits.split(4096, dim=1)
     mean = torch.cat([part.float().mean(0) for part in columns])
     deviation = torch.cat([part.float().std(0) for part in columns]).clamp(min=1e-6)

@@ -103,7 +103,7 @@ def features(model: Model, text: str, dictionary: Dictionary) -> FeatureActivati
     hookpoint = model.site_of(dictionary)
     ids, mask = model.tokenize([text])
     x = exact(model.collect(ids, mask, [hookpoint])[hookpoint][0])
-    activations = dictionary.to(x.device, x.dtype).encode(x)[0]
+    activations = dictionary.to(x.device, x.dtype).encode_texts(x.unsqueeze(0))[0][0]
     tokens: Sequence[str] = [model.token(token) for token in ids[0].tolist()]
     return FeatureActivations(
         text, dictionary.name, tuple(tokens), activations.cpu(), x.norm(dim=-1).cpu()

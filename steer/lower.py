@@ -19,7 +19,7 @@ from steer.edits import Ablate, DirectionEdit, Edit, FeatureEdit, Intervention, 
 from steer.errors import InterventionError
 from steer.hookpoints import Site
 from steer.plan import LoweredEdit, SitePlan
-from steer.positions import canonical, resolve
+from steer.positions import canonical, refuse_other_rows, resolve
 from steer.precision import compute_dtype
 from steer.values import Dose, parse_value
 
@@ -57,6 +57,7 @@ def lower(
     """
     edits, dtype = tuple(intervention.edits), compute_dtype(dtype)
     _check(intervention, dictionary, clean)
+    _check_rows(edits, rows)
     moved = None if dictionary is None else _bare(dictionary).to(device, dtype)
     features = _features(edits)
     if moved is not None:
@@ -150,7 +151,8 @@ def _table(
     assert dictionary is not None
     prompts = (edit.prompt,) if isinstance(edit, Patch) else tuple(edit.reference)
     found = [
-        dictionary.encode(x.to(device))[0][:, edit.feature] for x in sources.activations(prompts)
+        dictionary.encode_texts(x.to(device).unsqueeze(0))[0][0, :, edit.feature]
+        for x in sources.activations(prompts)
     ]
     if isinstance(edit, Patch):
         return torch.cat([found[0], torch.tensor([torch.nan], device=device)])
@@ -178,6 +180,11 @@ def _check(intervention: Intervention, dictionary: Dictionary | None, clean: sli
             )
     elif dictionary.is_transcoder:
         _refuse_one_site_edits(edits, dictionary)
+    if dictionary is not None and dictionary.config.partial and intervention.error != "keep":
+        raise InterventionError(
+            f"error={intervention.error!r} is of all that {dictionary.config.hookpoint_out} gets, "
+            f"and {dictionary.name or 'the dictionary'} writes a part of it; use error='keep'"
+        )
     if intervention.error == "frozen" and clean is None:
         raise InterventionError(
             "error='frozen' takes the error from the clean run at the same tokens, which a "
@@ -185,6 +192,13 @@ def _check(intervention: Intervention, dictionary: Dictionary | None, clean: sli
         )
     if intervention.conflicts == "refuse":
         refuse_conflicts(edits)
+
+
+def _check_rows(edits: Sequence[Edit], rows: slice) -> None:
+    """Positions by row need a batch of which it is known how many rows it has."""
+    count = None if rows.stop is None else len(range(rows.stop)[rows])
+    for edit in edits:
+        refuse_other_rows(canonical(edit.positions), count)
 
 
 def _refuse_one_site_edits(edits: Sequence[Edit], dictionary: Dictionary) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer import engine, runs
+from steer.by_row import of_row
 from steer.conflicts import refuse_conflicts_between
 from steer.edits import Intervention, as_tuple
 from steer.explain import NEUTRAL, Explanation, explain
@@ -21,12 +22,12 @@ from steer.fit import read_dictionary, site_of, width_of
 from steer.hookpoints import Site, is_hookpoint, locate
 from steer.norm_gain import after_gain
 from steer.plan import SitePlan
-from steer.positions import Span
 from steer.prompts import Message, check_padding, read_prompt, token_id, tokenize
 from steer.remote import Remote
 from steer.resolve import plan_of
 from steer.runs import Request, Run, pair_up
 from steer.sampling import OnStep, Sampling, sampling_from
+from steer.span import Span
 from steer.stream import Stream
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class Model:
         """Interventions lowered to tensors for these batch rows, in the order given.
 
         Dictionaries are looked up by name, first among `dictionaries`, then in the catalogue.
+        Positions by row need `rows` with a stop, and as many of them.
         clean: the rows of the same texts without edits, if the batch has them.
         """
         given = {dictionary.name: dictionary for dictionary in dictionaries}
@@ -263,7 +265,7 @@ class Model:
     ) -> Stream:
         """`generate`, token by token; takes the same options. Bad input raises at once."""
         read_prompt(self, prompt)
-        self.plans(as_tuple(intervention), options.get("dictionaries", ()))
+        self.plans(of_row(as_tuple(intervention), 0, 1), options.get("dictionaries", ()))
 
         def start(on_step: OnStep) -> Run:
             return self.generate(prompt, intervention, on_step=on_step, **options)

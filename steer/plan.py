@@ -16,7 +16,8 @@ from dictionaries.base import Dictionary
 from steer.conditions import Leaf
 from steer.edits import Edit
 from steer.hookpoints import Site
-from steer.positions import Canonical, Span, select
+from steer.positions import Canonical, select
+from steer.span import Span
 
 
 @dataclass(frozen=True, eq=False)

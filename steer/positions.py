@@ -14,20 +14,27 @@ never touched, and a position means the same in the prefill and at a cached deco
 | a list        | those positions                                                            |
 | `Tokens(…)`   | tokens of these texts or ids                                               |
 | `"text"`      | every token but special ones                                               |
+| `Rows(…)`     | any of these for each row of the batch, in the order of the prompts        |
+| a mask        | bool [b, s]: column t is position t of the row's text, padding not counted |
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from steer.errors import InterventionError
+from steer.span import Span
 
 NAMED = ("all", "prompt", "generated", "last", "text")
+NOWHERE = ":0"
+"""A slice of no token: what a mask says of a row in which nothing is true."""
+
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(\d+))?")
 
 
@@ -53,76 +60,79 @@ def _is_token(token: object) -> bool:
     return bool(token) if isinstance(token, str) else type(token) is int and token >= 0
 
 
-Positions = str | int | slice | Sequence[int] | Tokens
-Canonical = str | int | tuple[int, ...] | Tokens
+@dataclass(frozen=True, init=False, repr=False)
+class Rows:
+    """Positions for each row of a batch; each counts within its own text.
 
-
-@dataclass(frozen=True, eq=False)
-class Span:
-    """The tokens of one forward pass.
-
-    absolute, real, ids [b, s]: position in the text, whether it is no padding, and token id.
-    prompt_length [b]; special [n]: ids of the special tokens.
+    In a batch of prompts the n-th is for the n-th prompt; a batch of another size refuses them.
     """
 
-    absolute: Tensor
-    real: Tensor
-    prompt_length: Tensor
-    ids: Tensor
-    special: Tensor
+    specs: tuple[RowPositions, ...]
+
+    def __init__(self, *specs: Positions) -> None:
+        if not specs:
+            raise InterventionError("Rows() is of no row: give positions for each row of the batch")
+        own = tuple(canonical(spec) for spec in specs)
+        for spec in own:
+            if isinstance(spec, Rows):
+                raise InterventionError(f"{spec!r} can't be the positions of a single row")
+        object.__setattr__(self, "specs", own)
 
     @classmethod
-    def prefill(cls, ids: Tensor, mask: Tensor, special: Sequence[int] = ()) -> Span:
-        """The first pass over a left-padded batch with ids and attention mask [b, s]."""
-        real = mask.bool()
-        listed = torch.tensor(list(special), dtype=torch.long, device=ids.device)
-        return cls(real.long().cumsum(1) - 1, real, real.sum(1), ids, listed)
+    def of_mask(cls, mask: Mask, real: Mask | None = None) -> Rows:
+        """Where a mask [b, s] is true, row by row.
 
-    def rows(self, rows: slice) -> Span:
-        """The same tokens, of some rows of the batch only."""
-        return replace(
-            self,
-            absolute=self.absolute[rows],
-            real=self.real[rows],
-            prompt_length=self.prompt_length[rows],
-            ids=self.ids[rows],
-        )
-
-    def to(self, device: torch.device) -> Span:
-        """The same tokens on another device."""
-        if self.absolute.device == device:
-            return self
-        return Span(**{name: value.to(device) for name, value in vars(self).items()})
-
-    def repeat(self, times: int) -> Span:
-        """The rows several times over, one copy below the other."""
-        return replace(
-            self,
-            absolute=self.absolute.repeat(times, 1),
-            real=self.real.repeat(times, 1),
-            prompt_length=self.prompt_length.repeat(times),
-            ids=self.ids.repeat(times, 1),
-        )
-
-    def step(self, number: int, ids: Tensor) -> Span:
-        """The tokens of decoding step `number` (0 is the prefill, this span itself).
-
-        ids: the newest ones [b, 1], or without a cache the whole text [b, s + number] again.
+        real: attention mask [b, s] of a padded batch, whose padding is then left out of the count.
+        Raises `InterventionError` for a mask that is not boolean, or true at padding.
         """
-        if number == 0:
-            return self
-        later = torch.arange(number, device=ids.device) + self.prompt_length.unsqueeze(1)
-        real = torch.ones_like(later, dtype=torch.bool)
-        if ids.shape[1] > 1:
-            later = torch.cat([self.absolute, later], dim=1)
-            real = torch.cat([self.real, real], dim=1)
-        read = ids.shape[1]
-        return replace(self, absolute=later[:, -read:], real=real[:, -read:], ids=ids)
+        marks = _bools(mask)
+        kept = [[True] * len(row) for row in marks] if real is None else _bools(real)
+        return cls(*(_true(*pair) for pair in zip(marks, kept, strict=True)))
 
-    @property
-    def generated(self) -> Tensor:
-        """Index [b, s] of the generated token that each position's output is; 0 in the prompt."""
-        return (self.absolute - self.prompt_length.unsqueeze(1) + 1).clamp(min=0)
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        plain = [spec.to_dict() if isinstance(spec, Tokens) else spec for spec in self.specs]
+        return {"rows": [list(spec) if isinstance(spec, tuple) else spec for spec in plain]}
+
+    def __repr__(self) -> str:
+        shown = [list(spec) if isinstance(spec, tuple) else spec for spec in self.specs]
+        return f"Rows({', '.join(map(repr, shown))})"
+
+
+Mask = Tensor | Sequence[Sequence[bool]]
+Positions = str | int | slice | Sequence[int] | Tokens | Rows | Mask
+RowPositions = str | int | tuple[int, ...] | Tokens
+Canonical = RowPositions | Rows
+
+
+def _bools(mask: Any) -> list[list[bool]]:
+    """A mask [b, s] as lists. An attention mask's zeros and ones will do."""
+    rows = mask.tolist() if isinstance(mask, Tensor) else mask
+    nested = isinstance(rows, Sequence) and all(isinstance(row, Sequence) for row in rows)
+    if not nested or not rows or any(mark not in (True, False) for row in rows for mark in row):
+        raise InterventionError("a mask of positions is boolean and has a row for each prompt")
+    return [[bool(mark) for mark in row] for row in rows]
+
+
+def _true(marks: list[bool], real: list[bool]) -> tuple[int, ...] | str:
+    """Positions of one row's true marks, padding not counted."""
+    pairs = list(zip(marks, real, strict=True))
+    if any(mark and not there for mark, there in pairs):
+        raise InterventionError("the mask is true at padding, which an edit never touches")
+    kept = [mark for mark, there in pairs if there]
+    return tuple(place for place, mark in enumerate(kept) if mark) or NOWHERE
+
+
+def _is_mask(positions: object) -> bool:
+    """A boolean tensor [b, s], or lists of lists of bools."""
+    if isinstance(positions, Tensor):
+        return positions.dtype == torch.bool and positions.dim() == 2
+    return isinstance(positions, Sequence) and any(
+        isinstance(row, Sequence) and not isinstance(row, str) and all(type(m) is bool for m in row)
+        for row in positions
+    )
 
 
 def canonical(positions: Positions) -> Canonical:
@@ -130,8 +140,10 @@ def canonical(positions: Positions) -> Canonical:
 
     Raises `InterventionError` for anything that is not in the table above.
     """
-    if isinstance(positions, Tokens):
+    if isinstance(positions, Tokens | Rows):
         return positions
+    if _is_mask(positions):
+        return Rows.of_mask(positions)  # type: ignore[arg-type]  # `of_mask` refuses what is none
     if isinstance(positions, bool):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
     if isinstance(positions, int):
@@ -155,15 +167,21 @@ def canonical(positions: Positions) -> Canonical:
 
 
 def _allowed() -> str:
-    return f"allowed: {', '.join(NAMED)}, an int, a slice such as 2:5, a list of ints, or Tokens(…)"
+    return (
+        f"allowed: {', '.join(NAMED)}, an int, a slice such as 2:5, a list of ints, Tokens(…), or "
+        "one of these for each row of the batch: Rows(…) or a boolean mask [b, s]"
+    )
 
 
 def positions_from_json(data: object) -> Positions:
     """What `json.loads` gives for stored positions."""
-    if isinstance(data, dict):
-        if set(data) != {"tokens"} or not isinstance(data["tokens"], list):
+    match data:
+        case {"tokens": list(tokens), **rest} if not rest:
+            return Tokens(*tokens)
+        case {"rows": list(specs), **rest} if not rest:
+            return Rows(*map(positions_from_json, specs))
+        case dict():
             raise InterventionError(f"positions={data!r} is not allowed; {_allowed()}")
-        return Tokens(*data["tokens"])
     return data  # type: ignore[return-value]  # `canonical` refuses what is no Positions
 
 
@@ -171,11 +189,29 @@ def resolve(positions: Canonical, token_id: Callable[[str | int], int]) -> Canon
     """Token texts become ids, and ids are checked; everything else stays as it is."""
     if isinstance(positions, Tokens):
         return Tokens(*(token_id(token) for token in positions.tokens))
+    if isinstance(positions, Rows):
+        return Rows(*(resolve(spec, token_id) for spec in positions.specs))
     return positions
 
 
+def refuse_other_rows(positions: Canonical, rows: int | None) -> None:
+    """Raise `InterventionError` for positions by row, unless the batch has as many rows.
+
+    rows: None where edits are made without telling rows apart.
+    """
+    if isinstance(positions, Rows) and len(positions) != rows:
+        here = "rows are not told apart" if rows is None else f"the batch has {rows}"
+        raise InterventionError(
+            f"positions={positions!r} are for the {len(positions)} rows of one batch, and here "
+            f"{here}: give as many as there are prompts, or positions that serve every row"
+        )
+
+
 def select(positions: Canonical, span: Span) -> Tensor:
-    """Mask [b, s] of the span's tokens that canonical, resolved `positions` mean."""
+    """Mask [b, s] of the span's tokens that canonical, resolved `positions` mean.
+
+    Raises `InterventionError` for positions of another number of rows.
+    """
     at, prompt = span.absolute, span.prompt_length.unsqueeze(1)
     match positions:
         case "all":
@@ -188,6 +224,10 @@ def select(positions: Canonical, span: Span) -> Tensor:
             chosen = at == prompt - 1
         case "text":
             chosen = ~torch.isin(span.ids, span.special)
+        case Rows(specs=specs):
+            refuse_other_rows(positions, len(at))
+            each = [select(spec, span.rows(slice(n, n + 1))) for n, spec in enumerate(specs)]
+            chosen = torch.cat(each)
         case Tokens():
             chosen = torch.isin(span.ids, torch.tensor(positions.tokens, device=at.device))
         case int():

@@ -127,15 +127,13 @@ def _line(entry: EditReceipt) -> str:
     what = f"feature {entry.feature}" if entry.direction is None else entry.direction
     head = f"{entry.kind} {what} of {entry.dictionary}"
     if not entry.acted:
-        return f"{head} did nothing: {entry.reason}"
+        return f"{head} did nothing: {entry.reason}; error {entry.error}"
     reached = "" if entry.reached is None else f" (re-encoded {entry.reached:.4g})"
     line = (
         f"{head} acted on {len(entry.acted_tokens)} of {entry.touched} tokens: mean activation "
         f"{entry.before:.4g} -> {entry.after:.4g}{reached}, "
-        f"relative dose {entry.relative_dose:.2g}"
+        f"relative dose {entry.relative_dose:.2g}; error {entry.error}"
     )
-    if entry.error != "keep":
-        line += f"; error {entry.error}"
     return f"{line}; {entry.note}" if entry.note else line
 
 

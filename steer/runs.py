@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer import engine, receipt
+from steer.by_row import of_row
 from steer.edits import Intervention
 from steer.errors import InterventionError, PromptError, SteerError
 from steer.few_rows import FewRows
@@ -101,8 +102,13 @@ def generate(
 ) -> list[Run]:
     """All requests in one batch: a baseline row for each different prompt, then the edited rows.
 
-    Rows share the sampling noise, so each comes out as it would alone.
+    Rows share the sampling noise, so each comes out as it would alone. Positions by row are for
+    the requests, in their order; each run has its own row's.
     """
+    requests = [
+        replace(request, interventions=of_row(request.interventions, row, len(requests)))
+        for row, request in enumerate(requests)
+    ]
     baselines = list(dict.fromkeys(request.prompt for request in requests))
     prompts = [*baselines, *(request.prompt for request in requests)]
     _check_length(model, prompts, max_new_tokens)

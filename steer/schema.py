@@ -49,7 +49,8 @@ def json_schema() -> dict[str, Any]:
             },
         },
         "$defs": {
-            "positions": _positions(),
+            "row_positions": {"oneOf": _row_positions()},
+            "positions": {"oneOf": [*_row_positions(), _rows()]},
             "condition": _condition(),
             "schedule": {"oneOf": [_of(cls) for cls in SCHEDULES.values()]},
             "direction": {"oneOf": [_of(cls) for cls in DIRECTIONS.values()]},
@@ -74,21 +75,26 @@ def _of(cls: Any) -> dict[str, Any]:
     }
 
 
-def _positions() -> dict[str, Any]:
-    tokens = {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1}
+def _row_positions() -> list[dict[str, Any]]:
+    return [
+        {"enum": list(NAMED)},
+        {"type": "string", "pattern": r"^(-?\d+)?:(-?\d+)?(:\d+)?$"},
+        {"type": "integer"},
+        {"type": "array", "items": {"type": "integer"}, "minItems": 1},
+        _listing("tokens", {"type": ["string", "integer"]}),
+    ]
+
+
+def _rows() -> dict[str, Any]:
+    return _listing("rows", {"$ref": "#/$defs/row_positions"})
+
+
+def _listing(name: str, items: dict[str, Any]) -> dict[str, Any]:
     return {
-        "oneOf": [
-            {"enum": list(NAMED)},
-            {"type": "string", "pattern": r"^(-?\d+)?:(-?\d+)?(:\d+)?$"},
-            {"type": "integer"},
-            {"type": "array", "items": {"type": "integer"}, "minItems": 1},
-            {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["tokens"],
-                "properties": {"tokens": tokens},
-            },
-        ]
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name],
+        "properties": {name: {"type": "array", "items": items, "minItems": 1}},
     }
 
 

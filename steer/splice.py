@@ -16,13 +16,11 @@ from torch import Tensor
 from dictionaries.base import Norm
 from steer.conditions import Leaf, Seen
 from steer.plan import LoweredEdit, SitePlan
-from steer.positions import Span
+from steer.span import Span
+from steer.texts import Memory, encode
 
 _HELD = 0.5
 """An edit of which the residual's dtype holds less than this share did not act."""
-
-Memory = dict[tuple[int, Leaf], Tensor]
-"""What `Seen` conditions remember between the passes of one run: (plan, leaf) -> [b]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +61,8 @@ class Record:
 
     absolute [b, s]: position of each token in its text.
     touched, fired, before, after, reached, dose [b, s, k]: as in `EditTrace`; reached is the
-        target's reading after the splice (NaN for transcoders, which read elsewhere).
+        target's reading after the splice (NaN for transcoders, which read elsewhere, and for
+        dictionaries that read whole texts, whose reading depends on all earlier edits).
     norm [b, s]: ‖x‖ before the edit; moved [b, s]: whether x changed by at least half of what was
         asked, in its own dtype.
     delta_norm [b, s]: norm of what all the plan's edits add.
@@ -94,7 +93,10 @@ def observe(
     clean: the same rows of the clean run, for the frozen error.
     """
     live = x.to(plan.dtype)
-    targets, features, norm = _read(live, plan)
+    features, norm = None, Norm()
+    if plan.dictionary is not None:
+        features, norm = encode(plan.dictionary, live, span, memory, number)
+    targets = _targets(live, features, plan)
     columns, traces = list(targets.unbind(-1)), []
     scale = live.new_ones(()) if norm.scale is None else norm.scale.squeeze(-1)
     length, row_norm = live.norm(dim=-1), plan.row_norm
@@ -118,19 +120,20 @@ def observe(
     explained = plan.dictionary.decode(features, norm)
     if plan.dictionary.W_skip is not None:
         explained = explained + live @ plan.dictionary.W_skip
-    of_clean = None if clean is None else plan.dictionary.reconstruct(clean.to(plan.dtype))
+    of_clean = None
+    if clean is not None:
+        of_clean = plan.dictionary.reconstruct_texts(clean.to(plan.dtype), span.real)
     return Reading(change, norm, tuple(traces), span, explained, of_clean)
 
 
-def _read(live: Tensor, plan: SitePlan) -> tuple[Tensor, Tensor | None, Norm]:
-    """Readings of all targets [b, s, n + k], the dictionary's features, and its norm."""
-    if plan.dictionary is None:
-        return live @ plan.directions.T, None, Norm()
-    features, norm = plan.dictionary.encode(live)
+def _targets(live: Tensor, features: Tensor | None, plan: SitePlan) -> Tensor:
+    """Readings of all targets [b, s, n + k], given the dictionary's features."""
+    if features is None:
+        return live @ plan.directions.T
     targets = features[..., plan.columns]
     if len(plan.directions):
         targets = torch.cat([targets, live @ plan.directions.T], dim=-1)
-    return targets, features, norm
+    return targets
 
 
 def _wanted(
@@ -208,10 +211,11 @@ def record(
 
     asked: what this plan added. A low dtype may round most of it away.
     """
-    if plan.site == plan.out:
-        targets = _read(after.to(plan.dtype), plan)[0]
-        index = [edit.target for edit in plan.edits]
-        reached = targets[..., index]
+    dictionary = plan.dictionary
+    if plan.site == plan.out and not (dictionary is not None and dictionary.reads_texts):
+        live = after.to(plan.dtype)
+        features = None if dictionary is None else dictionary.encode(live)[0]
+        reached = _targets(live, features, plan)[..., [edit.target for edit in plan.edits]]
     else:
         reached = before.new_full((*before.shape[:2], len(plan.edits)), torch.nan)
     moved = (after.to(plan.dtype) - before.to(plan.dtype)).norm(dim=-1)

@@ -70,8 +70,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     from apps import cli
 
-    def call(*arguments: str) -> Output:
-        monkeypatch.setattr(sys, "argv", ["steer", *arguments])
+    def call(*arguments: object) -> Output:
+        monkeypatch.setattr(sys, "argv", ["steer", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()

@@ -95,12 +95,16 @@ def path_of(family: str, hookpoint: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class PlainEdit:
-    """One feature edit: its kind, its number, and the tokens it touches."""
+    """One feature edit: its kind, its number, and the tokens it touches.
+
+    by_row: the tokens of each row of the batch instead, if they differ.
+    """
 
     feature: int
     kind: str
     number: float = 0.0
     touches: Touches = everywhere
+    by_row: tuple[Touches, ...] = ()
 
     def apply(self, f: Tensor) -> Tensor:
         match self.kind:
@@ -170,7 +174,7 @@ def _wanted(f: Tensor, edits: Sequence[PlainEdit], mask: Tensor, prompt: int) ->
     """f [b, s, width] after the edits."""
     wanted = f.clone()
     for edit in edits:
-        touched = _touched(mask, edit.touches, prompt)
+        touched = _touched(mask, edit.by_row or (edit.touches,) * len(mask), prompt)
         new = edit.apply(f[..., edit.feature])
         wanted[..., edit.feature] = torch.where(touched, new, wanted[..., edit.feature])
     return wanted
@@ -179,9 +183,9 @@ def _wanted(f: Tensor, edits: Sequence[PlainEdit], mask: Tensor, prompt: int) ->
 Plain = PlainSite | PlainTranscoder
 
 
-def _touched(mask: Tensor, touches: Touches, prompt: int) -> Tensor:
+def _touched(mask: Tensor, by_row: Sequence[Touches], prompt: int) -> Tensor:
     rows = []
-    for row in mask.tolist():
+    for row, touches in zip(mask.tolist(), by_row, strict=True):
         pads = row.count(0)
         length = prompt or len(row) - pads
         rows.append([i >= pads and touches(i - pads, length) for i in range(len(row))])

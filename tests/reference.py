@@ -17,7 +17,7 @@ from torch import Tensor
 from dictionaries.base import Dictionary
 from steer import conditions, edits, schedules
 from steer.directions import DecoderRow, Random, Vector
-from steer.positions import Tokens
+from steer.positions import Rows, Tokens
 from tests.plain import path_of
 
 
@@ -26,8 +26,12 @@ def token_id(token: str | int) -> int:
     return token if isinstance(token, int) else int(token.removeprefix("w"))
 
 
-def touches(positions: Any, at: int, ids: Sequence[int], prompt: int, special: set[int]) -> bool:
-    """Whether an edit with these positions touches token `at`."""
+def touches(
+    positions: Any, at: int, ids: Sequence[int], prompt: int, special: set[int], row: int = 0
+) -> bool:
+    """Whether an edit with these positions touches token `at` of a row of the batch."""
+    if isinstance(positions, Rows):
+        return touches(positions.specs[row], at, ids, prompt, special)
     if isinstance(positions, Tokens):
         return ids[at] in {token_id(token) for token in positions.tokens}
     if isinstance(positions, int):
@@ -134,9 +138,9 @@ def direction_of(source: Any, dictionary: Dictionary, d: int) -> Tensor:
 
 def edited(
     x: Tensor, ids: Sequence[int], prompt: int, intervention: Any, dictionary: Dictionary,
-    special: set[int],
+    special: set[int], row: int = 0,
 ) -> Tensor:  # fmt: skip
-    """x [s, d] of one text -> x′."""
+    """x [s, d] of one text, a row of the batch -> x′."""
     f, _ = dictionary.encode(x)
     out = x.clone()
     for at in range(len(ids)):
@@ -146,26 +150,26 @@ def edited(
         for edit in intervention.edits:
             if isinstance(edit, edits.DirectionEdit):
                 vector = direction_of(edit.direction, dictionary, x.shape[1])
-                row, length = vector / vector.norm(), vector.norm().item()
-                clean = (x[at] @ row).item()
+                written, length = vector / vector.norm(), vector.norm().item()
+                clean = (x[at] @ written).item()
             else:
-                row, length = dictionary.W_dec[edit.feature], 0.0
+                written, length = dictionary.W_dec[edit.feature], 0.0
                 clean = f[at, edit.feature].item()
             now = new.get(edit.target, clean)
             g = strength(edit.schedule, at, prompt)
-            acts = touches(edit.positions, at, ids, prompt, special) and g > 0
+            acts = touches(edit.positions, at, ids, prompt, special, row) and g > 0
             if not acts or not holds(edit.when, f, at):
                 continue
-            value = value_of(edit, dictionary, x[at].norm().item(), row, length)
+            value = value_of(edit, dictionary, x[at].norm().item(), written, length)
             after = now + g * (changed(edit, now, value) - now)
-            out[at] = out[at] + (after - now) * row
+            out[at] = out[at] + (after - now) * written
             new[edit.target] = after
     return out
 
 
 def greedy(
     model: Any, family: str, prompt: Sequence[int], new: int, interventions: Sequence[Any],
-    dictionaries: Sequence[Dictionary], special: set[int], eos: int,
+    dictionaries: Sequence[Dictionary], special: set[int], eos: int, row: int = 0,
 ) -> tuple[list[int], Tensor]:  # fmt: skip
     """Greedy continuation, the whole text read again for each token; and the last logits [V]."""
     ids = list(prompt)
@@ -177,7 +181,7 @@ def greedy(
                 module = model.get_submodule(path)
 
                 def alter(t: Tensor, i: Any = intervention, d: Dictionary = dictionary) -> None:
-                    t[0] = edited(t[0].clone(), ids, len(prompt), i, d, special)
+                    t[0] = edited(t[0].clone(), ids, len(prompt), i, d, special, row)
 
                 def before(_: Any, inputs: Any, alter: Any = alter) -> None:
                     alter(inputs[0])

@@ -50,6 +50,7 @@ NAMES: list[str] = [
     "Random",
     "Receipt",
     "Resample",
+    "Rows",
     "Run",
     "Scale",
     "Seen",

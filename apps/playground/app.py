@@ -26,6 +26,7 @@ _ADDRESS = (
     "JSON.stringify(window.steer.form()), ...rest]"
 )
 _FRAGMENT = "() => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '']"
+_SHOW_TEXTS = "() => ({__type__: 'update', selected: 'steer'})"
 _KEEP = "(link) => { if (link) history.replaceState(null, '', '#s=' + link); }"
 _HEAVY: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 _LIGHT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
@@ -108,7 +109,7 @@ def styling() -> dict[str, Any]:
 def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
     model = studio.model
     desk, pick, reading = gr.State(Desk()), gr.State(None), gr.State(None)
-    form, link, address = (gr.Textbox(visible="hidden", value="") for _ in range(3))
+    form, link, address, gone = (gr.Textbox(visible="hidden", value="") for _ in range(4))
     gr.HTML(
         '<div class="bar-top"><h1>steer</h1>'
         f'<span class="model">{esc(model.name)} · {model.dtype} · {esc(model.device)}</span>'
@@ -194,8 +195,10 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         event(
             do.search, [query, dictionary], [hits], trigger_mode="always_last", **_LIGHT, **private
         )
+    work: list[dict[str, Any]] = []
     for event in (run.click, prompt.submit):
-        event(do.begin, None, [tabs], queue=False, show_progress="hidden", **private).then(
+        event(None, None, [tabs], js=_SHOW_TEXTS)
+        begun = event(
             do.steer,
             settings,
             [notices, texts, link],
@@ -204,11 +207,17 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
             **_HEAVY,
             **private,
         )
+        work.append(begun)
     link.change(None, [link], None, js=_KEEP)
     go, halt, measured, asked = measuring
-    go.click(do.measure, [*asked, *settings], [measured], js=_MEASURE, **_HEAVY, **private)
-    stop.click(do.cancel, None, None, queue=False, **private)
-    halt.click(do.cancel, None, None, queue=False, **private)
+    work.append(
+        go.click(do.measure, [*asked, *settings], [measured], js=_MEASURE, **_HEAVY, **private)
+    )
+    for button in (stop, halt):
+        button.click(
+            do.cancel, None, [gone, notices], queue=False, show_progress="hidden", **private
+        )
+    gone.change(None, cancels=work)
     take.select(
         do.take_away, [address, *settings], [forms, notices], js=_ADDRESS, **_LIGHT, **private
     )
@@ -216,7 +225,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
     for source in (examples, file):
         source.click(do.example, [desk], controls, **_LIGHT, **private)
     blocks.load(do.open, [link], controls, js=_FRAGMENT, **_LIGHT, **private)
-    blocks.unload(do.cancel)
+    blocks.unload(do.leave)
 
 
 def shown(on: gr.HTML) -> dict[str, Any]:

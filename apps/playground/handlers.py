@@ -98,9 +98,11 @@ class Handlers(Looking):
     def steer(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """(notices, texts, link) after every token, and the coloured texts at the end."""
         session = str(request.session_hash)
+        with self.studio.job(session):
+            yield from self._steered(session, *values)
+
+    def _steered(self, session: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
-            if session in self.studio.stopped:
-                raise SteerError("Cancelled before it started.")
             setup = self.setup(*values)
             prompt = self.studio.read(setup).text
             yield "", view.streaming_view(prompt, "", "", 0, setup.max_new_tokens), gr.skip()
@@ -153,12 +155,14 @@ class Handlers(Looking):
             int(seed),
         )
 
-    def begin(self, request: gr.Request) -> Any:
-        """A new run: forget an earlier cancel, and show the tab where it will be."""
-        self.studio.stopped.discard(str(request.session_hash))
-        return gr.update(selected="steer")
+    def cancel(self, request: gr.Request) -> tuple[Any, Any]:
+        """(signal to leave the queue, notice) if nothing of the session runs yet."""
+        if self.studio.stop(str(request.session_hash)):
+            return gr.skip(), gr.skip()
+        return str(next(_turns)), view.notice("Nothing of yours is running or waiting now.")
 
-    def cancel(self, request: gr.Request) -> None:
+    def leave(self, request: gr.Request) -> None:
+        """The page was closed. What it has waiting, Gradio takes out of the queue."""
         self.studio.stop(str(request.session_hash))
 
     # -- states that come from outside ---------------------------------------------------------
@@ -218,18 +222,17 @@ class Handlers(Looking):
         *values: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:
-        session = str(request.session_hash)
-        self.studio.stopped.discard(session)
+        with self.studio.job(str(request.session_hash)) as stop:
 
-        def report(share: float, what: str) -> None:
-            if session in self.studio.stopped:
-                raise SteerError("Stopped.")
-            progress(share, desc=what)
+            def report(share: float, what: str) -> None:
+                if stop.is_set():
+                    raise SteerError("Stopped.")
+                progress(share, desc=what)
 
-        try:
-            setup = self.setup(*values)
-            lines: Sequence[str] = measure.read_prompts(prompts or "")
-            found = measure.measure(self.studio, setup, lines, more or "", less or "", report)
-            return cards.measured_view(found)
-        except Exception as error:
-            return view.notice(sentence(error), "error")
+            try:
+                setup = self.setup(*values)
+                lines: Sequence[str] = measure.read_prompts(prompts or "")
+                found = measure.measure(self.studio, setup, lines, more or "", less or "", report)
+                return cards.measured_view(found)
+            except Exception as error:
+                return view.notice(sentence(error), "error")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -71,8 +72,8 @@ class Studio:
     shelf: Shelf
     streams: dict[str, Stream] = field(default_factory=dict)
     """session -> its generation"""
-    stopped: set[str] = field(default_factory=set)
-    """sessions that cancelled: what they have running or queued is to end"""
+    jobs: dict[str, threading.Event] = field(default_factory=dict)
+    """session -> whether what it has running is to end; no entry while nothing of it runs"""
 
     @cached_property
     def default(self) -> str:
@@ -98,6 +99,8 @@ class Studio:
             **setup.sampling,
         )
         self.streams[session] = stream
+        if session in self.jobs and self.jobs[session].is_set():
+            stream.cancel()
         try:
             yield from stream
             yield stream.result()
@@ -116,11 +119,27 @@ class Studio:
             **setup.sampling,
         )
 
-    def stop(self, session: str) -> None:
-        """End a session's generation at its next token, its measurement at its next dose."""
-        self.stopped.add(session)
+    @contextmanager
+    def job(self, session: str) -> Iterator[threading.Event]:
+        """Work of a session that `stop` can end, for as long as it runs."""
+        stop = self.jobs[session] = threading.Event()
+        try:
+            yield stop
+        finally:
+            if self.jobs.get(session) is stop:
+                del self.jobs[session]
+
+    def stop(self, session: str) -> bool:
+        """End a session's generation at its next token, its measurement at its next dose.
+
+        False if nothing of it runs.
+        """
+        job = self.jobs.get(session)
+        if job is not None:
+            job.set()
         if stream := self.streams.get(session):
             stream.cancel()
+        return job is not None
 
 
 def _named(data: object) -> Iterator[str]:

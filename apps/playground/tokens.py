@@ -19,6 +19,7 @@ from steer.runs import Run
 
 _JUDGED = 64
 """Tokens of the prompt that are read again to judge the continuation."""
+_ERROR = {"keep": "kept", "drop": "dropped", "frozen": "frozen"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def tips(receipt: Receipt) -> dict[int, str]:
             name = f"{entry.kind} #{entry.feature}" if entry.feature is not None else entry.kind
             found.setdefault(each.position, []).append(
                 f"{name}: {each.before:.3g} → {each.after:.3g}{reached}, "
-                f"‖Δ‖/‖x‖ {each.relative_dose:.2f}"
+                f"‖Δ‖/‖x‖ {each.relative_dose:.2f}, error term {_ERROR[entry.error]}"
             )
     return {position: "\n".join(lines) for position, lines in found.items()}
 

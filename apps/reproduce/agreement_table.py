@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.table import Claim, Table
 from steer.effects.statistics import Interval, interval
 
@@ -146,23 +147,15 @@ def _claims(found: Sequence[Found], seed: int) -> list[Claim]:
 
 
 def _figure(table: Table) -> Figure:
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for name in ESTIMATES:
-        rows = [row for row in table.rows if row["estimate"] == name]
-        low, high = (
-            [abs(float(r[f"pearson_{end}"] or 0) - float(r["pearson"] or 0)) for r in rows]
-            for end in ("low", "high")
-        )
-        figure.add_bar(
-            name=name,
-            x=[f"{str(r['dictionary']).rsplit('/')[-1]} {r['prompts']}" for r in rows],
-            y=[r["pearson"] for r in rows],
-            error_y={"type": "data", "array": high, "arrayminus": low},
-        )
-    return figure.update_layout(
-        barmode="group",
-        yaxis_title="Pearson correlation with exact ablation",
-        template="plotly_white",
-    )
+    """Correlation with exact ablation, a group of bars per site and kind of prompt."""
+    figure = panels("Attribution against exact ablation", height=560)
+    for number, name in enumerate(ESTIMATES):
+        rows = [
+            {**row, "where": f"{str(row['dictionary']).rsplit('/')[-1]}, {row['prompts']}"}
+            for row in table.rows
+            if row["estimate"] == name
+        ]
+        bounds = ("pearson_low", "pearson_high")
+        add_bars(figure, rows, "where", "pearson", bounds, number=number, name=name)
+    figure.update_xaxes(title="Pearson correlation with the exact effect")
+    return figure.update_layout(barmode="group")

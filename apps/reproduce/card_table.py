@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from apps.reproduce.drawing import add_bars, line, panels
 from apps.reproduce.table import Claim, Table
 
 if TYPE_CHECKING:
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 COLUMNS = {
     "case": "kind of token",
     "part": "detector: on the half of the texts that was not searched; input: tokens by "
-    "activation; output: fall of a logit under ablation; parent: fall of the feature when an "
-    "earlier one is ablated; hydra: the same with the best parent gone",
+    "activation; output: change of a token's log-probability under ablation; parent: fall of the "
+    "feature when an earlier one is ablated; hydra: the same with the best parent gone",
     "what": "feature, range of activation, token, or earlier feature",
-    "value": "precision, recall or F1; Δlogit; fall in activation units",
+    "value": "precision, recall or F1; Δ log-probability, nats; fall in activation units",
     "low": "95% low, over texts or contexts",
     "high": "95% high",
     "share": "of tokens of the kind (input); whether it is of the kind (output); of the activation "
@@ -46,8 +47,8 @@ class Part:
     text: str = ""
 
 
-def tabulate(parts: Sequence[Part]) -> Table:
-    """Rows as they are, and the claims about each case."""
+def tabulate(parts: Sequence[Part], without: Sequence[str] = ()) -> Table:
+    """Rows as they are, and the claims about each case; without: cases that have no card."""
     rows = tuple(
         vars(replace(part, what=repr(part.what)) if part.part == "output" else part)
         for part in parts
@@ -60,8 +61,12 @@ def tabulate(parts: Sequence[Part]) -> Table:
         "The feature and its threshold are the best of the whole dictionary by F1 on one half of "
         "the texts; principal components and neurons were searched in the same way. A tree's "
         "contexts are from the texts and from the dictionary's own top contexts.",
+        *(
+            f"No feature detects the {case} often enough in these texts: no card."
+            for case in without
+        ),
     )
-    return Table(COLUMNS, rows, tuple(claims), notes, _figure)
+    return Table(COLUMNS, rows, tuple(claims), notes, _figure if parts else None)
 
 
 def _detects(own: Sequence[Part]) -> Claim:
@@ -141,28 +146,35 @@ def _parents(own: Sequence[Part]) -> list[Claim]:
 
 
 def _figure(table: Table) -> Figure:
-    from plotly.subplots import make_subplots
-
+    """What each case's feature fires on, by strength, and which tokens its ablation makes rarer."""
     cases = list(dict.fromkeys(str(row["case"]) for row in table.rows))
-    figure = make_subplots(
-        rows=2, cols=len(cases), subplot_titles=[*cases, *[f"{case}: Δlogit" for case in cases]]
-    )
+    headings = [*(f"{case}: tokens by activation" for case in cases)]
+    headings += [f"{case}: Δ log-probability under ablation, nats" for case in cases]
+    figure = panels("Feature cards", headings, rows=2, height=640, vertical_spacing=0.2)
     for column, case in enumerate(cases, start=1):
         bins = [r for r in table.rows if r["case"] == case and r["part"] == "input"]
         falls = [r for r in table.rows if r["case"] == case and r["part"] == "output"]
-        for name, shares in (
-            ("of the kind", [_times(r["n"], r["share"]) for r in bins]),
-            ("other tokens", [_times(r["n"], 1 - _number(r["share"])) for r in bins]),
+        for number, (name, shares) in enumerate(
+            (
+                ("of the kind", [_times(r["n"], r["share"]) for r in bins]),
+                ("other tokens", [_times(r["n"], 1 - _number(r["share"])) for r in bins]),
+            )
         ):
-            figure.add_bar(x=[r["what"] for r in bins], y=shares, name=name, row=1, col=column)
-        figure.add_bar(
-            x=[r["what"] for r in falls],
-            y=[r["value"] for r in falls],
-            showlegend=False,
-            row=2,
-            col=column,
+            figure.add_bar(
+                x=[r["what"] for r in bins],
+                y=shares,
+                name=name,
+                legendgroup=name,
+                showlegend=column == 1,
+                marker_color=line(number)["color"],
+                row=1,
+                col=column,
+            )
+        figure.update_yaxes(title_text="tokens", row=1, col=column)
+        add_bars(
+            figure, falls, "what", "value", ("low", "high"), showlegend=False, row=2, col=column
         )
-    return figure.update_layout(barmode="stack", template="plotly_white")
+    return figure.update_layout(barmode="stack")
 
 
 def _number(value: object) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from apps.reproduce.drawing import line, panels
 from apps.reproduce.table import Claim, Row, Table
 from steer.effects.statistics import Interval, interval
 
@@ -242,12 +243,9 @@ def _bounds(name: str, values: Sequence[float], seed: int) -> dict[str, float | 
 
 
 def _figure(table: Table) -> Figure:
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(
-        rows=1, cols=2, subplot_titles=("Cost on neutral text", "Concept against fluency")
-    )
-    for group in dict.fromkeys(str(row["group"]) for row in table.rows):
+    """What each dose costs on neutral text, and what it buys in written text."""
+    figure = panels("Dose response", ("cost on neutral text", "concept against fluency"))
+    for number, group in enumerate(dict.fromkeys(str(row["group"]) for row in table.rows)):
         costs = [r for r in table.rows if r["group"] == group and r["delta_ce"] is not None]
         texts = [
             r
@@ -257,7 +255,10 @@ def _figure(table: Table) -> Figure:
         figure.add_scatter(
             x=[float(str(r["dose"]).split("x")[0]) for r in costs],
             y=[r["delta_ce"] for r in costs],
-            name=f"{group}: ΔCE",
+            name=f"{group} features",
+            legendgroup=group,
+            mode="lines+markers",
+            line=line(number),
             row=1,
             col=1,
         )
@@ -267,7 +268,9 @@ def _figure(table: Table) -> Figure:
             text=[str(r["dose"]) for r in texts],
             mode="lines+markers+text",
             textposition="top center",
-            name=f"{group}: text",
+            line=line(number),
+            legendgroup=group,
+            showlegend=False,
             row=1,
             col=2,
         )
@@ -275,4 +278,4 @@ def _figure(table: Table) -> Figure:
     figure.update_yaxes(title_text="ΔCE, nats per token", row=1, col=1)
     figure.update_xaxes(title_text="loss of the text, nats per token", row=1, col=2)
     figure.update_yaxes(title_text="share of concept words", row=1, col=2)
-    return figure.update_layout(template="plotly_white")
+    return figure

@@ -3,7 +3,8 @@
 A rule looks at the token, its ending or shape, the token before or after. It is chosen on one part
 of the text and measured on another. Directions that nobody trained get thresholds that make them
 as rare as the trained features, since a rule for half of all tokens is easy. The sharpest control
-is the same architecture with random weights, and a dictionary trained on that.
+is the same architecture with random weights, and a dictionary trained on that. Where the settings
+name a judge, it explains a sample of each as well (`judging`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import torch
 from torch import Tensor
 
 from apps.labelling import Reading, read, token_texts
-from apps.reproduce import zoo
+from apps.reproduce import judging, zoo
+from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.e1 import fitted_ica
+from apps.reproduce.kept import weights_of
 from apps.reproduce.parts import part
 from apps.reproduce.settings import Settings
 from apps.reproduce.table import Claim, Row, Table
@@ -57,22 +60,22 @@ def run(settings: Settings) -> Table:
     reading = _reading(settings, found)
     partitions = groupings(_texts(settings))
     trained, controls = _trained(settings, found.site), _controls(settings, found)
-    activities = ((name, _activity(reading, dictionary)) for name, dictionary in trained.items())
     rows: list[Row] = []
     density: Tensor | None = None
-    for name, activity in activities:
+    for name, dictionary in trained.items():
         settings.progress(f"rules of {name}", len(rows), len(trained) + len(controls) + 1)
+        activity = _activity(reading, dictionary)
         density = activity.density if density is None else density
-        rows.append(_row(name, activity, reading, partitions, settings.seed))
+        rows.append(_row(settings, name, dictionary, activity, reading, partitions))
     assert density is not None
     for name, dictionary in controls.items():
         settings.progress(f"rules of {name}", len(rows), len(trained) + len(controls) + 1)
         activity = _activity(reading, dictionary, _matched(density, dictionary, settings.seed))
-        rows.append(_row(name, activity, reading, partitions, settings.seed))
+        rows.append(_row(settings, name, dictionary, activity, reading, partitions))
     del found, reading, activity
     rows.append(_random_weights(settings, partitions))
     return Table(
-        columns=COLUMNS,
+        columns={**COLUMNS, **(judging.COLUMNS if settings.judge else {})},
         rows=tuple(rows),
         claims=_claims(rows),
         notes=_notes(settings),
@@ -85,20 +88,15 @@ def run(settings: Settings) -> Table:
 
 def _trained(settings: Settings, site: str) -> dict[str, Dictionary]:
     """E1's dictionaries of middle sparsity, and the one shipped for the site, if any."""
-    found = dict(_middle(settings, architecture) for architecture in ("topk", "standard"))
+    found = {
+        label: zoo.trained(settings, label, config)
+        for label, config in zoo.middle(settings).items()
+    }
     name = f"{settings.model}/{site}"
     if name in catalogue.names():
         shipped = catalogue.load(name)
         found[f"shipped, {shipped.width} features"] = shipped
     return found
-
-
-def _middle(settings: Settings, architecture: str) -> tuple[str, Dictionary]:
-    """E1's dictionary of middle sparsity, with its label."""
-    configurations = zoo.configurations(settings)
-    labels = [label for label, c in configurations.items() if c.architecture == architecture]
-    label = labels[len(labels) // 2]
-    return label, zoo.trained(settings, label, configurations[label])
 
 
 def _controls(settings: Settings, found: zoo.Corpus) -> dict[str, Dictionary]:
@@ -121,13 +119,15 @@ def _matched(density: Tensor, dictionary: Dictionary, seed: int) -> Tensor:
 
 def _random_weights(settings: Settings, partitions: dict[str, Grouping]) -> Row:
     """A dictionary of the same architecture with random weights: what the text alone gives."""
-    tokens = settings.tokens or settings.count(250_000, 50_000)
+    tokens = settings.tokens or settings.count(250_000, 25_000)
     control = replace(settings, model=str(random_model(settings)), tokens=tokens)
     found = zoo.corpus(control)
-    label, dictionary = _middle(control, "topk")
+    label, config = next(iter(zoo.middle(control).items()))
+    dictionary = zoo.trained(control, label, config)
     reading = _reading(control, found)
     activity = _activity(reading, dictionary)
-    return _row(f"random weights, {label}", activity, reading, partitions, settings.seed)
+    name = f"random weights, {label}"
+    return _row(control, name, dictionary, activity, reading, partitions)
 
 
 def random_model(settings: Settings) -> Path:
@@ -151,7 +151,7 @@ def random_model(settings: Settings) -> Path:
 
 
 def _reading(settings: Settings, found: zoo.Corpus) -> Reading:
-    fit, heldout = settings.count(300, 120), settings.count(150, 40)
+    fit, heldout = settings.count(300, 60), settings.count(150, 24)
     return read(found.store, found.site, found.keep, fit=fit, heldout=heldout)
 
 
@@ -172,22 +172,32 @@ def _activity(reading: Reading, dictionary: Dictionary, density: Tensor | None =
 
 
 def _row(
+    settings: Settings,
     name: str,
+    dictionary: Dictionary,
     activity: Activity,
     reading: Reading,
     partitions: dict[str, Grouping],
-    seed: int,
 ) -> Row:
     found = detect(activity, reading.tokens, partitions)
     strongest = detect(activity.strongest(STRONGEST), reading.tokens, partitions)
-    good = _good(found, seed)
+    good = _good(found, settings.seed)
     active = activity.density[activity.density > 0]
     values = (
-        *(name, len(found), good.mean, good.low, good.high, _good(strongest, seed).mean),
+        *(name, len(found), good.mean, good.low, good.high, _good(strongest, settings.seed).mean),
         *(_median([getattr(each, key) for each in found]) for key in _MEDIANS),
         active.median().item() if len(active) else None,
     )
-    return dict(zip(COLUMNS, values, strict=True))
+    row = dict(zip(COLUMNS, values, strict=True))
+    if not settings.judge:
+        return row
+    features = [each.feature for each in found]
+    made_of = {"of": name, "weights": weights_of(dictionary), "contexts": len(reading.tokens)}
+    texts = _texts(settings)
+    return {
+        **row,
+        **judging.figures(settings, made_of, activity, reading.tokens, texts, features),
+    }
 
 
 _MEDIANS = ("f1", "precision", "recall", "entropy")
@@ -209,7 +219,9 @@ def _median(values: Sequence[float]) -> float | None:
 def _claims(rows: Sequence[Row]) -> tuple[Claim, ...]:
     best, random = rows[0], rows[-1]
     controls = [row for row in rows if row["directions"] in _ORDER]
+    judged = (judging.claim(rows, controls),) if "detected" in best else ()
     return (
+        *judged,
         Claim(
             "dictionary features are more interpretable than neurons, PCA, ICA and random "
             "directions of the same site",
@@ -248,30 +260,21 @@ def _number(row: Row, column: str) -> float:
 
 def _notes(settings: Settings) -> tuple[str, ...]:
     return (
-        f"Rules are chosen on {settings.count(300, 120)} contexts and measured on at most "
-        f"{settings.count(150, 40)} held-out ones. Controls have thresholds that match the "
+        f"Rules are chosen on {settings.count(300, 60)} contexts and measured on at most "
+        f"{settings.count(150, 24)} held-out ones. Controls have thresholds that match the "
         f"densities of the first row's features. A rule is good if its F1 is above {GOOD} and that "
         f'of "always" below {DENSE}.',
         "The random-weights model is the same architecture as initialised, with a dictionary "
         "trained alike on fewer tokens.",
+        f"Judge: {settings.judge}; a feature that it could not explain counts as 0."
+        if settings.judge
+        else "No judge was given (--judge, --endpoint), so nothing was explained, detected or "
+        "simulated: the rules are a floor of what can be said about a feature.",
     )
 
 
 def _figure(table: Table) -> Figure:
     """The share of features with a good rule, with its interval."""
-    from plotly.graph_objects import Bar, Figure
-
-    good = [_number(row, "good") for row in table.rows]
-    above = [_number(row, "good high") - x for row, x in zip(table.rows, good, strict=True)]
-    below = [x - _number(row, "good low") for row, x in zip(table.rows, good, strict=True)]
-    figure = Figure(
-        Bar(
-            x=[str(row["directions"]) for row in table.rows],
-            y=good,
-            error_y={"array": above, "arrayminus": below},
-            marker_color="#1f6feb",
-        )
-    )
-    figure.update_yaxes(title="share with a rule of F1 > 0.8", tickformat=".0%")
-    figure.update_layout(template="plotly_white", title="Interpretability without a judge")
-    return figure
+    figure = panels("Interpretability without a judge")
+    add_bars(figure, table.rows, "directions", "good", ("good low", "good high"), showlegend=False)
+    return figure.update_xaxes(title="share of features with a rule of F1 > 0.8", tickformat=".1%")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 REVISION = 2
 """Of what a row means: raise it, and interrupted runs start anew."""
 LABELS = ("L1 α=0", "L1 α=0.5", "L1 α=1", "L1 α=2", "TopK k=16", "TopK k=64")
+FAST_LABELS = ("L1 α=0", "L1 α=1", "TopK k=16")
 LEAST_ACCURACY = 0.9
 STEPS = 4
 _GRID = tuple(2**power for power in range(9))
@@ -49,7 +50,7 @@ _TAUS = (1e-3, 1e-2, 1e-1)
 def run(settings: Settings) -> Table:
     """Raises `SteerError` if the model can't name indirect objects: nothing is there to find."""
     model = settings.load()
-    given = ioi.pairs(model, settings.count(full=50, fast=4), settings.seed)
+    given = ioi.pairs(model, settings.count(full=50, fast=3), settings.seed)
     accuracy = ioi.accuracy(model, given)
     if accuracy < LEAST_ACCURACY:
         raise SteerError(
@@ -57,10 +58,11 @@ def run(settings: Settings) -> Table:
             f"below {LEAST_ACCURACY:.0%} there is nothing to localise"
         )
     dictionaries = compared(settings)
+    labels = FAST_LABELS if settings.fast else LABELS
     made_of = {
         "revision": REVISION,
         "pairs": [[pair.prompt, pair.other] for pair in given],
-        "dictionaries": {k: str(path) for k, path in zoo.paths(settings).items() if k in LABELS},
+        "dictionaries": {k: path.name for k, path in zoo.paths(settings).items() if k in labels},
     }
 
     def find(item: tuple[str, Dictionary]) -> list[Localised]:
@@ -86,7 +88,7 @@ def compared(settings: Settings) -> dict[str, Dictionary]:
     found: dict[str, Dictionary] = {
         label: zoo.trained(settings, label, config)
         for label, config in zoo.configurations(settings).items()
-        if label in LABELS
+        if label in (FAST_LABELS if settings.fast else LABELS)
     }
     width = next(iter(found.values())).width
     shipped = f"{settings.model}/{site}"

@@ -2,9 +2,9 @@
 
 The shipped dictionary at block 20 is searched for the feature that best detects a kind of token, or
 the token before one, on one half of the texts; the other half says how good it is. Its card: what
-it fires on, by strength; which tokens' logits fall when it is ablated, down to inactivity and no
-further (a less-than-rank-one ablation), against a random direction of the same norm; which features
-of block 10 it is computed from; and what stands in for the best of those once it is gone.
+it fires on, by strength; which tokens lose log-probability when it is ablated, down to inactivity
+and no further (a less-than-rank-one ablation), against a random direction of the same norm; which
+features of block 10 it is computed from; and what stands in for the best of those once it is gone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from steer.effects.statistics import interval
 if TYPE_CHECKING:
     from steer.model import Model
 
-REVISION = 1
+REVISION = 2
 """Of what a row means: raise it, and interrupted runs start anew."""
 SITE, EARLIER = "resid_post.20", "resid_post.10"
 SOURCES = ("news", "wordnet", "python")
@@ -74,7 +74,7 @@ def run(settings: Settings) -> Table:
     model = settings.load()
     later, earlier = (model.dictionary(f"{settings.model}/{site}") for site in (SITE, EARLIER))
     sizes = Sizes(
-        texts=settings.count(full=120, fast=24, least=4),
+        texts=settings.count(full=120, fast=72, least=4),
         contexts=settings.count(full=20, fast=2),
         parents=settings.count(full=5, fast=3),
     )
@@ -93,7 +93,8 @@ def run(settings: Settings) -> Table:
         "texts": given,
         "sizes": list(vars(sizes).values()),
     }
-    return tabulate(rows_of_each(settings, "feature cards", made_of, cases, find, Part))
+    found = rows_of_each(settings, "feature cards", made_of, cases, find, Part)
+    return tabulate(found, [case for case in CASES if case not in {part.case for part in found}])
 
 
 def read_texts(model: Model, site: str, given: Sequence[str], batch: int = 8) -> Read:
@@ -117,9 +118,11 @@ def card(
     sizes: Sizes,
     seed: int,
 ) -> list[Part]:
-    """Everything about one case."""
+    """Everything about one case; nothing if no feature detects it in the texts searched."""
     kinds = of_kind(model, read.ids, pattern)
     place, detector = _search(later, read, kinds)
+    if not detector.f1:
+        return []
     wanted = kinds[place]
     features = later.encode(read.x)[0][..., detector.feature]
     features[:, 0] = 0
@@ -211,7 +214,7 @@ def _output(
     seed: int,
     top: int = 8,
 ) -> list[Part]:
-    """Change of the next token's logits where the feature is strongest, ablated there alone."""
+    """Change of log-probabilities of the next token, the feature ablated where it is strongest."""
     strongest = features.amax(1).argsort(descending=True)[:ABLATED].tolist()
     control = bases.random_rows(dictionary, seed)
     changes: dict[str, list[Tensor]] = {"feature": [], "random": []}
@@ -221,7 +224,7 @@ def _output(
         ids = read.ids[row, : int(features[row].argmax()) + 1]
         for name, each in (("feature", dictionary), ("random", control)):
             changes[name].append(_change(model, each, feature, ids))
-    ours, theirs = (torch.stack(several).double() for several in changes.values())
+    ours, theirs = (torch.stack(several) for several in changes.values())
     parts = []
     for token in ours.mean(0).argsort()[:top].tolist():
         found, other = interval(ours[:, token]), theirs[:, token].mean().item()
@@ -238,10 +241,14 @@ def _output(
 
 
 def _change(model: Model, dictionary: Dictionary, feature: int, ids: Tensor) -> Tensor:
-    """Edited minus clean logits [V] after the last token, the feature ablated there."""
+    """Edited minus clean log-probabilities [V] after the last token, the feature ablated there.
+
+    Not of logits: a constant added to all of them changes nothing that the model says.
+    """
     clean = run_clean(model, ids, model.site(model.site_of(dictionary)), every=False)
     delta = read_changes(clean, dictionary, [Ablate(feature, positions="last")]).delta(
         [(0,)], clean.x.dtype
     )
     with torch.inference_mode():
-        return (clean.resume(delta).logits[0, -1] - clean.logits[-1]).float()
+        edited = clean.resume(delta).logits[0, -1]
+        return edited.double().log_softmax(-1) - clean.logits[-1].double().log_softmax(-1)

@@ -125,7 +125,7 @@ def make_bench(
         model=model,
         dictionary=dictionary,
         neutral=read_texts(model, texts, model.site_of(dictionary)),
-        instructions=tuple(instructions[: settings.count(8, 6, least=4)]),
+        instructions=tuple(instructions[: settings.count(8, 4, least=4)]),
         seeds=tuple(settings.seed + i for i in range(settings.count(2, 1, least=1))),
         new_tokens=settings.count(24, 16, least=4),
         relevance=relevance or Relevance(),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from apps.palette import GRID
+from apps.reproduce.drawing import line, panels
 from apps.reproduce.gender_prompts import Prompts
 from apps.reproduce.table import Claim, Row, Table
 from steer.effects.statistics import Interval, interval
@@ -184,28 +186,41 @@ def notes(
 
 
 def figure(table: Table) -> Figure:
-    """P(correct) against damage to other text, fitted and tested on the same family."""
-    import plotly.graph_objects as go
-
-    chart = go.Figure()
+    """P(correct) against damage to other text, a panel per site and family that is fitted and
+    tested; the grey line is without an edit, the dotted one is chance."""
     rows: list[Any] = [row for row in table.rows if row["fitted on"] == row["tested on"]]
-    for site, family in dict.fromkeys((row["site"], row["fitted on"]) for row in rows):
+    groups = list(dict.fromkeys((row["site"], row["fitted on"]) for row in rows))
+    headings = [f"{site}, {family}" for site, family in groups]
+    down = 2 if len(groups) > 2 else 1
+    chart = panels("Erasing gender", headings, rows=down, height=660, shared_xaxes=True)
+    methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != NONE))
+    across = len(groups) // down
+    for place, (site, family) in enumerate(groups):
+        at = {"row": place // across + 1, "col": place % across + 1}
         part = [row for row in rows if (row["site"], row["fitted on"]) == (site, family)]
-        chart.add_trace(
-            go.Scatter(
-                x=[max(row["neutral KL"], 1e-7) for row in part],
-                y=[row["P(correct)"] for row in part],
+        for row in part:
+            if row["method"] == NONE:
+                continue
+            number = methods.index(row["method"])
+            chart.add_scatter(
+                x=[max(row["neutral KL"], 1e-7)],
+                y=[row["P(correct)"]],
                 error_y={
-                    "array": [row["high"] - row["P(correct)"] for row in part],
-                    "arrayminus": [row["P(correct)"] - row["low"] for row in part],
+                    "array": [row["high"] - row["P(correct)"]],
+                    "arrayminus": [row["P(correct)"] - row["low"]],
+                    "thickness": 1,
                 },
-                text=[row["method"] for row in part],
-                mode="markers+text",
-                textposition="top center",
-                name=f"{site}, {family}",
+                mode="markers",
+                marker={"color": line(number)["color"], "symbol": number, "size": 9},
+                name=row["method"],
+                legendgroup=row["method"],
+                showlegend=place == 0,
+                **at,
             )
-        )
-    chart.add_hline(y=0.5, line_dash="dot", annotation_text="erased")
-    chart.update_xaxes(type="log", title="KL on unrelated text (nats per token)")
-    chart.update_yaxes(title="P(correct answer)")
-    return chart.update_layout(title="Erasing gender", template="plotly_white")
+        for row in part:  # once the panel has points: plotly draws no line across an empty one
+            if row["method"] == NONE:
+                chart.add_hline(y=row["P(correct)"], line_color=GRID, layer="below", **at)
+        chart.add_hline(y=0.5, line_dash="dot", **at)
+        chart.update_yaxes(title="P(correct answer)", **at)
+    chart.update_xaxes(type="log")
+    return chart.update_xaxes(title="KL on unrelated text (nats per token)", row=down)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from apps.reproduce.drawing import line, panels
 from apps.reproduce.table import Claim, Row, Table
+from apps.reproduce.zoo import SHORT
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLUMNS = {
-    "family": "L1 (tied, as in the paper), TopK, or a control",
+    "family": f"L1 (tied, as in the paper), TopK, or a control; {SHORT}: trained shortly",
     "condition": "the penalty α or the number k of active features per token",
     "L0": "mean active features per token",
     "FVU": "fraction of variance unexplained on held-out tokens",
@@ -39,6 +42,28 @@ def claims(rows: Sequence[Row]) -> tuple[Claim, ...]:
         _cost(sparse),
         _better(sparse, topk),
     )
+
+
+def over_seeds(rows: Sequence[Row]) -> tuple[str, ...]:
+    """How far dictionaries that differ in the seed alone are apart, and their intervals."""
+    notes = []
+    for family in dict.fromkeys(str(row["family"]) for row in rows):
+        own = [row for row in rows if row["family"] == family]
+        if not family.endswith(SHORT):
+            continue
+        parts = []
+        for column in ("FVU", "L0", "ΔCE"):
+            values = [_number(row, column) for row in own]
+            parts.append(
+                f"{column} {fmean(values):.3g}, of seeds {min(values):.3g} to {max(values):.3g}"
+            )
+        reach = fmean(_number(row, "ΔCE high") - _number(row, "ΔCE low") for row in own)
+        condition = str(own[0]["condition"]).rsplit(" ", 1)[0]
+        notes.append(
+            f"Over {len(own)} training seeds, {family.removesuffix(SHORT)} {condition}: "
+            f"{'; '.join(parts)}; the interval of one's ΔCE over contexts is {reach:.3g} wide."
+        )
+    return tuple(notes)
 
 
 def _l0(row: Row) -> float:
@@ -144,28 +169,26 @@ def _better(l1: Sequence[Row], topk: Sequence[Row]) -> Claim:
 
 def figure(table: Table) -> Figure:
     """FVU and ΔCE against L0, a line per family."""
-    from plotly.graph_objects import Scatter
-    from plotly.subplots import make_subplots
-
-    found: Figure = make_subplots(rows=1, cols=2, subplot_titles=("FVU", "ΔCE, nats"))
-    families = dict.fromkeys(row["family"] for row in table.rows if row["L0"] is not None)
-    colours = ("#1f6feb", "#d1495b", "#6c757d", "#8f6bb3", "#b08900")
-    for family, colour in zip(families, colours, strict=False):
+    found = panels("Reconstruction against sparsity", ("FVU", "ΔCE, nats per token"))
+    families = dict.fromkeys(
+        row["family"]
+        for row in table.rows
+        if row["L0"] is not None and not str(row["family"]).endswith(SHORT)
+    )
+    for number, family in enumerate(families):
         rows = sorted((row for row in table.rows if row["family"] == family), key=_l0)
         for column, value in enumerate(("FVU", "ΔCE"), 1):
-            found.add_trace(
-                Scatter(
-                    x=[row["L0"] for row in rows],
-                    y=[row[value] for row in rows],
-                    text=[row["condition"] for row in rows],
-                    name=str(family),
-                    mode="lines+markers",
-                    line={"color": colour},
-                    showlegend=column == 1,
-                ),
+            found.add_scatter(
+                x=[row["L0"] for row in rows],
+                y=[row[value] for row in rows],
+                text=[row["condition"] for row in rows],
+                name=str(family),
+                legendgroup=str(family),
+                mode="lines+markers",
+                line=line(number),
+                showlegend=column == 1,
                 row=1,
                 col=column,
             )
     found.update_xaxes(type="log", title="active features per token (L0)")
-    found.update_layout(template="plotly_white", title="Reconstruction against sparsity")
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from apps.reproduce.drawing import line, panels
 from apps.reproduce.table import Claim, Row, Table, Value
 from steer.effects.curve import Curve, compare_areas
 from steer.effects.statistics import Interval, interval
@@ -209,18 +210,13 @@ def _acdc_claim(checks: Sequence[Mapping[str, Any]]) -> Claim:
 
 
 def _figure(table: Table) -> Figure:
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(
-        rows=1,
-        cols=3,
-        shared_yaxes=True,
-        subplot_titles=("common ranking", "each pair's own", "each pair's own"),
-    )
+    """KL against how much is patched, a line per dictionary; controls are thinner."""
+    headings = ("common ranking", "each pair's own", "each pair's own")
+    figure = panels("Localising the indirect object", headings, height=520, shared_yaxes=True)
     rows = [row for row in table.rows if row["what"] == "curve"]
-    panels = (("common", "features"), ("own", "features"), ("own", "norm"))
+    arranged = (("common", "features"), ("own", "features"), ("own", "norm"))
     for number, name in enumerate(dict.fromkeys(str(row["dictionary"]) for row in rows)):
-        for column, (ranking, axis) in enumerate(panels, start=1):
+        for column, (ranking, axis) in enumerate(arranged, start=1):
             own = [r for r in rows if r["dictionary"] == name and r["ranking"] == ranking]
             figure.add_scatter(
                 x=[row[axis] for row in own],
@@ -228,8 +224,9 @@ def _figure(table: Table) -> Figure:
                 name=name,
                 legendgroup=name,
                 showlegend=column == 1,
-                line={"dash": "dot" if name in CONTROLS else "solid"},
-                marker={"symbol": number},
+                mode="lines+markers",
+                line={**line(number), "width": 1 if name in CONTROLS else 2},
+                marker={"symbol": number, "size": 5},
                 row=1,
                 col=column,
             )
@@ -237,4 +234,4 @@ def _figure(table: Table) -> Figure:
         figure.update_xaxes(title_text="features patched", type="log", row=1, col=column)
     figure.update_xaxes(title_text="‖Δx‖, mean over tokens", row=1, col=3)
     figure.update_yaxes(title_text="KL(edited‖target), nats", row=1, col=1)
-    return figure.update_layout(template="plotly_white")
+    return figure

@@ -14,6 +14,10 @@ from apps.reproduce.settings import Settings
 from apps.reproduce.table import Result
 
 _PACKAGES = ("torch", "transformers", "nnsight")
+_TOO_SMALL = (
+    "A fast run: it shows that everything works. Its samples are too small, and its dictionaries "
+    "too little trained, for a verdict on any claim."
+)
 
 
 def run(experiment: Experiment, settings: Settings) -> Result:
@@ -21,6 +25,7 @@ def run(experiment: Experiment, settings: Settings) -> Result:
     started = time.perf_counter()
     torch.manual_seed(settings.seed)
     table = experiment.run(settings)
+    table = table.undecided(_TOO_SMALL) if settings.fast else table
     result = Result(
         name=experiment.name,
         title=experiment.title,
@@ -31,12 +36,12 @@ def run(experiment: Experiment, settings: Settings) -> Result:
             "fast": settings.fast,
             "seed": settings.seed,
             "scale": settings.scale,
+            **({"judge": settings.judge} if settings.judge else {}),
         },
         versions={package: version(package) for package in _PACKAGES},
         seconds=round(time.perf_counter() - started, 1),
     )
-    result.write(settings.out)
-    return result
+    return replace(result, left_out=result.write(settings.out))
 
 
 def run_all(

@@ -30,6 +30,8 @@ class Settings:
     scale: multiplies every sample size; below 1 only to try the code out.
     tokens: how many to harvest; None is the experiment's own number.
     corpora: corpus name -> share, of the harvested text; None is the default recipe's mixture.
+    judge: the language model that E2 asks, as `endpoint` calls it, or a local one; None asks none.
+    endpoint: an OpenAI-compatible URL.
     out: where the results are written.
     cache: where the parts are kept; by default `STEER_CACHE`/reproduce.
     """
@@ -40,6 +42,8 @@ class Settings:
     scale: float = 1.0
     tokens: int | None = None
     corpora: tuple[tuple[str, float], ...] | None = None
+    judge: str | None = None
+    endpoint: str | None = None
     out: Path = RESULTS
     cache: Path = field(default_factory=lambda: cache_folder() / "reproduce")
     progress: Progress = field(default=silent, repr=False, compare=False)
@@ -47,6 +51,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
             raise SteerError(f"scale must be above 0 and at most 1, not {self.scale}")
+        if self.endpoint and not self.judge:
+            raise SteerError("an endpoint needs a judge: the name of a model that it serves")
 
     def count(self, full: int, fast: int, least: int = 2) -> int:
         """A sample size: `full`, or `fast` in a fast run, times the scale; `least` at least."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.single_latents import (
     LEAST_POSITIONS,
     Ablated,
@@ -203,24 +204,18 @@ def _spill_claims(spilled: Sequence[Spilled], seed: int) -> list[Claim]:
 
 
 def _figure(table: Table) -> Figure:
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(rows=1, cols=2, subplot_titles=("KL", "KL per ‖Δx‖"))
+    """Both readouts of ablating one feature at one token, by what the feature is of."""
+    headings = ("KL, nats", "KL per ‖Δx‖, nats")
+    figure = panels("One feature ablated at one token", headings, shared_yaxes=True)
     rows = [row for row in table.rows if row["edit"] == ABLATE]
     for column, name in enumerate(READOUTS, start=1):
-        low, high = (
-            [abs(_number(row[f"{name}_{end}"]) - _number(row[name])) for row in rows]
-            for end in ("low", "high")
-        )
-        figure.add_bar(
-            x=[row["what"] for row in rows],
-            y=[row[name] for row in rows],
-            error_y={"type": "data", "array": high, "arrayminus": low},
+        add_bars(
+            *(figure, rows, "what", name, (f"{name}_low", f"{name}_high")),
+            number=column - 1,
             row=1,
             col=column,
         )
-    figure.update_yaxes(title_text="one feature ablated at one token, nats", row=1, col=1)
-    return figure.update_layout(template="plotly_white", showlegend=False)
+    return figure.update_layout(showlegend=False)
 
 
 def _number(value: Value) -> float:

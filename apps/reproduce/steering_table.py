@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.steering_filter import THRESHOLDS, Filter
 from apps.reproduce.table import Claim, Row, Table
 from steer.effects.statistics import Interval, interval
@@ -183,30 +184,16 @@ def _filter_claim(scored: Filter, threshold: float) -> Claim:
 
 def figure(table: Table) -> Figure:
     """Mean score of each method with its interval, and of each filter."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    chart = make_subplots(
-        1, 2, subplot_titles=("methods at equal ΔCE", "random features, by output score")
-    )
+    headings = ("methods at equal ΔCE", "random features, by output score")
+    chart = panels("Steering", headings, horizontal_spacing=0.22)
     averages = [row for row in table.rows if row["part"] == "methods" and row["concept"] == "all"]
     filters = [row for row in table.rows if row["part"] == "filter"]
     for column, rows in ((1, averages), (2, filters)):
-        score = [float(row["score"] or 0) for row in rows]
-        chart.add_trace(
-            go.Bar(
-                x=[row["method"] for row in rows],
-                y=score,
-                error_y={
-                    "array": [float(r["high"] or 0) - s for r, s in zip(rows, score, strict=True)],
-                    "arrayminus": [
-                        s - float(r["low"] or 0) for r, s in zip(rows, score, strict=True)
-                    ],
-                },
-                showlegend=False,
-            ),
+        add_bars(
+            *(chart, rows, "method", "score", ("low", "high")),
+            number=column - 1,
+            showlegend=False,
             row=1,
             col=column,
         )
-    chart.update_yaxes(title="steering score (0 to 2)", rangemode="tozero")
-    return chart.update_layout(title="Steering", template="plotly_white")
+    return chart.update_xaxes(title="steering score (0 to 2)", rangemode="tozero")

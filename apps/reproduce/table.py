@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from apps import figure_files
+from apps.reproduce import drawing
+from steer.errors import SteerError
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -50,12 +54,18 @@ class Table:
             if list(row) != list(self.columns):
                 raise ValueError(f"a row has {list(row)}, the table {list(self.columns)}")
 
+    def undecided(self, why: str) -> Table:
+        """The same figures, with no verdict on the claims and the reason among the notes."""
+        claims = tuple(replace(claim, holds=None) for claim in self.claims)
+        return replace(self, claims=claims, notes=(why, *self.notes))
+
 
 @dataclass(frozen=True)
 class Result:
     """A table with all that is needed to make it again.
 
     seconds: wall time of this run; parts that were in the cache took none of it.
+    left_out: why a file was not written, "" if all were.
     """
 
     name: str
@@ -64,6 +74,7 @@ class Result:
     settings: Mapping[str, Value]
     versions: Mapping[str, str]
     seconds: float
+    left_out: str = field(default="", compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: no NaN, no infinity (null stands for both)."""
@@ -96,15 +107,22 @@ class Result:
         lines.append(f"Settings: {made}. {self.seconds:.0f} seconds.")
         return "\n".join(lines) + "\n"
 
-    def write(self, out: Path) -> None:
-        """NAME.json, NAME.md and, with a figure, NAME.html in folder `out`."""
+    def write(self, out: Path) -> str:
+        """NAME.json, NAME.md and, with a figure, NAME.html and NAME.svg in folder `out`.
+
+        Returns why the picture, or both files of the figure, were left out: "" or a sentence.
+        """
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         (out / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
         (out / f"{self.name}.md").write_text(self.markdown(), encoding="utf-8")
-        if self.table.figure is not None:
-            html = self.table.figure(self.table).to_html(include_plotlyjs="cdn", div_id=self.name)
-            (out / f"{self.name}.html").write_text(html, encoding="utf-8")
+        if self.table.figure is None:
+            return ""
+        try:
+            figure_files.check(out / f"{self.name}.html")
+        except SteerError as error:
+            return str(error)
+        return drawing.write(self.table.figure(self.table), out, self.name)
 
 
 def shown(value: Value) -> str:

@@ -30,9 +30,11 @@ from steer.cache import cache_folder
 L1_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """α of ‖c‖₁ against ‖x − x̂‖², with inputs scaled to E‖x‖ = √d. 0 is a control."""
 TOPK = (8, 16, 32, 64, 128)
-FAST_L1_WEIGHTS = (0.0, 0.5, 1.0)
+FAST_L1_WEIGHTS = (0.0, 1.0, 2.0)
 FAST_TOPK = (16, 64)
 WIDTHS = 4
+SHORT = "/seeds"
+"""Ending of the families that are trained shortly, to see what the seed does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ def recipe(settings: Settings) -> Recipe:
         model=settings.model,
         sites=(site(settings),),
         corpora=dict(settings.corpora or base.corpora),
-        tokens=settings.tokens or settings.count(1_500_000, 80_000),
+        tokens=settings.tokens or settings.count(1_500_000, 40_000),
         heldout_share=0.2,  # of documents, and there are few
         context=min(base.context, settings.load().context),
         train={},
@@ -112,10 +114,10 @@ def configurations(settings: Settings) -> dict[str, TrainConfig]:
     width = WIDTHS * settings.load().module.config.get_text_config().hidden_size
     common: dict[str, Any] = {
         "width": width,
-        "samples": settings.count(1_200_000, 60_000),
+        "samples": settings.count(1_200_000, 40_000),
         "batch": 256,
         "learning_rate": 1e-3,
-        "dead_after": settings.count(200_000, 20_000),
+        "dead_after": settings.count(200_000, 15_000),
         "seed": settings.seed,
     }
     weights = FAST_L1_WEIGHTS if settings.fast else L1_WEIGHTS
@@ -125,6 +127,30 @@ def configurations(settings: Settings) -> dict[str, TrainConfig]:
         for alpha in weights
     }
     return l1 | {f"TopK k={k}": TrainConfig("topk", k=k, **common) for k in ks}
+
+
+def reseeded(settings: Settings) -> dict[str, TrainConfig]:
+    """Label -> how it is trained: the middle TopK and L1 again, shortly, with several seeds."""
+    samples, seeds = settings.count(200_000, 10_000), settings.count(3, 2)
+    found = {}
+    for label, config in middle(settings).items():
+        for seed in range(settings.seed, settings.seed + seeds):
+            family, _, condition = label.partition(" ")
+            short = replace(config, samples=samples, dead_after=samples // 6, seed=seed)
+            found[f"{family}{SHORT} {condition} seed={seed}"] = short
+    return found
+
+
+def middle(settings: Settings) -> dict[str, TrainConfig]:
+    """Label -> how it is trained, of the TopK and the L1 dictionary of middle sparsity."""
+    found = {}
+    for architecture in ("topk", "standard"):
+        of_it = {
+            k: c for k, c in configurations(settings).items() if c.architecture == architecture
+        }
+        label = list(of_it)[len(of_it) // 2]
+        found[label] = of_it[label]
+    return found
 
 
 def ks(settings: Settings) -> list[int]:

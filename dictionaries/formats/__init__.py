@@ -19,6 +19,7 @@ from dictionaries.formats import (
     qwen_scope,
     saelens,
     sparsify,
+    temporal,
 )
 
 
@@ -46,6 +47,7 @@ FORMATS: tuple[Format, ...] = (
     goodfire,
     qwen_scope,
     circuit_tracer,
+    temporal,
 )
 """In the order in which they are looked for: cheap and certain ones first."""
 

@@ -20,7 +20,7 @@ from dictionaries.architectures import JumpReLU, ReLU
 from dictionaries.base import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.formats.archives import only_file
-from dictionaries.formats.files import SafeTensors
+from dictionaries.formats.files import SafeTensors, read_yaml
 from dictionaries.formats.layout import NAMED, Stored, config_of, take
 from dictionaries.formats.sites import from_transformer_lens
 
@@ -30,7 +30,6 @@ LOOKS_LIKE = "a layer_*.safetensors with W_enc and W_dec (circuit-tracer)"
 _LAYOUT = {**NAMED, "W_enc": Stored("W_enc")}
 _THRESHOLD, _SKIP = "activation_function.threshold", "W_skip"
 _NAMED = re.compile(r"layer_(\d+)\.safetensors")
-_CONFIG_LIMIT = 100_000
 
 
 def _file(folder: Path) -> Path | None:
@@ -52,8 +51,8 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     path = _file(folder)
     if _crosses_layers(folder):
         raise FormatError(
-            f"{folder} is a cross-layer transcoder: each feature writes several sites, and an edit "
-            "here writes one"
+            f"{folder} is a cross-layer transcoder, whose features write several sites each; read "
+            "one block's with dictionaries.formats.cross_layer.read(folder, layer)"
         )
     if path is None:
         raise FormatError(f"{folder} is no {LOOKS_LIKE}")
@@ -79,16 +78,11 @@ def _sites(path: Path) -> dict[str, Any]:
     """Out of config.yaml, whose hooks are the same at every layer."""
     config = path.with_name(CONFIG)
     layer = _NAMED.fullmatch(path.name)
-    if layer is None or not config.is_file() or config.stat().st_size > _CONFIG_LIMIT:
+    if layer is None or not config.is_file():
         return {}
-    import yaml  # type: ignore[import-untyped]
-
-    try:
-        said = yaml.safe_load(config.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"{config} can't be read as YAML: {error}") from error
+    said = read_yaml(config)
     names = ("model_name", "feature_input_hook", "feature_output_hook")
-    if not isinstance(said, dict) or not all(isinstance(said.get(n), str | None) for n in names):
+    if not all(isinstance(said.get(n), str | None) for n in names):
         raise FormatError(f"{config} must hold names under {', '.join(names)}")
     hooks = (said.get(name) for name in names[1:])
     reads, writes = (h and from_transformer_lens(f"blocks.{layer[1]}.{h}") for h in hooks)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dictionaries.errors import DictionaryError, FormatError
 
-_JSON_LIMIT = 4_000_000
+_JSON_LIMIT, _YAML_LIMIT = 4_000_000, 10_000
 _DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
@@ -51,6 +51,21 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping of plain data. Raises `FormatError` for anything else."""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        if path.stat().st_size > _YAML_LIMIT:
+            raise FormatError(f"{path} is larger than {_YAML_LIMIT} bytes: no dictionary's config")
+        value = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise FormatError(f"{path} can't be read as YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"{path} holds a {type(value).__name__}, expected a mapping")
+    return value
+
+
 def whole_number(values: dict[str, Any], name: str, path: Path, *, most: int | None = None) -> int:
     """A positive integer of a config, at most `most`. Raises `FormatError` for anything else."""
     value = values.get(name)
@@ -61,11 +76,16 @@ def whole_number(values: dict[str, Any], name: str, path: Path, *, most: int | N
     return value
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+def save_tensors(
+    tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
     """Write a safetensors file beside and move it there: loaded tensors may be mapped from it."""
-    beside = path.with_suffix(".tmp")
+    beside = path.with_name(f"{path.name}.tmp")
     stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(stored, beside)
+    beside.touch()
+    mode = beside.stat().st_mode  # safetensors makes files that only their owner may read
+    save_file(stored, beside, metadata)
+    beside.chmod(mode)
     os.replace(beside, path)
 
 

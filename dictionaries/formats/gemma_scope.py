@@ -85,6 +85,8 @@ def _read_second(folder: Path, features: Sequence[int] | None) -> Dictionary:
     if said.get("architecture", "jump_relu") != "jump_relu":
         raise FormatError(f"{folder / CONFIG} says {said['architecture']!r}; allowed: jump_relu")
     about: dict[str, Any] = {"model": _text(said, "model_name", folder)}
+    if isinstance(said.get("l0"), int | float):
+        about["metadata"] = (("l0", said["l0"]),)
     about["hookpoint"] = _site(_text(said, "hf_hook_point_in", folder))
     writes = _text(said, "hf_hook_point_out", folder)
     if writes not in (None, said.get("hf_hook_point_in")):

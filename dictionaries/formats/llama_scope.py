@@ -1,8 +1,9 @@
 """Llama Scope: `hyperparams.json` and `checkpoints/final.safetensors`.
 
 JumpReLU of one threshold, of inputs scaled by s = sqrt(d) / average norm, which the config states;
-the threshold is in unscaled units. No decoder bias is subtracted. Source: He et al. 2024; sae_lens
-6.54.12, `llama_scope_sae_huggingface_loader`.
+the threshold is in unscaled units. No decoder bias is subtracted. A transcoder's outputs were
+scaled by the average norm of the site that it writes. Source: He et al. 2024; sae_lens 6.54.12,
+`llama_scope_sae_huggingface_loader`, which divides a transcoder's outputs by s too: too large.
 
     encoder.weight [m, d], .bias [m]  decoder.weight [d, m], .bias [d]
 """
@@ -33,13 +34,14 @@ def matches(folder: Path) -> bool:
 
 
 def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
-    """Load it. Raises `FormatError` for a damaged file, or one that transcodes."""
+    """Load it. Raises `FormatError` for a damaged file."""
     path = folder / CONFIG
     said = read_json(path)
     norms = said.get("dataset_average_activation_norm")
     site = said.get("hook_point_in")
-    if not isinstance(site, str) or said.get("hook_point_out", site) != site:
-        raise FormatError(f"{path}: hook_point_in and hook_point_out must name the same site")
+    out = said.get("hook_point_out", site)
+    if not isinstance(site, str) or not isinstance(out, str):
+        raise FormatError(f"{path}: hook_point_in and hook_point_out must name a site each")
     if not isinstance(norms, dict):
         raise FormatError(f"{path} lacks dataset_average_activation_norm, which scales the inputs")
     d_in = whole_number(said, "d_model", path)
@@ -49,10 +51,17 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     width = whole_number(said, "d_sae", path)
     tensors = take(file, LINEAR, d_in=d_in, d_out=d_in, width=width)
     tensors = fold(tensors, Conventions(input_scale=scale))
+    about: dict[str, Any] = {"hookpoint": from_transformer_lens(site)}
+    if out == site and norms.get("out", norms["in"]) != norms["in"]:
+        raise FormatError(f"{path} states two average norms, of what it reads and writes: one site")
+    if out != site:
+        about |= {"hookpoint_out": from_transformer_lens(out), "d_out": d_in}
+        grown = scale * _positive(norms, "out", path) / d_in**0.5  # the fold divided by `scale`
+        tensors |= {name: tensors[name] * grown for name in ("W_dec", "b_dec")}
     threshold = torch.full_like(
         tensors["b_enc"], _positive(said, "jump_relu_threshold", path) * scale
     )
-    config = config_of(tensors, hookpoint=from_transformer_lens(site), model=said.get("model_name"))
+    config = config_of(tensors, model=said.get("model_name"), **about)
     return JumpReLU(**tensors, config=config, name=folder.name, threshold=threshold)
 
 

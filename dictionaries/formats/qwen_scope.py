@@ -1,7 +1,8 @@
 """Qwen Scope: `layer{n}.sae.pt`, TopK of the block's output, no decoder bias subtracted.
 
-The file does not hold k: it is in the release's name, `SAE-Res-Qwen3-8B-Base-W64K-L0_50`, and is
-otherwise asked for. Source: sae_lens 6.54.12, `qwen_scope_sae_huggingface_loader`.
+The file does not hold k: the release's `config.json` does, beside it, and its name,
+`SAE-Res-Qwen3-8B-Base-W64K-L0_50`; it is otherwise asked for. Source: sae_lens 6.54.12,
+`qwen_scope_sae_huggingface_loader`.
 
     W_enc [m, d]  W_dec [d, m]  b_enc [m]  b_dec [d]
 """
@@ -16,7 +17,7 @@ from dictionaries.architectures import TopK
 from dictionaries.base import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.formats.archives import Loaded, read_state, state_file, state_names
-from dictionaries.formats.files import whole_number
+from dictionaries.formats.files import read_json, whole_number
 from dictionaries.formats.layout import NAMED, Stored, config_of, refuse_features, take
 
 LOOKS_LIKE = "a .pt file with just W_enc, W_dec, b_enc and b_dec (Qwen Scope)"
@@ -41,16 +42,22 @@ def read(
     where = path.absolute().as_posix()
     release = re.search(r"SAE-Res-([^/]+)-W\d+K-L0_(\d+)", where)
     layer = re.search(r"/layer(\d+)\.", where)
-    if k is None and release is None:
+    beside = path.with_name("config.json")
+    said = read_json(beside) if beside.is_file() else {}
+    if release:
+        said = {"k": int(release[2]), "base_model": f"Qwen/{release[1]}", **said}
+    if k is not None:
+        said["k"] = k
+    if "k" not in said:
         raise FormatError(
-            f"{path} holds no k, and no folder above it is called as the release is "
-            "(SAE-Res-...-L0_50): give k=..."
+            f"{path} holds no k, there is no config.json beside it, and no folder above it is "
+            "called as the release is (SAE-Res-...-L0_50): give k=..."
         )
+    model = said.get("base_model")
     config = config_of(
         tensors,
-        model=f"Qwen/{release[1]}" if release else None,
+        model=model if isinstance(model, str) else None,
         hookpoint=f"resid_post.{layer[1]}" if layer else None,
     )
-    number = {"k": k if k is not None or release is None else int(release[2])}
-    k = whole_number(number, "k", path, most=config.width)
+    k = whole_number(said, "k", path, most=config.width)
     return TopK(**tensors, config=config, name=path.stem, k=k)

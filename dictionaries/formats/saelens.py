@@ -27,16 +27,18 @@ from dictionaries.architectures import (
 )
 from dictionaries.base import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats import saelens_pursuit
+from dictionaries.formats import saelens_pursuit, saelens_temporal
 from dictionaries.formats.files import SafeTensors, read_json, save_tensors
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import NAMED, Canonical, Stored, refuse_features, take, thresholds
 from dictionaries.formats.saelens_config import TENSORS, SaelensConfig, read_config
 from dictionaries.formats.sites import to_transformer_lens
+from dictionaries.temporal import Temporal
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
 LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (SAELens)"
 _LAYOUT = {**NAMED, "W_skip": Stored("W_skip", None, transposed=True)}
+_TEMPORAL = saelens_temporal.NAME
 _VERSION = "6.0.0"
 """The generation we write; without a version, sae-lens takes a file for an old one."""
 
@@ -61,14 +63,17 @@ def read(
     Raises `FormatError` for a file that is damaged, or whose meaning isn't determined.
     """
     cfg = read_config(folder / CONFIG)
-    if "topk" in cfg.architecture or cfg.architecture == saelens_pursuit.NAME:
+    if "topk" in cfg.architecture or cfg.architecture in (saelens_pursuit.NAME, _TEMPORAL):
         refuse_features(folder.name, features)
     if cfg.architecture == saelens_pursuit.NAME:
         return saelens_pursuit.read(folder, cfg, SafeTensors(folder / WEIGHTS))
+    scale = _input_scale(folder, cfg, norm_scale) if cfg.scaled else 1.0
+    if cfg.architecture == _TEMPORAL:
+        return saelens_temporal.read(folder, cfg, SafeTensors(folder / WEIGHTS), scale)
     conventions = Conventions(
         subtracts_b_dec=cfg.subtracts_b_dec,
         centred=cfg.centred or centred,
-        input_scale=_input_scale(folder, cfg, norm_scale) if cfg.scaled else 1.0,
+        input_scale=scale,
         rescales_by_decoder_norm=cfg.rescales,
     )
     tensors = fold(_read_tensors(folder, cfg, features), conventions)
@@ -142,6 +147,8 @@ def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None
         cfg.update(k=dictionary.k, rescale_acts_by_decoder_norm=False)
     if isinstance(dictionary, MatchingPursuit):
         cfg.update(saelens_pursuit.written(dictionary))
+    if isinstance(dictionary, Temporal):
+        cfg.update(saelens_temporal.written(dictionary))
     if isinstance(dictionary, BatchTopK):
         details: dict[str, Any] = {}
         if "batchtopk" in str(metadata.get("training_architecture")):
@@ -161,6 +168,8 @@ def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None
 
 
 def _written_name(dictionary: Dictionary) -> str:
+    if dictionary.config.partial:
+        raise FormatError(f"SAELens has no cross-layer transcoder: {dictionary!r} can't be written")
     name = "jumprelu" if isinstance(dictionary, BatchTopK) else dictionary.architecture
     if not dictionary.is_transcoder and name in TENSORS:
         return name
@@ -176,6 +185,8 @@ def _written_tensors(dictionary: Dictionary, dtype: torch.dtype) -> dict[str, Te
     if isinstance(dictionary, MatchingPursuit):
         names = saelens_pursuit.TENSORS
     tensors = {name: getattr(dictionary, name).float() for name in names}
+    if isinstance(dictionary, Temporal):
+        tensors = saelens_temporal.written_tensors(dictionary)
     if isinstance(dictionary, Gated):  # its layout has no b_enc: both paths take it up
         shift = tensors.pop("b_enc")
         tensors["b_gate"] = tensors["b_gate"] + shift
@@ -183,6 +194,6 @@ def _written_tensors(dictionary: Dictionary, dtype: torch.dtype) -> dict[str, Te
     if dictionary.W_skip is not None:
         tensors["W_skip"] = dictionary.W_skip.T
     return {
-        name: tensor.to(dtype if name.startswith("W_") else torch.float32)
+        name: tensor.to(dtype if tensor.dim() == 2 else torch.float32)
         for name, tensor in tensors.items()
     }

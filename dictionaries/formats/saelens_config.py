@@ -28,12 +28,9 @@ TENSORS: dict[str, tuple[str, ...]] = {
     "jumprelu_transcoder": (*_PLAIN, "threshold"),
     "jumprelu_skip_transcoder": (*_PLAIN, "threshold", "W_skip"),
     "matching_pursuit": ("W_dec", "b_dec"),
+    "temporal": ("W_dec", "b_dec"),
 }
-"""Architecture -> its tensors."""
-
-_UNREADABLE = {
-    "temporal": "its features depend on other tokens, through attention, not on one activation",
-}
+"""Architecture -> its tensors; temporal has attention besides."""
 
 _RENAMED = {"hook_point": "hook_name", "hook_point_head_index": "hook_head_index"}
 _OF_THE_FILE = {
@@ -42,7 +39,7 @@ _OF_THE_FILE = {
     "reshape_activations",
 }  # fmt: skip
 """Keys of the flat generation that are not about the model or the training."""
-_SCALED = (True, "expected_average_only_in")
+_SCALED = (True, "expected_average_only_in", "constant_scalar_rescale")
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,9 @@ class SaelensConfig:
     """What cfg.json says.
 
     k: of the TopK family. centred: trained on the residual minus its mean.
-    scaled: trained on inputs of an average norm (`expected_average_only_in`); scale: by how much,
-    if cfg.json says so. training: metadata's `training_architecture`.
+    scaled: trained on inputs times one number (`expected_average_only_in`, and temporal's
+    `constant_scalar_rescale`); scale: which, if cfg.json says so.
+    training: metadata's `training_architecture`.
     """
 
     path: Path
@@ -107,7 +105,7 @@ def read_config(path: Path) -> SaelensConfig:
         rescales="topk" in architecture and bool(cfg.get("rescale_acts_by_decoder_norm")),
         normalisation=_normalisation(cfg, path),
         scaled=cfg.get("normalize_activations") in _SCALED,
-        scale=cfg.get("norm_scaling_factor"),
+        scale=cfg.get("norm_scaling_factor", cfg.get("activation_normalization_factor")),
         centred=_pop_centring(metadata) and in_residual_space(hookpoint),
         hookpoint=hookpoint,
         hookpoint_out=from_transformer_lens(metadata.pop("hook_name_out", None)),
@@ -141,8 +139,6 @@ def _architecture(cfg: dict[str, Any], path: Path) -> str:
     architecture = cfg.get("architecture", "standard")
     if cfg.get("activation_fn_str") == "topk":
         return "topk"
-    if why := _UNREADABLE.get(str(architecture)):
-        raise FormatError(f"{path} says {architecture}, which can't be read: {why}")
     if not isinstance(architecture, str) or architecture not in TENSORS:
         raise FormatError(
             f"{path} says architecture {architecture!r}; allowed: {', '.join(TENSORS)}"

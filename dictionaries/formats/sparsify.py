@@ -4,6 +4,9 @@ TopK or group-max; the decoder bias is subtracted from the input unless it trans
 name is the module: an SAE is of its output, a transcoder goes from its input to its output.
 Source: eai-sparsify 1.3.3, `sparse_coder.py`, `fused_encoder.py`.
 
+Before February 2025 (commit f02711e) cfg.json had no `transcode`: the run's config.json above says
+it, only transcoders had a skip connection, and they too subtracted the decoder bias.
+
     encoder.weight [m, d]  encoder.bias [m]  W_dec [m, d]  b_dec [d]  W_skip [d, d] (x @ W_skip.T)
 """
 
@@ -47,7 +50,8 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     refuse_features(folder.name, features)
     path = folder / CONFIG
     cfg = read_json(path)
-    d_in, transcodes = whole_number(cfg, "d_in", path), bool(cfg.get("transcode"))
+    d_in, transcodes = whole_number(cfg, "d_in", path), _transcodes(cfg, folder)
+    subtracts = not transcodes or "transcode" not in cfg
     width = cfg.get("num_latents") or d_in * whole_number(cfg, "expansion_factor", path)
     if not isinstance(width, int):
         raise FormatError(f"{path} says num_latents = {width!r}, expected an integer")
@@ -59,7 +63,7 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     layout = {**_LAYOUT, "W_skip": Stored("W_skip", None, transposed=True)} if skips else _LAYOUT
     tensors = take(file, layout, d_in=d_in, d_out=d_in, width=width)
     about: dict[str, Any] = {
-        **fold(tensors, Conventions(subtracts_b_dec=not transcodes)),
+        **fold(tensors, Conventions(subtracts_b_dec=subtracts)),
         "config": config_of(tensors, d_out=d_in if transcodes else None, **_sites(cfg, folder)),
         "name": folder.name,
         "k": whole_number(cfg, "k", path, most=width),
@@ -73,13 +77,22 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
             raise FormatError(f"{path} says activation {other!r}; allowed: topk, groupmax")
 
 
+def _run(folder: Path) -> dict[str, Any]:
+    """What the training run's config.json says, if it's there."""
+    root = folder.parent / "config.json"
+    return read_json(root) if root.is_file() else {}
+
+
+def _transcodes(cfg: dict[str, Any], folder: Path) -> bool:
+    said = cfg.get("transcode", cfg.get("skip_connection") or _run(folder).get("transcode"))
+    return bool(said)
+
+
 def _sites(cfg: dict[str, Any], folder: Path) -> dict[str, Any]:
     if any(name in cfg for name in _SITES):
         return {name: cfg.get(name) for name in _SITES}
-    root = folder.parent / "config.json"
-    model = read_json(root).get("model") if root.is_file() else None
-    named = folder.absolute().name
-    if not cfg.get("transcode"):
+    model, named = _run(folder).get("model"), folder.absolute().name
+    if not _transcodes(cfg, folder):
         return {"hookpoint": from_module(named, "output", model), "model": model}
     return {
         "hookpoint": from_module(named, "input", model),

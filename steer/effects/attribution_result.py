@@ -38,7 +38,11 @@ class Completeness:
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Estimated effects, patched minus clean. values: one [s, width] a prompt."""
+    """Estimated effects, patched minus clean. values: one [s, width] a prompt.
+
+    error: what became of what the dictionary does not explain: kept while features are patched, and
+        a node of its own, whose share is in `completeness`.
+    """
 
     values: tuple[Tensor, ...]
     completeness: tuple[Completeness, ...]
@@ -46,6 +50,7 @@ class Attribution:
     dictionary: str
     metric: str
     method: str
+    error: str = "keep"
 
     def matrix(self) -> Tensor:
         """Summed over positions: [width, prompts]."""
@@ -72,6 +77,7 @@ class Attribution:
             "dictionary": self.dictionary,
             "metric": self.metric,
             "method": self.method,
+            "error": self.error,
             "prompts": list(self.prompts),
             "completeness": [
                 asdict(c) | {"gap": None if c.gap != c.gap else c.gap} for c in self.completeness

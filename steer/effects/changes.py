@@ -104,4 +104,5 @@ def encode_clean(clean: Clean, dictionary: Dictionary) -> Tensor:
     site = clean.model.site(clean.model.site_of(dictionary))
     x = clean.others.get(site, clean.x)
     with torch.inference_mode():
-        return dictionary.to(x.device, compute_dtype(x.dtype)).encode(x)[0]
+        ours = dictionary.to(x.device, compute_dtype(x.dtype))
+        return ours.encode_texts(x.unsqueeze(0))[0][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     import pandas
 
 
+_SHOWN = 5
+"""How many promoted and suppressed tokens are kept of each position."""
+
+
 @dataclass(frozen=True, eq=False)
 class Contrast:
     """Edited against clean at each of p positions, in nats.
@@ -22,6 +27,8 @@ class Contrast:
     delta_ce: rise of the loss of the token that follows; NaN after the last token.
     rank, rank_edited: places of the following token among all (0 is likeliest); -1 after the last.
     top, top_edited: ids of the likeliest tokens.
+    promoted, suppressed [p, 5]: ids of the tokens whose logits rise and fall most.
+    delta_logit, delta_logprob [p, k]: edited minus clean of k chosen tokens, in their order.
     tokens: ids at the positions.
     """
 
@@ -34,6 +41,10 @@ class Contrast:
     rank_edited: Tensor
     top: Tensor
     top_edited: Tensor
+    promoted: Tensor
+    suppressed: Tensor
+    delta_logit: Tensor
+    delta_logprob: Tensor
 
     def tail(self, start: int) -> Contrast:
         """The positions from `start` on."""
@@ -52,12 +63,14 @@ class Contrast:
         return data | {"delta_ce": [None if x != x else x for x in data["delta_ce"]]}
 
 
-def contrast(clean: Tensor, edited: Tensor, ids: Tensor) -> Contrast:
-    """From the logits [s, V] of two runs over the same ids [s]."""
+def contrast(clean: Tensor, edited: Tensor, ids: Tensor, targets: Sequence[int] = ()) -> Contrast:
+    """From the logits [s, V] of two runs over the same ids [s]; targets: the chosen tokens."""
     before, after = exact(clean), exact(edited)
     p, q = before.log_softmax(-1), after.log_softmax(-1)
     mixture = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0, dtype=p.dtype))
     following = torch.cat([ids[1:], ids[:1]]).unsqueeze(-1)
+    change, chosen = after - before, list(targets)
+    shown = min(_SHOWN, change.shape[-1])
     last = torch.arange(len(ids), device=ids.device) == len(ids) - 1
     delta_ce = (p - q).gather(-1, following).squeeze(-1)
 
@@ -75,6 +88,10 @@ def contrast(clean: Tensor, edited: Tensor, ids: Tensor) -> Contrast:
         rank_edited=rank(after),
         top=before.argmax(-1).cpu(),
         top_edited=after.argmax(-1).cpu(),
+        promoted=change.topk(shown).indices.cpu(),
+        suppressed=(-change).topk(shown).indices.cpu(),
+        delta_logit=change[:, chosen].cpu(),
+        delta_logprob=(q - p)[:, chosen].cpu(),
     )
 
 

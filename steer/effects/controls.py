@@ -23,6 +23,7 @@ from steer.edits import FeatureEdit, Intervention
 from steer.effects.changes import clean_for, encode_clean
 from steer.effects.clean import Clean, run_clean
 from steer.effects.metric import Metric, Reference, as_metrics
+from steer.effects.plans import plan_each
 from steer.effects.statistics import bootstrap
 from steer.plan import SitePlan
 from steer.precision import compute_dtype, exact
@@ -39,10 +40,12 @@ class Controls:
 
     rows: one a prompt and run: control (`edit`, `random`, `matched`, `reconstruction`), draw,
         feature (of a matched control), effect, norm (‖Δx‖ over the prompt).
+    error: the intervention's policy for what the dictionary does not explain.
     """
 
     rows: tuple[dict[str, Any], ...]
     metric: str
+    error: str = "keep"
 
     def to_rows(self) -> pandas.DataFrame:
         """One row a prompt and run; `per_norm` is the effect per unit of ‖Δx‖."""
@@ -102,16 +105,16 @@ def controls(
     draws: int = 8,
     seed: int = 0,
 ) -> Controls:
-    """Run an intervention and its controls. Raises what `Model.plans` and `as_metrics` raise."""
+    """Run an intervention and its controls. Raises what `plan_each` and `as_metrics` raise."""
     measures = as_metrics(model, metric, len(prompts))
-    (plan,) = model.plans([intervention], dictionaries, clean=slice(0, 1))
+    plans = plan_each(model, intervention, dictionaries, len(prompts))
     given = {dictionary.name: dictionary for dictionary in dictionaries}
     whole = given.get(intervention.dictionary)
-    if whole is None and plan.dictionary is not None:
+    if whole is None and plans[0].dictionary is not None:
         whole = model.dictionary(intervention.dictionary)
     rows: list[dict[str, Any]] = []
     matched: list[int] | None = None
-    for number, prompt in enumerate(prompts):
+    for number, (prompt, plan) in enumerate(zip(prompts, plans, strict=True)):
         ids, _ = model.tokenize([prompt])
         clean = _clean(model, ids[0], plan, whole, measures[number].every)
         if whole is not None and matched is None:
@@ -123,7 +126,7 @@ def controls(
             trials += matched_trials(delta, whole, matched or [], sign)
             trials.append(Trial("reconstruction", 0, None, _reconstruction(clean, whole, delta)))
         rows += run_trials(clean, measures[number], trials, number)
-    return Controls(tuple(rows), type(measures[0]).__name__)
+    return Controls(tuple(rows), type(measures[0]).__name__, intervention.error)
 
 
 def run_trials(
@@ -216,7 +219,7 @@ def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tens
     read = clean.others.get(site, clean.x)
     with torch.inference_mode():
         ours = dictionary.to(read.device, compute_dtype(read.dtype))
-        moved = ours.reconstruct(exact(read)) - exact(clean.x)
+        moved = ours.reconstruct_texts(exact(read).unsqueeze(0))[0] - exact(clean.x)
         return torch.where((delta != 0).any(-1, keepdim=True), moved, 0.0).to(delta.dtype)
 
 

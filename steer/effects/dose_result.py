@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -29,6 +29,7 @@ class DoseResponse:
     loss, distinct [doses, prompts]: of the continuation written under each dose, its loss under
         the untouched model in nats per token, and the share of its token pairs that are different
         (low where it repeats itself); None if none was asked for.
+    error: what became of what the dictionary does not explain.
     """
 
     feature: int
@@ -42,6 +43,7 @@ class DoseResponse:
     neutral_ce: Tensor
     loss: Tensor | None = None
     distinct: Tensor | None = None
+    error: str = field(default="keep", init=False)
 
     @property
     def measures(self) -> list[str]:

@@ -203,7 +203,7 @@ def downstream(
     """
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     site = model.site(model.site_of(other))
-    _check_order(written_site(model, intervention, dictionaries), site, other)
+    _check_order(written_site(model, intervention, dictionaries, len(texts)), site, other)
     ours = other.to(device=model.device, dtype=compute_dtype(model.module.dtype))
     found = []
     for edited in edited_prompts(model, texts, intervention, dictionaries, others=[site]):

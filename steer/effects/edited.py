@@ -12,6 +12,7 @@ from dictionaries.base import Dictionary
 from steer.edits import Intervention
 from steer.effects.clean import Clean, run_clean
 from steer.effects.controls import edit_delta
+from steer.effects.plans import plan_each
 from steer.errors import SilentEditError
 from steer.hookpoints import Site
 
@@ -33,11 +34,10 @@ class EditedPrompt:
 
 
 def written_site(
-    model: Model, intervention: Intervention, dictionaries: Sequence[Dictionary]
+    model: Model, intervention: Intervention, dictionaries: Sequence[Dictionary], prompts: int
 ) -> Site:
-    """Where the intervention writes. Raises what `Model.plans` raises."""
-    (plan,) = model.plans([intervention], dictionaries, clean=slice(0, 1))
-    return plan.out
+    """Where the intervention writes. Raises what `plan_each` raises."""
+    return plan_each(model, intervention, dictionaries, prompts)[0].out
 
 
 def edited_prompts(
@@ -50,13 +50,13 @@ def edited_prompts(
 ) -> Iterator[EditedPrompt]:
     """Each prompt run clean, with the activations at `others` kept.
 
-    Raises what `Model.plans` and `Model.tokenize` raise; `SilentEditError`, at the end, if the
+    Raises what `plan_each` and `Model.tokenize` raise; `SilentEditError`, at the end, if the
     intervention changes nothing on any prompt.
     """
-    (plan,) = model.plans([intervention], dictionaries, clean=slice(0, 1))
-    read = [] if plan.site == plan.out else [plan.site]
+    plans = plan_each(model, intervention, dictionaries, len(prompts))
     acted = False
-    for number, prompt in enumerate(prompts):
+    for number, (prompt, plan) in enumerate(zip(prompts, plans, strict=True)):
+        read = [] if plan.site == plan.out else [plan.site]
         ids = model.tokenize([prompt])[0][0]
         clean = run_clean(model, ids, plan.out, [*read, *others], every=False)
         edited = EditedPrompt(number, clean, edit_delta(clean, plan)[0])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from dictionaries.base import Dictionary
+from steer.by_row import of_row
 from steer.edits import Intervention, as_tuple
 from steer.effects.logits import logit_effect
 from steer.errors import InterventionError
@@ -61,7 +62,7 @@ def error_split(
     if behind is None:
         raise InterventionError(f"{later!r} is a hookpoint; name the dictionary that explains it")
     last = model.site(model.site_of(behind)).hookpoint.order
-    plans = model.plans(edits, dictionaries)
+    plans = model.plans(of_row(edits, 0, len(prompts)), dictionaries)
     if late := [str(p.out.hookpoint) for p in plans if p.out.hookpoint.order >= last]:
         raise InterventionError(f"{later} must be behind every edit, and {', '.join(late)} is not")
     whole = logit_effect(model, prompts, edits, dictionaries=dictionaries, draws=0)

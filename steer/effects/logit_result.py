@@ -73,7 +73,7 @@ class LogitEffect:
     delta_logit, delta_logprob [n, V]: edited minus clean.
     promoted, suppressed: the tokens whose logit rose and fell most, on average over the prompts.
     receipts: one a prompt; interventions: what was done, with their error policies.
-    positions: one a prompt: every position, on the clean text.
+    positions: one a prompt: every position, on the clean text, with its chosen tokens.
     targets: the chosen tokens; metric: changes [n] of the chosen metric, None if there is none.
     controls: the same size of edit elsewhere; None if not asked for, or for several interventions.
     forced: on continuations, if asked for.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer import metrics
+from steer.by_row import of_row
 from steer.edits import Intervention, as_tuple
 from steer.effects.contrast import Contrast, contrast
 from steer.effects.controls import controls
@@ -48,8 +49,10 @@ def logit_effect(
 ) -> LogitEffect:
     """Run every prompt clean and edited, and compare the logits.
 
-    targets: tokens to report on; metric: such as `LogitDifference(" Mary", " John")`, for the
-        edit and its controls (KL for the controls if it is None).
+    intervention: positions by row are for the prompts, in their order.
+    targets: tokens to report on, also at every position.
+    metric: such as `LogitDifference(" Mary", " John")`, for the edit and its controls (KL for the
+        controls if it is None).
     draws: how many random and matched controls to run, 8 if nothing is said; 0 for none. They
         resume from a clean pass that is kept here, so a remote run has none.
     continuation: greedy tokens to write, clean and edited, and to read with both models.
@@ -66,7 +69,7 @@ def logit_effect(
     measures = None if metric is None else as_metrics(model, metric, len(texts))
     ids = tokenize_each(model, texts)
     found = [
-        _last(pair, measures[number] if measures else None)
+        _last(pair, measures[number] if measures else None, chosen)
         for number, pair in enumerate(
             run_pairs(model, ids, interventions, dictionaries, batch=batch, remote=remote)
         )
@@ -120,7 +123,7 @@ class _Last:
     receipt: Receipt
 
 
-def _last(pair: Pair, metric: Metric | None) -> _Last:
+def _last(pair: Pair, metric: Metric | None, targets: Sequence[int]) -> _Last:
     change = float("nan")
     if metric is not None:
         reference = Reference.of(pair.clean, pair.ids, 0, metric.every)
@@ -129,7 +132,7 @@ def _last(pair: Pair, metric: Metric | None) -> _Last:
     return _Last(
         clean=exact(pair.clean[-1]).cpu(),
         edited=exact(pair.edited[-1]).cpu(),
-        contrast=contrast(pair.clean, pair.edited, pair.ids),
+        contrast=contrast(pair.clean, pair.edited, pair.ids, targets),
         metric=change,
         receipt=pair.receipt,
     )
@@ -180,14 +183,14 @@ def _forced(
     runs = [
         model.generate(
             prompt,
-            interventions,
+            of_row(interventions, row, len(prompts)),
             max_new_tokens=tokens,
             temperature=0,
             dictionaries=dictionaries,
             if_silent="ignore",
             remote=remote,
         )
-        for prompt in prompts
+        for row, prompt in enumerate(prompts)
     ]
     lengths = [len(each) for each in ids]
 

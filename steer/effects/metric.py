@@ -20,7 +20,7 @@ from steer.precision import exact
 if TYPE_CHECKING:
     from steer.model import Model
 
-Tokens = str | int | tuple[str | int, ...]
+Tokens = str | int | Sequence[str | int]
 """One token or several: ids, or texts that are a single token each, with their leading space."""
 
 
@@ -155,12 +155,15 @@ def as_metrics(model: Model, metric: Metric | str | Sequence[Metric], prompts: i
 
 def token_ids(model: Model, tokens: Tokens) -> tuple[int, ...]:
     """Ids of tokens. Raises `InterventionError` for a text that is not exactly one token."""
-    several = tokens if isinstance(tokens, tuple) else (tokens,)
-    return tuple(model.token_id(token) for token in several)
+    return tuple(model.token_id(token) for token in _several(tokens))
+
+
+def _several(tokens: Tokens) -> tuple[str | int, ...]:
+    return (tokens,) if isinstance(tokens, str | int) else tuple(tokens)
 
 
 def _ids(tokens: Tokens) -> list[int]:
-    several = tokens if isinstance(tokens, tuple) else (tokens,)
+    several = _several(tokens)
     if texts := [token for token in several if not isinstance(token, int)]:
         raise SteerError(f"{texts[0]!r} is a text: call resolve(model) first, or give its id")
     return [int(token) for token in several]

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer import engine, receipt
+from steer.by_row import of_row, of_rows
 from steer.edits import Intervention
-from steer.positions import Span
 from steer.prompts import can_pad
 from steer.receipt import Receipt
 from steer.remote import Remote
+from steer.span import Span
 from steer.splice import Record
 
 if TYPE_CHECKING:
@@ -48,24 +49,27 @@ def run_pairs(
 ) -> Iterator[Pair]:
     """Each text's ids [s] clean and edited, `batch` texts at a time.
 
+    interventions: positions by row are for the texts, in their order.
     prompt_lengths: where each text's prompt ends, for edits whose positions ask; its whole length
         by default.
     """
     lengths = prompt_lengths or [len(text) for text in texts]
     batch = batch if can_pad(model) else 1
     for start in range(0, len(texts), batch):
-        part = texts[start : start + batch]
+        rows = slice(start, start + batch)
+        part, edits = texts[rows], of_rows(interventions, rows, len(texts))
         ids, mask = pad(model, part)
-        prompts = torch.tensor(list(lengths[start : start + len(part)]), device=ids.device)
+        prompts = torch.tensor(list(lengths[rows]), device=ids.device)
         span = replace(model.span(ids, mask), prompt_length=prompts)
-        clean, edited, records = _both(model, ids, span, interventions, dictionaries, remote)
+        clean, edited, records = _both(model, ids, span, edits, dictionaries, remote)
         for row, text in enumerate(part):
             tokens = [model.token(token) for token in text.tolist()]
+            own = of_row(edits, row, len(part))
             yield Pair(
                 ids=text,
                 clean=clean[row, -len(text) :],
                 edited=edited[row, -len(text) :],
-                receipt=receipt.build(interventions, [records], tokens, row=row),
+                receipt=receipt.build(own, [records], tokens, row=row),
             )
 
 
@@ -80,7 +84,7 @@ def _both(
     """Logits [n, s, V] clean and edited, and what the edits did."""
     n = len(ids)
     if all(intervention.error != "frozen" for intervention in interventions):
-        plans = model.plans(interventions, dictionaries)
+        plans = model.plans(interventions, dictionaries, rows=slice(0, n))
         with model.lock:
             clean, _ = engine.logits(model.nn, ids, span, [], remote)
             edited, records = engine.logits(model.nn, ids, span, plans, remote)

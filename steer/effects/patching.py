@@ -102,7 +102,8 @@ def node_effects(
             )
     texts = tuple(pair.target for pair in pairs)
     dtype = pairs[0].clean.model.dtype
-    return Sweep(tuple(rows), texts, pairs[0].dictionary, _name(metric), "patch", dtype)
+    name, error = pairs[0].dictionary, pairs[0].error
+    return Sweep(tuple(rows), texts, name, _name(metric), "patch", dtype, error=error)
 
 
 def set_values(

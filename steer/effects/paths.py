@@ -71,6 +71,7 @@ class PathEffects:
 
     logits: by name, [n, V]; effect: by name, the metric's change [n]. `total`, `direct` and
     `between`, total minus direct, are always there.
+    error: the intervention's policy for what the dictionary does not explain.
     """
 
     logits: dict[str, Tensor]
@@ -79,6 +80,7 @@ class PathEffects:
     prompts: tuple[str, ...]
     paths: dict[str, Freeze]
     model: Model
+    error: str
 
     def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row a path: the metric's change with its interval over prompts.
@@ -114,6 +116,7 @@ class PathEffects:
         frame = self.to_frame()
         return {
             "metric": self.metric,
+            "error": self.error,
             "prompts": list(self.prompts),
             "frozen": {name: asdict(freeze) for name, freeze in self.paths.items()},
             "paths": frame.astype(object).where(frame.notna(), None).to_dict("records"),
@@ -143,7 +146,7 @@ def path_effects(
     measures = as_metrics(model, metric, len(texts))
     if any(measure.every for measure in measures):
         raise SteerError("paths are measured at the last token; use kl, or a LogitDifference")
-    site = written_site(model, intervention, dictionaries)
+    site = written_site(model, intervention, dictionaries, len(texts))
     check_residual(site)
     chosen = {"total": TOTAL, **paths, "direct": DIRECT}
     logits: dict[str, list[Tensor]] = {name: [] for name in [*chosen, "between"]}
@@ -166,6 +169,7 @@ def path_effects(
         prompts=texts,
         paths=chosen,
         model=model,
+        error=intervention.error,
     )
 
 

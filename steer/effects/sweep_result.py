@@ -23,6 +23,7 @@ class Sweep:
         (how many are changed), norm (‖Δx‖ over the prompt). Where a feature has no row for a
         prompt it is silent there, and its effect is exactly 0.
     controls: one a prompt, tested feature and draw: the effect of a control of its size.
+    error: what became of what the dictionary does not explain, `keep` unless nodes are patched.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -32,6 +33,7 @@ class Sweep:
     edit: str
     dtype: str
     controls: tuple[dict[str, Any], ...] = ()
+    error: str = "keep"
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -129,6 +131,7 @@ class Sweep:
             "dictionary": self.dictionary,
             "metric": self.metric,
             "edit": self.edit,
+            "error": self.error,
             "dtype": self.dtype,
             "prompts": list(self.prompts),
             "features": records,
@@ -140,12 +143,14 @@ class PairSweep:
     """Interactions of pairs of features.
 
     rows: one a prompt and pair: joint effect, sum of the two alone, and their difference.
+    error: what became of what the dictionary does not explain.
     """
 
     rows: tuple[dict[str, Any], ...]
     prompts: tuple[str, ...]
     dictionary: str
     metric: str
+    error: str = "keep"
 
     def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row a pair, with means over prompts and the interval of the interaction."""

@@ -25,7 +25,7 @@ from steer.effects.clean import Clean, run_clean
 from steer.effects.contexts import find_contexts, one_feature, read_texts
 from steer.effects.downstream import later_activations
 from steer.effects.rows import Set, in_rows
-from steer.effects.statistics import benjamini_hochberg, bootstrap, sign_flip
+from steer.effects.statistics import benjamini_hochberg, bootstrap, ratio_interval, sign_flip
 from steer.effects.sweep import BUDGET, TEXT
 from steer.effects.tree_result import Backup, CausalTree, Edge, Node
 from steer.errors import SteerError
@@ -94,10 +94,14 @@ def causal_tree(
             ]
             if not known:
                 nodes.append(node(child.level + 1, wanted))
-            edges.append(drops.edge(number, place, known[0] if known else len(nodes) - 1, child))
+            edges.append(drops.edge(number, place, known[0] if known else len(nodes) - 1))
         if hydra and drops.best(1):
             backups += _backups(ablation, drops, place, parents)
     return CausalTree(tuple(nodes), tuple(edges), tuple(backups), model.name, model.dtype)
+
+
+_ROUNDING = 1e-6
+"""A drop of this share of a node's activation may be rounding: norms compute in fp32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,27 +109,39 @@ class Drops:
     """How far a node falls in each of n contexts under the ablation of each of k features.
 
     values [k, n]: 0 where the feature is silent; active [k]: in how many contexts it is not.
+    clean [n]: the node's own activation.
     """
 
     features: tuple[int, ...]
     values: Tensor
     active: Tensor
+    clean: Tensor
 
     @property
     def mean(self) -> Tensor:
         return self.values.mean(1)
 
     def best(self, k: int) -> list[int]:
-        """Places of the k features with the largest mean drop, if it is above 0."""
+        """Places of the k features with the largest mean drop, if it is more than rounding."""
         order = self.mean.argsort(descending=True, stable=True)[:k].tolist()
-        return [place for place in order if self.mean[place] > 0]
+        return [place for place in order if self.mean[place] > _ROUNDING * self.clean.mean()]
 
-    def edge(self, place: int, child: int, parent: int, node: Node) -> Edge:
+    def edge(self, place: int, child: int, parent: int) -> Edge:
         low, high = bootstrap(self.values[place])
         q = benjamini_hochberg(sign_flip(self.values))[place].item()
-        drop = self.mean[place].item()
-        share, active = drop / node.activation, int(self.active[place])
-        return Edge(child, parent, drop, low.item(), high.item(), share, active, q)
+        share = ratio_interval(self.values[place], self.clean)
+        return Edge(
+            child=child,
+            parent=parent,
+            drop=self.mean[place].item(),
+            low=low.item(),
+            high=high.item(),
+            share=share.mean,
+            share_low=share.low,
+            share_high=share.high,
+            active=int(self.active[place]),
+            q=q,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +166,8 @@ class _Ablation:
             for place, feature in enumerate(features):
                 values[place, number] = each.get(feature, 0.0)
         active = torch.tensor([sum(f in each for each in found) for f in features])
-        return Drops(tuple(features), values, active)
+        clean = torch.tensor([each.activation for each in self.node.contexts], dtype=torch.float64)
+        return Drops(tuple(features), values, active, clean)
 
     def _one(self, number: int, top: int | None) -> dict[int, float]:
         """The drop of each feature that is active in one context."""

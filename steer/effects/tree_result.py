@@ -40,7 +40,8 @@ class Edge:
 
     child, parent: places among the nodes. drop: clean minus ablated, mean over the contexts, 0
         where the earlier feature is silent; low, high: its bootstrap interval over contexts.
-    share: drop over the node's mean activation. active: in how many contexts the parent is active.
+    share: drop over the node's mean activation, with its interval over contexts.
+    active: in how many contexts the parent is active.
     q: sign-flip test that the drop is 0, Benjamini-Hochberg over all features that were ablated.
     """
 
@@ -50,6 +51,8 @@ class Edge:
     low: float
     high: float
     share: float
+    share_low: float
+    share_high: float
     active: int
     q: float
 
@@ -77,6 +80,7 @@ class CausalTree:
     """nodes: the target first; a feature that several nodes depend on is there once.
 
     edges: of each node, the largest drop first. backups: of the hydra check, if it was asked for.
+    error: what became of what a dictionary does not explain.
     """
 
     nodes: tuple[Node, ...]
@@ -84,6 +88,7 @@ class CausalTree:
     backups: tuple[Backup, ...]
     model: str
     dtype: str
+    error: str = "keep"
 
     def parents(self, node: int = 0) -> list[Edge]:
         """Edges from a node to what it depends on, the largest drop first."""
@@ -93,13 +98,16 @@ class CausalTree:
         """One row an edge."""
         import pandas
 
-        names = ["level", "child", "parent", "drop", "low", "high", "share", "q", "active", "of"]
+        names = ["level", "child", "parent", "drop", "low", "high"]
+        names += ["share", "share_low", "share_high", "q", "active", "of"]
         rows = []
         for edge in self.edges:
             child, parent = self.nodes[edge.child], self.nodes[edge.parent]
-            values = edge.drop, edge.low, edge.high, edge.share, edge.q, edge.active
+            drop = edge.drop, edge.low, edge.high
+            share = edge.share, edge.share_low, edge.share_high
             ends = f"{child.hookpoint}/{child.feature}", f"{parent.hookpoint}/{parent.feature}"
-            rows.append((parent.level, *ends, *values, len(child.contexts)))
+            counts = edge.q, edge.active, len(child.contexts)
+            rows.append((parent.level, *ends, *drop, *share, *counts))
         return pandas.DataFrame(rows, columns=names)
 
     @property
@@ -122,6 +130,7 @@ class CausalTree:
         return {
             "model": self.model,
             "dtype": self.dtype,
+            "error": self.error,
             "nodes": nodes,
             "edges": edges,
             "backups": [_plain(asdict(backup)) for backup in self.backups],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from steer.errors import PromptError
-from steer.positions import Span
+from steer.span import Span
 
 TokenRequest = tuple[Any, list[int], list[int]]
 """lm-eval's: (key for its cache, context, continuation)."""

@@ -59,7 +59,7 @@ def splice_loss(
         model.site_of(dictionary),
         contexts,
         {
-            "spliced": dictionary.to(device=model.device).reconstruct,
+            "spliced": dictionary.to(device=model.device).reconstruct_texts,
             "mean_ablated": lambda x: mean.to(x).expand_as(x),
             "zero_ablated": torch.zeros_like,
         },

@@ -49,7 +49,7 @@ def tiny_options(folder: Path) -> list[str]:
 
 
 COMMANDS = ["demo", "generate", "explain", "features", "feature", "dictionaries", "train"]
-COMMANDS += ["calibrate", "schema", "export", "fetch", "app"]
+COMMANDS += ["calibrate", "schema", "import", "export", "fetch", "app"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -63,6 +63,10 @@ def test_help_lists_the_commands(run: Run) -> None:
     found = run("--help")
     assert found.code == 0
     assert all(command in found.out for command in COMMANDS)
+    panels = ["Edit", "Look", "Effects", "Dictionaries", "Evaluate", "Make"]
+    heads = [line.split()[1] for line in found.out.splitlines() if line.startswith("╭─")]
+    assert [head for head in heads if head in panels] == panels
+    assert "Commands" not in heads
 
 
 # -- bad input ---------------------------------------------------------------------------------
@@ -86,6 +90,10 @@ BAD: dict[str, list[str]] = {
     "generate broken file": ["generate", PROMPT, "--edit", "{folder}/broken.json"],
     "generate binary file": ["generate", PROMPT, "--edit", "{folder}/binary.json"],
     "generate both": ["generate", PROMPT, "--edit", "{folder}/edit.json", "--ablate", "5"],
+    "generate error": ["generate", PROMPT, "--ablate", "5", "--error", "lose"],
+    "generate positions of a file": [
+        *("generate", PROMPT, "--edit", "{folder}/edit.json", "--positions", "last")
+    ],
     "generate model": ["generate", PROMPT, "--ablate", "5", "--model", "smollm2"],
     "generate empty": ["generate", "", "--ablate", "5", "{options}"],
     "generate long": ["generate", "w5 " * 70, "--ablate", "5", "{options}"],
@@ -240,6 +248,30 @@ def test_a_condition_and_a_schedule(run: Run, tiny_options: list[str]) -> None:
     edit = json.loads(found.out)["intervention"]["edits"][0]
     assert edit["when"]["kind"] == "not"
     assert edit["schedule"] == {"kind": "after", "n": 2}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [("keep", "live"), ("frozen", "frozen"), ("drop", "dropped")]
+)
+def test_the_error_policy_is_stated(
+    error: str, said: str, run: Run, tiny_options: list[str]
+) -> None:
+    given = ["--clamp", "5=9", "--error", error, *tiny_options]
+    if error != "frozen":  # which takes the error from a clean run of the same tokens
+        data = json.loads(run("generate", PROMPT, *given, "-n", "2", "--json").out)
+        assert data["error"] == [error]
+        assert [entry["error"] for entry in data["receipt"]] == [error]
+        assert f"error term {said}" in run("generate", PROMPT, *given, "-n", "2").out
+    effect = json.loads(run("effects", PROMPT, *given, "--draws", "0", "--json").out)
+    assert effect["error"] == [error]
+    assert f"error term {said}" in run("effects", PROMPT, *given, "--draws", "0").out
+    assert f"error {error}" in run("explain", *given).out
+
+
+def test_effects_say_what_did_nothing(run: Run, tiny_options: list[str]) -> None:
+    found = run("effects", PROMPT, "--clamp", "5=9", "--positions", "40", *tiny_options)
+    assert found.code == 0
+    assert "clamp 5 did nothing: no token is at positions 40" in " ".join(found.out.split())
 
 
 def test_generate_from_a_file(run: Run, folder: Path, tiny_options: list[str]) -> None:

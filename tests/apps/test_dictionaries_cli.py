@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 
-from apps import cli
 from dictionaries import baselines, catalogue
 from dictionaries.labels import Label, Labels
 from tests import tiny
+from tests.command import Run
 
-
-class Output(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Output]
 SITE = "resid_post.1"
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`steer` with these arguments, in this process."""
-
-    def call(*arguments: object) -> Output:
-        monkeypatch.setattr(sys, "argv", ["steer", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        return Output(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

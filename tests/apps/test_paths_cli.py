@@ -66,7 +66,7 @@ KEYS = {
     "downstream": {"features", "changed", "at"},
     "tree": {"nodes", "edges", "backups"},
     "direct": {"paths", "frozen", "promoted", "suppressed"},
-    "patch": {"points", "area", "ranked", "minimal"},
+    "patch": {"points", "area", "each", "fewest", "error"},
 }
 
 
@@ -106,3 +106,48 @@ def test_bad_input_is_one_line(command: str, folder: Path, run: Run) -> None:
     assert found.code == 2
     assert found.err.startswith("steer: ")
     assert found.err.strip().count("\n") == 0
+
+
+def test_the_error_policy_is_stated(folder: Path, run: Run) -> None:
+    for command in COMMANDS:
+        data = json.loads(run(*arguments(folder, command), "--json").out)
+        assert data["error"] == "keep"
+        assert "error term live" in run(*arguments(folder, command)).out
+    dropped = run(*arguments(folder, "downstream"), "--error", "drop")
+    assert "error term dropped" in dropped.out
+
+
+def test_several_pairs_each_have_their_fewest(folder: Path, run: Run, tmp_path: Path) -> None:
+    third = "w9 w40 w55 w12 w33 w7"
+    options = ["--dictionary", str(folder / "early"), "--model", str(folder / "model")]
+    options += ["--error", "patch", "--kl", "1e-6"]
+    alone = [
+        json.loads(run("patch", *both, *options, "--json").out)
+        for both in ((PROMPT, OTHER), (OTHER, third))
+    ]
+    together = json.loads(run("patch", PROMPT, OTHER, OTHER, third, *options, "--json").out)
+    assert together["each"] == [each["each"][0] for each in alone]
+    sizes = [len(each["minimal"]["nodes"]) for each in together["each"]]
+    assert together["fewest"]["mean"] == sum(sizes) / 2
+    assert together["fewest"]["reached"] == together["fewest"]["pairs"] == 2
+    file = tmp_path / "pairs.tsv"
+    file.write_text(f"{PROMPT}\t{OTHER}\n\n{OTHER}\t{third}\n")
+    assert json.loads(run("patch", "--pairs", file, *options, "--json").out) == together
+
+
+def test_a_pair_that_misses_the_goal_is_named_not_counted(folder: Path, run: Run) -> None:
+    """With the base's error, the pair of equal last tokens alone comes so near."""
+    options = ["--dictionary", str(folder / "early"), "--model", str(folder / "model")]
+    texts = [PROMPT, PROMPT, PROMPT, OTHER]
+    found = json.loads(run("patch", *texts, *options, "--kl", "1e-9", "--json").out)
+    assert (found["fewest"]["reached"], found["fewest"]["pairs"]) == (1, 2)
+    assert "not reached" in found["each"][1]["missed"]
+
+
+@pytest.mark.parametrize(
+    "texts", [[], [PROMPT], ["--pairs", "nowhere.tsv"], ["--pairs", "{folder}/texts.txt"]]
+)
+def test_what_are_no_pairs(texts: list[str], folder: Path, run: Run) -> None:
+    found = run("patch", *(each.format(folder=folder) for each in texts))
+    assert found.code == 2
+    assert found.err.startswith("steer: ")

@@ -81,6 +81,7 @@ def test_steer_streams_and_ends_with_the_receipt(do: Handlers) -> None:
     assert len(steps) > 3
     assert "reading the prompt" in steps[0][1]
     assert "Receipt" in steps[-1][1]
+    assert "error term kept" in steps[-1][1]
     assert Setup.from_fragment(steps[-1][2]).rows[0].edit == Clamp(5, "3x max")
 
 
@@ -123,9 +124,26 @@ def test_cancel_ends_only_ones_own(do: Handlers) -> None:
     *_, last = mine
     assert 'class="t' in last[1]
     assert not do.studio.streams
-    assert "Cancelled before" in steered(do, ())[-1][0]
-    do.begin(SESSION)  # type: ignore[arg-type]
-    assert "Cancelled" not in steered(do, ())[-1][0]
+    assert not do.studio.jobs
+    assert len(steered(do, ())) > 3
+
+
+def test_cancel_before_a_run_begins_leaves_the_queue_and_is_forgotten(do: Handlers) -> None:
+    leave, said = do.cancel(SESSION)  # type: ignore[arg-type]
+    again, _ = do.cancel(SESSION)  # type: ignore[arg-type]
+    assert leave != again
+    assert "Nothing of yours" in said
+    assert not do.studio.jobs
+    assert len(steered(do, ())) > 3
+
+
+def test_a_cancel_that_comes_before_the_first_token_is_kept(do: Handlers) -> None:
+    mine = do.steer(SESSION, "[]", tiny.PROMPT, False, 50, 0.7, 1.1, 0)  # type: ignore[arg-type]
+    next(mine)
+    assert not do.studio.streams
+    do.cancel(SESSION)  # type: ignore[arg-type]
+    assert len(list(mine)) < 10
+    assert not do.studio.jobs
 
 
 def test_closing_a_stream_frees_the_model(do: Handlers) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import steer
-from apps import plots
+from apps import figure_files, plots
 from steer.effects.attribution import attribution
 from steer.effects.curve import Curve
 from steer.effects.dose import dose_response
@@ -17,6 +17,7 @@ from steer.effects.sweep import ablation_sweep
 from steer.effects.sweep_controls import Against
 from steer.errors import SteerError
 from tests import tiny
+from tests.browser.driver import HOW, chromium
 
 METRIC = LogitDifference("w5", "w6")
 
@@ -53,7 +54,7 @@ def test_the_scatter_has_a_point_a_prompt_and_feature(model: steer.Model) -> Non
 def test_doses_are_in_order(model: steer.Model) -> None:
     found = dose_response(model, tiny.PROMPTS, tiny.dictionary(), 5, [2.0, -2.0, 0.0])
     lines = [trace for trace in plots.dose_curves(found).data if trace.mode == "lines+markers"]
-    assert [trace.name for trace in lines] == ["effect", "kl", "delta_ce"]
+    assert [trace.name for trace in lines] == ["kl", "delta_ce"]  # the effect is the KL
     assert list(lines[0].x) == [-2.0, 0.0, 2.0]
 
 
@@ -77,7 +78,7 @@ def test_curves_and_tables_and_trees(model: steer.Model, tmp_path: Path) -> None
     edges = [{"source": 1, "target": 0, "drop": 0.5, "share": 0.4}]
     tree = plots.causal_tree({"nodes": nodes, "edges": edges})
     assert list(tree.data[-1].y) == [0, -1]
-    file = plots.save(tree, tmp_path / "tree.html")
+    file = figure_files.save(tree, tmp_path / "tree.html")
     text = file.read_text()
     assert "resid_post.2" in text
     assert len(text) > 1_000_000  # plotly itself is inside
@@ -87,4 +88,16 @@ def test_curves_and_tables_and_trees(model: steer.Model, tmp_path: Path) -> None
 def test_other_endings_are_refused(name: str, tmp_path: Path) -> None:
     pytest.importorskip("plotly")
     with pytest.raises(SteerError, match="not allowed"):
-        plots.save(plots.causal_tree({"nodes": [], "edges": []}), tmp_path / name)
+        figure_files.save(plots.causal_tree({"nodes": [], "edges": []}), tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "head"), [("tree.png", b"\x89PNG"), ("tree.svg", b"<svg")])
+def test_a_picture_is_drawn_by_a_chrome(name: str, head: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    pytest.importorskip("kaleido", reason="a picture needs kaleido: pip install 'sae-steer[plots]'")
+    if chromium() is None:
+        pytest.skip(HOW)
+    file = figure_files.save(plots.causal_tree({"nodes": [], "edges": []}), tmp_path / name)
+    drawn = file.read_bytes()
+    assert drawn.startswith(head)
+    assert len(drawn) > 500

@@ -182,6 +182,18 @@ def test_a_card_has_all_its_parts(parts: list[e4.Part]) -> None:
     assert len(table.figure(table).data) == 3
 
 
+def test_a_case_that_nothing_detects_has_no_card(llama: steer.Model) -> None:
+    dictionary = tiny.dictionary("resid_post.1")
+    read = e4.read_texts(llama, "resid_post.1", ["w7 w31 w12"] * 4)
+    sizes = e4.Sizes(texts=4, contexts=2, parents=2)
+    assert e4.card(llama, dictionary, dictionary, "w5", "w5", read, sizes, 0) == []
+    table = card_table([], ["w5"])
+    assert "No feature detects the w5" in table.notes[-1]
+    assert not table.rows
+    assert not table.claims
+    assert table.figure is None
+
+
 def test_the_output_effect_is_that_of_an_ablation(llama: steer.Model) -> None:
     dictionary = tiny.dictionary("resid_post.1")
     feature = tiny.active_features(llama, dictionary)[0]
@@ -191,7 +203,8 @@ def test_the_output_effect_is_that_of_an_ablation(llama: steer.Model) -> None:
         llama, [tiny.PROMPT], edit, dictionaries=[dictionary], draws=0, if_silent="ignore"
     )
     found = e4._change(llama, dictionary, feature, ids[0])
-    assert torch.allclose(found, effect.delta_logit[0], atol=1e-5)
+    assert torch.allclose(found.float(), effect.delta_logprob[0].float(), atol=1e-5)
+    assert not torch.allclose(found.float(), effect.delta_logit[0].float(), atol=1e-4)
 
 
 def test_random_rows_differ_from_the_trained() -> None:

@@ -98,6 +98,29 @@ def test_who_waits_sees_the_queue(page: Any, browser: Any, address: str) -> None
     other.close()
 
 
+def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, studio: Any) -> None:
+    """It ends at once, while the other's run goes on; when its turn comes nothing is computed."""
+    other = browser.new_page()
+    other.set_default_timeout(120_000)
+    other.goto(address)
+    other.wait_for_selector("#edits .edit")
+    begin_a_long_run(page)
+    (running,) = studio.streams
+    other.click("#run")
+    other.wait_for_selector("text=/queue: \\d+\\/\\d+/")
+    other.click("#cancel")
+    other.wait_for_selector("#notices .notice:has-text('Nothing of yours is running')")
+    other.wait_for_selector("text=/queue: \\d+\\/\\d+/", state="hidden")
+    assert set(studio.streams) == set(studio.jobs) == {running}
+    assert page.locator("#texts .live").count() == 1
+    page.click("#cancel")
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
+    assert other.locator("#texts .idle").count() == 1
+    assert not studio.jobs
+    run(other)
+    other.close()
+
+
 def test_a_prompt_of_ten_thousand_characters(page: Any) -> None:
     page.fill("#prompt textarea", "The old bridge. " * 625)
     page.click("text=Sampling")

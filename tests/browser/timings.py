@@ -1,7 +1,8 @@
 """The app's own times on the default model: `python -m tests.browser.timings`. Nothing is asserted.
 
 Start to ready; first steered token after a click, beside the first token of transformers' own
-`generate` on the same prompt; and how long a cancel takes to free the model.
+`generate` on the same prompt, and beside a Gradio page that computes nothing; and how long a cancel
+takes to free the model.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.browser.driver import HOW, chromium
 
@@ -72,6 +74,32 @@ def main() -> None:
     clicked = median_click(app.local_url)
     print(f"first steered token, click to page: {clicked * 1000:.0f} ms ({clicked / base:.2f}x)")
     app.close()
+    bare = constant()
+    bare.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    floor = median_click(bare.local_url)
+    print(f"a constant from a page of one button, click to page: {floor * 1000:.0f} ms")
+    bare.close()
+
+
+def constant() -> Any:
+    """What Gradio and the browser take when nothing is computed and there is nothing else to draw.
+
+    It carries the names that the page's own clock looks for.
+    """
+    import gradio as gr
+
+    token = '<div class="live"><p class="count">1</p></div>'
+
+    def answer() -> Iterator[str]:
+        yield "<p></p>"
+        yield token
+        yield '<p class="receipt">done</p>'
+
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.HTML('<p class="edit">.</p>', elem_id="edits")
+        texts = gr.HTML(elem_id="texts")
+        gr.Button("Run", elem_id="run").click(answer, None, [texts], show_progress="hidden")
+    return blocks
 
 
 def median_click(address: str) -> float:

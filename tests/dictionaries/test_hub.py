@@ -182,7 +182,18 @@ ADDRESSES = {
         "hf://google/gemma-scope-2b-pt-transcoders/layer_3/width_16k/average_l0_54@main",
         {"l0": 54.0},
     ),
-    "gpt2-small-res-jb": ("hf://jbloom/GPT2-Small-SAEs-Reformatted/blocks.8.hook_resid_pre", {}),
+    "gpt2-small-res-jb": (
+        "hf://jbloom/GPT2-Small-SAEs-Reformatted/blocks.8.hook_resid_pre@main",
+        {"l0": 60.0, "fvu": pytest.approx(0.1)},
+    ),
+    "mistral-7b-res-wg": (
+        "hf://JoshEngels/Mistral-7B-Residual-Stream-SAEs/mistral_7b_layer_24",
+        {"l0": 75, "fvu": pytest.approx(0.28)},
+    ),
+    "temporal-llama-3.1-8b": (
+        "hf://canrager/temporalSAEs/llama-3.1-8B/layer_15/temporal",
+        {"l0": 256},
+    ),
     "qwen-scope": ("hf://Qwen/SAE-Res-Qwen3-8B-Base-W64K-L0_50/layer12.sae.pt", {"l0": 50.0}),
     "llama-scope": (
         "hf://fnlp/Llama3_1-8B-Base-LXR-8x/Llama3_1-8B-Base-L15R-8x/checkpoints/final.safetensors",

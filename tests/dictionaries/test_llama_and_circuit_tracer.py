@@ -63,13 +63,28 @@ def test_llama_scope(tmp_path: Path, x: Tensor) -> None:
         {"dataset_average_activation_norm": {"in": 0}},
         {"jump_relu_threshold": "0.4"},
         {"jump_relu_threshold": -1},
-        {"hook_point_out": "blocks.4.hook_mlp_out"},
+        {"hook_point_out": 4},
         {"d_sae": 23},
     ],
 )
 def test_llama_scope_refuses(changes: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(FormatError):
         load_folder(llama_scope(tmp_path, **changes))
+
+
+def test_llama_scope_transcoder(tmp_path: Path, x: Tensor) -> None:
+    """Its outputs are in units of the site it writes."""
+    changes: dict[str, Any] = {
+        "hook_point_in": "blocks.3.ln2.hook_normalized",
+        "dataset_average_activation_norm": {"in": 7.0, "out": 2.0},
+    }
+    s, out = D**0.5 / 7.0, D**0.5 / 2.0
+    features = gate(s * x @ E.T + B, 0.4 * s)
+    dictionary = load_folder(llama_scope(tmp_path, **changes))
+    assert_computes(dictionary, x, features, (features @ DEC + C) / out)
+    config = dictionary.config
+    assert (config.hookpoint_out, config.d_out) == ("mlp_out.3", D)
+    assert config.hookpoint == "blocks.3.ln2.hook_normalized"  # before the gain
 
 
 # -- circuit-tracer ----------------------------------------------------------------------------
@@ -129,5 +144,5 @@ def test_only_some_features(layer: str | None, tmp_path: Path) -> None:
 def test_cross_layer_transcoders_are_refused_with_the_reason(tmp_path: Path) -> None:
     for name in ("W_enc_0", "W_dec_0", "W_enc_1", "W_dec_1"):
         store({name: torch.zeros(4, 4)}, tmp_path / f"{name}.safetensors")
-    with pytest.raises(FormatError, match="each feature writes several sites"):
+    with pytest.raises(FormatError, match="write several sites each"):
         load_folder(tmp_path)

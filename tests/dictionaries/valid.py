@@ -51,6 +51,15 @@ NAMED = {"W_enc": n(D, M), "b_enc": n(M), "W_dec": n(M, D), "b_dec": n(D)}
 LINEAR = {"encoder.weight": n(M, D), "encoder.bias": n(M), "decoder.weight": n(D, M)}
 THETA = {"threshold": n(M).abs()}
 SIZES = {"d_in": D, "d_sae": M}
+TEMPORAL = {
+    f"attn_layers.0.{module}.{ending}": n(rows, M) if ending == "weight" else n(rows)
+    for module, rows in {"q_target": 6, "k_ctx": 6, "v_ctx": M, "c_proj": M}.items()
+    for ending in ("weight", "bias")
+}
+ATTENDS = {
+    "n_heads": 2, "n_attn_layers": 1, "bottleneck_factor": 4, "kval_topk": 5,
+    "sae_diff_type": "topk", "tied_weights": True,
+}  # fmt: skip
 NORMS = {"dataset_average_activation_norm": {"in": 2.0}, "jump_relu_threshold": 0.1}
 BASES = {
     "saelens": Base(
@@ -71,10 +80,27 @@ BASES = {
         "sae_weights.safetensors", {**NAMED, "W_skip": n(D, D)}, "cfg.json",
         {"architecture": "skip_transcoder", "d_out": D, **SIZES}, ("d_in", "d_sae", "d_out"),
     ),
+    "saelens temporal": Base(
+        "sae_weights.safetensors", {"W_dec": n(M, D), "b_dec": n(D), **TEMPORAL}, "cfg.json",
+        {"architecture": "temporal", **SIZES, **ATTENDS},
+        ("d_in", "d_sae", "n_heads", "n_attn_layers", "bottleneck_factor"),
+    ),
+    "temporal": Base(
+        "latest_ckpt.safetensors", {"D": n(M, D), "b": n(D), **TEMPORAL}, "conf.yaml",
+        {"llm": {"dimin": D}, "sae": {"exp_factor": 3, "scaling_factor": 0.5, **ATTENDS}},
+        ("llm", "sae"),
+    ),
     "sparsify": Base(
         "sae.safetensors",
         {"encoder.weight": n(M, D), "encoder.bias": n(M), "W_dec": n(M, D), "b_dec": n(D)},
         "cfg.json", {"d_in": D, "num_latents": M, "k": 5}, ("d_in", "num_latents", "k"),
+    ),
+    "sparsify skip transcoder": Base(
+        "sae.safetensors",
+        {"encoder.weight": n(M, D), "encoder.bias": n(M), "W_dec": n(M, D), "b_dec": n(D),
+         "W_skip": n(D, D)},
+        "cfg.json", {"d_in": D, "num_latents": M, "k": 5, "skip_connection": True},
+        ("d_in", "num_latents", "k"),
     ),
     "gemma scope": Base("params.npz", {**NAMED, **THETA}, "unused.json"),
     "gemma scope 2": Base(
@@ -84,6 +110,13 @@ BASES = {
         "checkpoints/final.safetensors", {**LINEAR, "decoder.bias": n(D)}, "hyperparams.json",
         {"d_model": D, "d_sae": M, "hook_point_in": "blocks.1.hook_resid_post", **NORMS},
         ("d_model", "d_sae", "hook_point_in", *NORMS),
+    ),
+    "llama scope transcoder": Base(
+        "checkpoints/final.safetensors", {**LINEAR, "decoder.bias": n(D)}, "hyperparams.json",
+        {"d_model": D, "d_sae": M, "hook_point_in": "blocks.1.ln2.hook_normalized",
+         "hook_point_out": "blocks.1.hook_mlp_out", **NORMS,
+         "dataset_average_activation_norm": {"in": 2.0, "out": 3.0}},
+        ("d_model", "d_sae", "hook_point_out", "dataset_average_activation_norm"),
     ),
     "dictionary_learning": Base(
         "ae.pt", {**LINEAR, "bias": n(D)}, "config.json",

@@ -70,7 +70,7 @@ def test_forced_texts_and_targets(llama: steer.Model) -> None:
     dictionary = tiny.dictionary()
     edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0)])
     effect = steer.logit_effect(
-        llama, tiny.PROMPTS, edit, ("w5", 6), dictionaries=[dictionary], continuation=3, draws=0
+        llama, tiny.PROMPTS, edit, ["w5", 6], dictionaries=[dictionary], continuation=3, draws=0
     )
     assert effect.controls is None
     assert [target.id for target in effect.targets] == [5, 6]
@@ -80,5 +80,13 @@ def test_forced_texts_and_targets(llama: steer.Model) -> None:
     last = torch.stack([part.kl[-1] for part in effect.positions])
     assert torch.allclose(last, effect.kl, atol=1e-6)
     assert effect.summary()["kl"].n == 3
+    for number, part in enumerate(effect.positions):
+        assert torch.equal(part.delta_logit[-1], effect.delta_logit[number, [5, 6]])
+        assert torch.equal(part.delta_logprob[-1], effect.delta_logprob[number, [5, 6]])
+        top, bottom = (
+            int(effect.delta_logit[number].topk(1, largest=x).indices) for x in (True, False)
+        )
+        assert part.promoted[-1, 0] == top
+        assert part.suppressed[-1, 0] == bottom
     with pytest.raises(InterventionError, match="tokens"):
         steer.logit_effect(llama, tiny.PROMPT, edit, "w5 w6", dictionaries=[dictionary])

@@ -21,7 +21,7 @@ from steer.effects.patching import (
 )
 from steer.errors import SteerError
 from tests import tiny
-from tests.effects.test_patching import BASES, METRIC, TARGETS, double, pairs
+from tests.effects.patched_pairs import BASES, METRIC, TARGETS, double, pairs
 
 
 def few(error: str = "keep") -> tuple[Patchable, ...]:

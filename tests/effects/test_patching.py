@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 
 import pytest
 import torch
@@ -15,7 +15,6 @@ from steer import engine
 from steer.effects.metric import LogitDifference, Loss
 from steer.effects.patching import (
     ERROR,
-    Patchable,
     against_null,
     completeness,
     faithfulness,
@@ -29,21 +28,9 @@ from steer.effects.patching import (
 from steer.effects.statistics import ratio_interval
 from steer.errors import InterventionError, PromptError, SteerError
 from tests import tiny
+from tests.effects.patched_pairs import BASES, METRIC, TARGETS, double, pairs
 
-METRIC = LogitDifference("w5", "w6")
-BASES = ("w7 w31 w12 w55 w40 w9", "w20 w3 w8")
-TARGETS = ("w7 w33 w12 w55 w40 w9", "w20 w4 w8")
 FAMILIES = ("gpt2", "llama", "gemma2", "gpt_neox")
-
-
-@cache
-def double(family: str) -> steer.Model:
-    return steer.load(tiny.build(family, torch.float64), tokenizer=tiny.tokenizer())
-
-
-@cache
-def pairs(family: str = "llama", error: str = "keep") -> tuple[Patchable, ...]:
-    return prompt_pairs(double(family), BASES, TARGETS, tiny.dictionary(), error=error)
 
 
 def at_site(model: steer.Model, dictionary: Dictionary, text: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,6 +20,7 @@ from steer.errors import SteerError
 from steer.evals.detectors import Activity
 from steer.evals.interpret import (
     Fragment,
+    Judge,
     detect_with,
     explain,
     fragments,
@@ -145,8 +146,10 @@ def test_a_silent_feature() -> None:
 
 
 @contextmanager
-def serving(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server on 127.0.0.1: the given answers in turn, then (or for None) those of `perfect`."""
+def serving(
+    *answers: tuple[int, bytes] | None, judge: Judge = perfect
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server on 127.0.0.1: the given answers in turn, then (or for None) those of the judge."""
     waiting = list(answers)
     seen: list[dict[str, Any]] = []
 
@@ -155,7 +158,7 @@ def serving(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[dict
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             key = self.headers.get("Authorization")
             seen.append({"path": self.path, "key": key, **body})
-            status, reply = (waiting.pop(0) if waiting else None) or (200, answered(body))
+            status, reply = (waiting.pop(0) if waiting else None) or (200, answered(body, judge))
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(reply)))
@@ -176,8 +179,8 @@ def serving(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[dict
         thread.join()
 
 
-def answered(body: dict[str, Any]) -> bytes:
-    content = perfect(body["messages"][-1]["content"])
+def answered(body: dict[str, Any], judge: Judge) -> bytes:
+    content = judge(body["messages"][-1]["content"])
     message = {"role": "assistant", "content": content}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return json.dumps({"object": "chat.completion", "choices": [choice]}).encode()

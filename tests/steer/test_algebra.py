@@ -8,33 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 import steer
-from dictionaries.base import Dictionary
-from steer.conditions import Active, Condition, Not, Seen
-from steer.directions import DecoderRow, Random, Vector
-from steer.edits import (
-    Ablate,
-    Add,
-    AddDirection,
-    Cap,
-    Clamp,
-    ClampProjection,
-    Edit,
-    Floor,
-    Intervention,
-    ProjectOut,
-    Scale,
-)
-from steer.positions import Positions, Tokens
-from steer.schedules import After, Decay, First, Ramp, Schedule
 from tests import reference
+from tests.steer.random_edits import by_row, random_intervention
 from tests.tiny import (
     EOS,
     FAMILIES,
     PROMPTS,
-    WIDTH,
-    D,
     dictionary,
     plain_model,
     tiny_model,
@@ -44,62 +27,15 @@ from tests.tiny import (
 COUNT = int(os.environ.get("STEER_RANDOM_INTERVENTIONS", "40"))
 """Random interventions a family; 500 takes some minutes."""
 
+BATCH = 20
+WATCHED = (7, 31, 90)
+"""Tokens whose log-probability at the last step is compared as well."""
+
+TOLERANCE = 2e-5
+"""In nats: what fp32 rounding may add up to."""
+
 ALONE = 8 if COUNT < 500 else 2
 """Of so many interventions, one is also run alone, and one streamed."""
-
-
-def _positions(rng: random.Random) -> Positions:
-    choices: list[Positions] = ["all", "prompt", "generated", "last", "text", "1:", ":-1", "::2"]
-    choices += [0, 2, -1, [1, 3], [-2, 6], Tokens("w7", 31, "w3"), slice(2, 5)]
-    return rng.choice(choices)
-
-
-def _condition(rng: random.Random, depth: int = 0) -> Condition | None:
-    kind = rng.randrange(8 if depth == 0 else 5)
-    leaf = rng.choice([Active, Seen])(rng.randrange(WIDTH), rng.choice([0.0, 0.3]))
-    if kind >= 5:
-        return None
-    if depth > 1 or kind < 2:
-        return leaf
-    inner = _condition(rng, depth + 1) or leaf
-    return {2: inner & leaf, 3: inner | leaf, 4: Not(inner)}[kind]
-
-
-def _schedule(rng: random.Random) -> Schedule | None:
-    kinds = [First, After, Ramp, Decay]
-    return rng.choice(kinds)(rng.randint(1, 3)) if rng.random() < 0.3 else None
-
-
-def _edit(rng: random.Random, feature: int, given: Dictionary) -> Edit:
-    value = rng.choice([1.5, -2.0, "2x max", "0.3x norm"])
-    length = rng.choice([1.5, "0.3x norm", "2x vector"])
-    direction = rng.choice(
-        [Random(feature), DecoderRow("tiny", feature), Vector([float(i % 5 - 2) for i in range(D)])]
-    )
-    edit = rng.choice(
-        [
-            Ablate(feature),
-            Ablate(feature, to="mean"),
-            Clamp(feature, value),
-            Add(feature, value),
-            Floor(feature, value),
-            Cap(feature, value),
-            Scale(feature, rng.choice([0.0, 0.5, 3.0, -1.0])),
-            AddDirection(direction, length),
-            ClampProjection(direction, length),
-            ProjectOut(direction),
-        ]
-    )
-    return replace(edit, positions=_positions(rng), when=_condition(rng), schedule=_schedule(rng))
-
-
-def _intervention(rng: random.Random, given: Dictionary) -> Intervention:
-    # Feature 0 was never active in the made-up statistics: its multiples are refused.
-    features = rng.sample(range(1, WIDTH), rng.randint(1, 3))
-    features += rng.choices(features, k=rng.randint(0, 1))
-    edits = [_edit(rng, feature, given) for feature in features]
-    error = rng.choice(["keep", "keep", "keep", "drop"])
-    return Intervention("tiny", edits, error=error, conflicts="in_order")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -107,25 +43,35 @@ def test_random_interventions_in_every_way_of_running_equal_plain_python(family:
     """In one batch with and without a cache; and each by itself, streamed or not."""
     rng = random.Random(FAMILIES.index(family))
     model, given = tiny_model(family), dictionary("resid_post.1")
-    interventions = [_intervention(rng, given) for _ in range(COUNT)]
+    interventions = [random_intervention(rng) for _ in range(COUNT)]
+    batched = [
+        replace(each, edits=[by_row(rng, edit, *_place(number)) for edit in each.edits])
+        for number, each in enumerate(interventions)
+    ]
     prompts = [rng.choice(PROMPTS) for _ in interventions]
     special = set(tokenizer().all_special_ids)
     options: dict[str, Any] = {
-        "max_new_tokens": 4, "temperature": 0, "dictionaries": [given], "if_silent": "ignore"
+        "max_new_tokens": 4, "temperature": 0, "dictionaries": [given], "if_silent": "ignore",
+        "watch": WATCHED,
     }  # fmt: skip
-    for start in range(0, COUNT, 20):
-        part = slice(start, start + 20)
+    far = apart = 0.0
+    for start in range(0, COUNT, BATCH):
+        part = slice(start, start + BATCH)
         cached, uncached = (
-            model.generate_batch(prompts[part], interventions[part], use_cache=use, **options)
+            model.generate_batch(prompts[part], batched[part], use_cache=use, **options)
             for use in (True, False)
         )
         for number, run in enumerate(cached, start=start):
             prompt, intervention = prompts[number], interventions[number]
             ids = tokenizer()(prompt)["input_ids"]
-            wanted, _ = reference.greedy(
-                plain_model(family), family, ids, 4, [intervention], [given], special, EOS
-            )
+            wanted, last = reference.greedy(
+                plain_model(family), family, ids, 4, [batched[number]], [given], special, EOS,
+                row=number - start,
+            )  # fmt: skip
             assert list(run.ids) == wanted, intervention
+            assert run.interventions == (intervention,)
+            expected = last.log_softmax(-1)[list(WATCHED)]
+            far = max(far, (_last(run) - expected).abs().max().item())
             others = [uncached[number - start]]
             if number % ALONE == 0:
                 others.append(model.generate(prompt, intervention, **options))
@@ -133,8 +79,21 @@ def test_random_interventions_in_every_way_of_running_equal_plain_python(family:
                 others.append(model.stream(prompt, intervention, **options).result())
             for other in others:
                 assert other.ids == run.ids, intervention
+                apart = max(apart, (_last(other) - _last(run)).abs().max().item())
                 assert other.baseline == run.baseline, intervention
                 assert _acted(other) == _acted(run), intervention
+    print(f"{family}: {COUNT} interventions, {far:.1e} nats from plain Python, {apart:.1e} apart")
+    assert max(far, apart) <= TOLERANCE
+
+
+def _place(number: int) -> tuple[int, int]:
+    """Which row of its batch an intervention is, and of how many."""
+    return number % BATCH, min(BATCH, COUNT - number // BATCH * BATCH)
+
+
+def _last(run: steer.Run) -> Tensor:
+    """Log-probabilities of the watched tokens at the last step, [3]."""
+    return torch.tensor([watched.edited[-1] for watched in run.logprobs])
 
 
 def _acted(run: steer.Run) -> list[tuple[int, ...]]:

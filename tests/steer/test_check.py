@@ -162,6 +162,24 @@ def test_a_random_dictionary_fits_nothing(llama: steer.Model) -> None:
     assert not found.passed
 
 
+def test_another_site_of_the_block_is_found(llama: steer.Model) -> None:
+    meant = baselines.pca(activations(llama, "mlp_out.1"), 4, hookpoint="attn_out.1")
+    found = check(llama, meant, texts())
+    assert found.best == "another site, mlp_out.1"
+    assert not found.passed
+
+
+def test_nothing_that_fits_is_not_what_was_meant(llama: steer.Model) -> None:
+    """A reading better than the one as loaded, but no better than the mean, is no advice."""
+    generator = torch.Generator().manual_seed(0)
+    noise = baselines.random_directions(tiny.D, 4 * tiny.D, seed=1, hookpoint=SITE)
+    loud = replace(noise, W_dec=100 * torch.randn(noise.W_dec.shape, generator=generator))
+    found = check(llama, loud, texts())
+    assert min(each.fvu for each in found.readings.values()) > 1
+    assert found.best == "as loaded"
+    assert "fits no reading" in found.verdict
+
+
 def test_too_little_text(llama: steer.Model) -> None:
     with pytest.raises(PromptError, match="3 tokens; at least 32 are needed"):
         check(llama, basis(llama), ["w3 w4 w5"])

@@ -29,7 +29,8 @@ def test_a_dictionary_that_explains_everything_leaves_nothing_to_the_error() -> 
 
 
 def test_a_dictionary_that_never_fires_leaves_everything_to_the_error() -> None:
-    silent = replace(dictionary("resid_post.1"), name="late", threshold=torch.full((WIDTH,), 1e6))
+    never = {"threshold": torch.full((WIDTH,), 1e6)}
+    silent = replace(dictionary("resid_post.1"), name="late", **never)  # type: ignore[arg-type]
     found = error_split(tiny_model("llama"), PROMPTS, EDIT, "late", dictionaries=[EARLY, silent])
     assert found.through_features.abs().max() < 1e-4
     assert found.kl_features.max() < 1e-6

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -24,7 +26,7 @@ from steer.edits import (
 )
 from steer.errors import InterventionError
 from steer.schema import json_schema
-from tests.steer.test_algebra import _intervention
+from tests.steer.random_edits import by_row, random_intervention
 from tests.tiny import PROMPT, D, dictionary, silent_feature, tiny_model
 
 
@@ -69,12 +71,19 @@ def test_every_random_intervention_satisfies_the_schema_and_survives_json() -> N
     check = jsonschema.Draft202012Validator(json_schema())
     rng = random.Random(7)
     for _ in range(100):
-        intervention = _intervention(rng, dictionary())
+        plain = random_intervention(rng)
+        intervention = replace(plain, edits=[by_row(rng, edit, 1, 3) for edit in plain.edits])
         data = json.loads(intervention.to_json())
         check.validate(data)
         assert Intervention.from_dict(data) == intervention
         assert Intervention.from_dict(data).digest == intervention.digest
-    for broken in ({"edits": []}, {"dictionary": "x", "edits": [], "extra": 1}):
+    nested = {"kind": "ablate", "feature": 1, "positions": {"rows": [{"rows": ["all"]}]}}
+    wrong: list[dict[str, Any]] = [
+        {"edits": []},
+        {"dictionary": "x", "edits": [], "extra": 1},
+        {"dictionary": "x", "edits": [nested]},
+    ]
+    for broken in wrong:
         assert not check.is_valid(broken)
 
 

@@ -1,4 +1,4 @@
-"""`Model.generate`: bad input, endings, and stopping; its laws are in `test_splice_laws`."""
+"""`Model.generate`: bad input, endings, and stopping; its laws are in `test_splice_*`."""
 
 from __future__ import annotations
 

@@ -17,10 +17,16 @@ import pytest
 import torch
 
 import steer
+from steer.effects.attribution import attribution
+from steer.effects.controls import controls
+from steer.effects.dose import dose_response
+from steer.effects.metric import LogitDifference
+from steer.effects.paths import Freeze, path_effects
 from steer.effects.sweep import ablation_sweep
 from tests import plain, tiny
 from tests.tiny import PROMPT, PROMPTS
 
+METRIC = LogitDifference("w20", "w21")
 EDIT = steer.Intervention("tiny", [steer.Clamp(5, 4.0)])
 TOO_MUCH = 2**60
 
@@ -61,7 +67,16 @@ RUNS: dict[str, Callable[[steer.Model], Any]] = {
     "explain": lambda model: model.explain(EDIT, dictionaries=[tiny.dictionary()], prompt=PROMPT),
     "features": lambda model: model.features(PROMPT, tiny.dictionary()),
 }
-every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
+RESUMED: dict[str, Callable[[steer.Model], Any]] = {
+    "ablation_sweep": RUNS["ablation_sweep"],
+    "attribution": lambda model: attribution(model, PROMPT, tiny.dictionary(), METRIC),
+    "path_effects": lambda model: path_effects(
+        model, PROMPT, EDIT, {"values": Freeze(patterns=True)}, dictionaries=[tiny.dictionary()]
+    ),
+    "dose_response": lambda model: dose_response(model, PROMPT, tiny.dictionary(), 5, [1.0, 2.0]),
+    "controls": lambda model: controls(model, [PROMPT], EDIT, dictionaries=[tiny.dictionary()]),
+}
+"""What runs the blocks above the site again, from a clean pass that went well."""
 
 
 @contextmanager
@@ -82,7 +97,7 @@ def unchanged(model: steer.Model, untouched: Any) -> Iterator[None]:
 @contextmanager
 def failing_block(model: steer.Model, layer: int, fail: Callable[[], Any], after: int) -> Any:
     """The block's forward pass fails when it has been called `after` times."""
-    calls = []
+    calls: list[None] = []
 
     def hook(*_: Any) -> None:
         calls.append(None)
@@ -132,13 +147,18 @@ def test_a_generation_that_fails_within_the_model(
             generate(model)
 
 
-@every_run
+FAILING = {name: (run, 0, 0) for name, run in RUNS.items()}
+FAILING |= {f"{name}, resumed": (run, 2, 1) for name, run in RESUMED.items()}
+
+
+@pytest.mark.parametrize(("run", "layer", "after"), FAILING.values(), ids=FAILING.keys())
 def test_every_kind_of_run_that_runs_out_of_memory(
-    run: Callable[[steer.Model], Any], llama: steer.Model
+    run: Callable[[steer.Model], Any], layer: int, after: int, llama: steer.Model
 ) -> None:
+    """Before the edited site; or behind it, with blocks skipped or patterns frozen."""
     with (
         unchanged(llama, tiny.plain_model("llama")),
-        failing_block(llama, 0, out_of_memory, 0),
+        failing_block(llama, layer, out_of_memory, after),
         pytest.raises(RuntimeError, match="can't allocate memory"),
     ):
         run(llama)

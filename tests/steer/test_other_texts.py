@@ -12,6 +12,7 @@ from steer import engine
 from steer.directions import Difference
 from steer.edits import AddDirection, Clamp, Intervention, Patch, ProjectOut, Resample
 from steer.errors import InterventionError
+from steer.splice import Record
 from tests.tiny import PROMPT, WIDTH, D, dictionary, tiny_model
 
 OTHER = "w50 w51 w52"
@@ -22,8 +23,10 @@ def model() -> steer.Model:
     return tiny_model("llama")
 
 
-def _residual(model: steer.Model, intervention: Intervention, given: object) -> torch.Tensor:
-    """What the site holds after the splice on PROMPT, [s, d]."""
+def _residual(
+    model: steer.Model, intervention: Intervention, given: object
+) -> tuple[torch.Tensor, Record]:
+    """What the site holds without the splice on PROMPT, [s, d], and what the splice did."""
     ids, mask = model.tokenize([PROMPT])
     plans = model.plans([intervention], [given])  # type: ignore[list-item]
     clean = model.collect(ids, mask, ["resid_post.1"])["resid_post.1"][0]
@@ -108,7 +111,7 @@ def test_frozen_error_is_that_of_the_clean_run(model: steer.Model) -> None:
         engine.apply(model.nn, early_only, model.span(ids, mask), {})
         x = model.nn.model.layers[1].output
         x[:] = replaced(x)
-        wanted = engine.save(t.result)
+        wanted = engine.save(t.result)  # type: ignore[attr-defined]  # nnsight's own
     torch.testing.assert_close(logits, wanted.logits, rtol=1e-4, atol=1e-4)
 
 
@@ -125,13 +128,18 @@ def _named(given: object, name: str) -> JumpReLU:
     return replace(given, name=name)  # type: ignore[type-var, return-value]
 
 
-def test_transcoder_reads_its_input_and_writes_its_output(model: steer.Model) -> None:
+def _transcoder() -> JumpReLU:
     given = dictionary("mlp_in.1")
     config = DictionaryConfig(D, WIDTH, "mlp_in.1", d_out=D, hookpoint_out="mlp_out.1")
-    transcoder = JumpReLU(
+    skip = torch.randn(D, D, generator=torch.Generator().manual_seed(1))
+    return JumpReLU(
         given.W_enc, given.b_enc, given.W_dec, given.b_dec, config, "tiny",
-        threshold=torch.zeros(WIDTH), W_skip=torch.randn(D, D),
+        threshold=torch.zeros(WIDTH), W_skip=skip,
     )  # fmt: skip
+
+
+def test_transcoder_reads_its_input_and_writes_its_output(model: steer.Model) -> None:
+    transcoder = _transcoder()
     ids, mask = model.tokenize([PROMPT])
     sites = model.collect(ids, mask, ["mlp_in.1", "mlp_out.1"])
     plans = model.plans([Intervention("tiny", [Clamp(4, 3.0)])], [transcoder])
@@ -147,12 +155,7 @@ def test_transcoder_reads_its_input_and_writes_its_output(model: steer.Model) ->
 
 
 def test_dropping_a_transcoders_error_keeps_its_skip_term(model: steer.Model) -> None:
-    given = dictionary("mlp_in.1")
-    config = DictionaryConfig(D, WIDTH, "mlp_in.1", d_out=D, hookpoint_out="mlp_out.1")
-    transcoder = JumpReLU(
-        given.W_enc, given.b_enc, given.W_dec, given.b_dec, config, "tiny",
-        threshold=torch.zeros(WIDTH), W_skip=torch.randn(D, D),
-    )  # fmt: skip
+    transcoder = _transcoder()
     ids, mask = model.tokenize([PROMPT])
     x = model.collect(ids, mask, ["mlp_in.1"])["mlp_in.1"]
     plans = model.plans([Intervention("tiny", [], "drop")], [transcoder])

@@ -17,7 +17,7 @@ import steer
 from dictionaries.base import Dictionary
 from steer.edits import AddDirection, Clamp, Intervention
 from steer.explain import SOURCE_BYTES
-from steer.positions import Span
+from steer.span import Span
 from tests.tiny import PROMPT, PROMPTS, dictionary, tiny_model
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -128,6 +131,32 @@ def test_sampling_options_that_would_not_act_are_refused(
 def test_malformed_chats_are_refused(model: steer.Model, chat: list[object]) -> None:
     with pytest.raises(PromptError):
         model.generate(chat, EDIT, dictionaries=[dictionary()])  # type: ignore[arg-type]
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ {'system': 'w90', 'user': 'w91', 'assistant': 'w92'}[m['role']] }} "
+    "{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}w92{% endif %}"
+)
+
+
+def test_a_chat_with_a_system_prompt_is_streamed_as_its_rendered_text(model: steer.Model) -> None:
+    tokenizer = copy.deepcopy(model.tokenizer)
+    tokenizer.chat_template = TEMPLATE
+    chatting = replace(model, tokenizer=tokenizer)
+    messages = [
+        {"role": "system", "content": "w5 w6"},
+        {"role": "user", "content": "w7 w31"},
+        {"role": "assistant", "content": "w12"},
+        {"role": "user", "content": "w40"},
+    ]
+    options: dict[str, Any] = {"max_new_tokens": 6, "dictionaries": [dictionary()], "seed": 2}
+    stream = chatting.stream(messages, EDIT, **options)
+    pieces = list(stream)
+    rendered = "w90 w5 w6 w91 w7 w31 w92 w12 w91 w40 w92"
+    assert stream.result() == model.generate(rendered, EDIT, **options)
+    assert stream.result().prompt == rendered
+    assert pieces[-1].edited == stream.result().text
+    assert pieces[-1].baseline == stream.result().baseline.text
 
 
 def test_several_texts_are_sent_to_generate_batch(model: steer.Model) -> None:

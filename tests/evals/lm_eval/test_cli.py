@@ -6,40 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 import steer
-from apps import cli
 from steer.evals.lm_eval_compare import TASKS
+from tests.command import Run
 
 
-class Output(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Output]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> Run:
-    """`steer` with these arguments in the folder of the tiny model."""
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """In the folder of the tiny model."""
     monkeypatch.chdir(folder)
-
-    def call(*arguments: str) -> Output:
-        monkeypatch.setattr(sys, "argv", ["steer", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        return Output(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    return call
 
 
 TINY = ["--model", "model", "--limit", "4"]

@@ -1,0 +1,97 @@
+"""What commands print: one JSON document for machines, or a view for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    View = Callable[[], RenderableType | list[RenderableType]]
+
+ERRORS = {"keep": "live", "frozen": "frozen", "drop": "dropped"}
+"""What became of the part of the residual that the dictionary does not explain."""
+
+
+def emit(as_json: bool, data: Any, view: View) -> None:
+    """The data as JSON, or what `view()` gives: text, a table, or a list of them."""
+    if as_json:
+        print_json(data)
+        return
+    from rich.console import Console
+
+    console = Console()
+    found = view()
+    for each in found if isinstance(found, list) else [found]:
+        # Square brackets in tokens are text, not markup; a line such as a command is not broken.
+        console.print(each, markup=False, highlight=False, soft_wrap=isinstance(each, str))
+
+
+def print_json(data: Any) -> None:
+    """One line of strict JSON."""
+    print(json.dumps(finite(data), ensure_ascii=False, allow_nan=False))
+
+
+def finite(data: Any) -> Any:
+    """The same data with None for NaN and the infinities, which JSON has no word for."""
+    if isinstance(data, Mapping):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def records(frame: Any) -> list[dict[str, Any]]:
+    """Rows of a DataFrame as plain data; NaN becomes None."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> Table:
+    """A column a key of the first row, an interval in the column of its mean."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = Table(title=Text(title) if title else None, title_justify="left")
+    cells = [_joined(row) for row in rows]
+    for name in cells[0] if cells else ():
+        wordy = any(isinstance(row[name], str | bool) for row in rows)
+        found.add_column(Text(name), justify="left" if wordy else "right")
+    for each in cells:
+        found.add_row(*each.values())
+    return found
+
+
+def error_said(policies: Iterable[str]) -> str:
+    """The error policies of interventions in words."""
+    return f"error term {', '.join(ERRORS[policy] for policy in policies)}"
+
+
+def number(value: Any) -> str:
+    """A value in a table: three digits of a number, and a dash for what is not known."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+    return str(value)
+
+
+def _joined(row: Mapping[str, Any]) -> dict[str, str]:
+    """Cells, each mean with its bounds: `kl` with `kl_low` and `kl_high`, or with the `low` and
+    `high` that follow it."""
+    names = list(row)
+    follows = names[names.index("low") - 1] if "low" in names else None
+    found = {}
+    for name in names:
+        prefix = "" if name == follows else f"{name}_"
+        low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
+        known = low is not None and high is not None and low == low
+        found[name] = number(row[name]) + (f" [{number(low)}, {number(high)}]" if known else "")
+    ends = {f"{prefix}{end}" for prefix in ("", *(f"{n}_" for n in names)) for end in _ENDS}
+    return {name: cell for name, cell in found.items() if name not in ends}
+
+
+_ENDS = ("low", "high")
