@@ -85,8 +85,22 @@ def save_tensors(
     beside.touch()
     mode = beside.stat().st_mode  # safetensors makes files that only their owner may read
     save_file(stored, beside, metadata)
+    if metadata:
+        _in_order(beside)
     beside.chmod(mode)
     os.replace(beside, path)
+
+
+def _in_order(path: Path) -> None:
+    """Sort the metadata, which safetensors writes in random order: same contents, same bytes."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 class Tensors(ABC):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from dictionaries.architectures import BatchTopK
 from dictionaries.base import Dictionary
 from dictionaries.errors import FormatError, NotSeparableError
 from dictionaries.formats import load_folder, saelens
+from dictionaries.formats.files import save_tensors
 
 FOLDER = Path(__file__).parents[1] / "golden" / "saelens"
 CASES = sorted(
@@ -295,3 +297,16 @@ def test_bad_json(text: str, copied: Callable[[str], Path]) -> None:
     (folder / "cfg.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(FormatError, match=r"cfg\.json"):
         load_folder(folder)
+
+
+def test_the_same_tensors_and_metadata_are_the_same_bytes(tmp_path: Path) -> None:
+    metadata = {"tokens": "12", "corpus": "Zoë’s letters\n", "a": "", "z": '"quoted" \x01'}
+    written = set()
+    for number in range(8):
+        path = tmp_path / f"{number}.safetensors"
+        save_tensors({"W": torch.ones(2, 3)}, path, metadata)
+        written.add(path.read_bytes())
+        with safe_open(path, "pt") as file:
+            assert file.metadata() == metadata
+            assert torch.equal(file.get_tensor("W"), torch.ones(2, 3))
+    assert len(written) == 1
