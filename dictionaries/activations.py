@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from dictionaries.errors import TrainingError
+from dictionaries.formats.files import save_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +29,8 @@ class Contexts:
     sources: tuple[str, ...]
 
     def save(self, path: Path) -> None:
-        save_file(
-            {"tokens": self.tokens, "source": self.source, "heldout": self.heldout},
-            path,
-            metadata={"sources": json.dumps(self.sources)},
-        )
+        tensors = {"tokens": self.tokens, "source": self.source, "heldout": self.heldout}
+        save_tensors(tensors, path, {"sources": json.dumps(self.sources)})
 
     @classmethod
     def load(cls, path: Path) -> Contexts:
