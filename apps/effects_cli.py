@@ -147,13 +147,13 @@ def dose(
     data: dict[str, Any] = {
         "feature": feature,
         "metric": found.metric,
-        "error": "keep",
+        "error": found.error,
         "strongest": found.strongest(),
         "asymmetry": records(found.asymmetry()),
         "doses": records(found.to_frame()),
     }
     title = f"feature {feature}: strongest dose within 0.5 nats {data['strongest'] or 'none'}"
-    said = error_said(["keep"])
+    said = error_said([found.error])
     emit(
         json_output,
         data,
@@ -189,5 +189,5 @@ def ioi(
         )
     draw(plot, lambda: plots.effect_bars(found.sweep, top))
     title = f"right in {found.accuracy:.0%} of {pairs} prompts, by {found.difference:.2f} logits"
-    data = {**found.to_dict(top), "error": "keep"}
+    data = found.to_dict(top)
     emit(json_output, data, lambda: swept_view(data, title))

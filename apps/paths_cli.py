@@ -121,8 +121,8 @@ def tree(
         )
     draw(plot, lambda: plots.causal_tree(found.to_dict()))
     title = f"feature {feature} of {names[0]}, {len(found.nodes[0].contexts)} contexts"
-    data = {**found.to_dict(), "error": "keep"}
-    emit(json_output, data, lambda: [*_tree_tables(found, title), error_said(["keep"])])
+    data = found.to_dict()
+    emit(json_output, data, lambda: [*_tree_tables(found, title), error_said([found.error])])
 
 
 def _tree_tables(found: CausalTree, title: str) -> list[Table]:

@@ -92,7 +92,7 @@ def sweep(
         )
     draw(plot, lambda: plots.effect_bars(found, top))
     title = f"{found.edit} each of {len(found.features)} features: change of {found.metric}"
-    data = {**found.to_dict(top), "error": "keep"}
+    data = found.to_dict(top)
     emit(json_output, data, lambda: swept_view(data, title))
 
 
@@ -131,7 +131,7 @@ def attribution(
         found = gradients.attribution(
             loaded, prompts, sae, metric, method=method, steps=steps, positions=where
         )
-        data = {**found.to_dict(top), "error": "keep"}
+        data = found.to_dict(top)
         if exact:
             swept = ablation_sweep(
                 loaded, prompts, sae, metric=metric, positions=where, progress=progress

@@ -226,7 +226,7 @@ class Model:
     def generate_batch(
         self,
         prompts: Sequence[str | Sequence[Message]],
-        interventions: Sequence[Intervention | Sequence[Intervention]],
+        interventions: Intervention | Sequence[Intervention | Sequence[Intervention]],
         *,
         max_new_tokens: int = 40,
         dictionaries: Sequence[Dictionary] = (),
@@ -237,12 +237,12 @@ class Model:
     ) -> list[Run]:
         """A different intervention for each row, in one batch; each run as it would be alone.
 
-        prompts, interventions: as many of one as of the other, or one of either for all.
+        prompts, interventions: as many of one as of the other, or one for all.
         watch, remote: as for `generate`; sampling: its other options.
         """
+        rows = [interventions] if isinstance(interventions, Intervention) else interventions
         requests = pair_up(
-            [read_prompt(self, prompt) for prompt in prompts],
-            [as_tuple(each) for each in interventions],
+            [read_prompt(self, prompt) for prompt in prompts], [as_tuple(each) for each in rows]
         )
         found = runs.generate(
             self,

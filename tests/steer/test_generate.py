@@ -204,3 +204,13 @@ def test_a_given_dictionary_is_not_changed(llama: steer.Model) -> None:
     run(llama, dictionaries=[sae])
     assert torch.equal(sae.W_dec, before.W_dec)
     assert torch.equal(sae.W_enc, before.W_enc)
+
+
+def test_one_intervention_serves_every_row(llama: steer.Model) -> None:
+    sae, prompts = tiny.dictionary(), ["w3 w4 w5", "w7 w8"]
+    edit = steer.Intervention(sae.name, [steer.Clamp(5, 9.0)])
+    options: dict[str, Any] = {"dictionaries": [sae], "max_new_tokens": 3, "temperature": 0}
+    found = llama.generate_batch(prompts, edit, **options)
+    listed = llama.generate_batch(prompts, [edit, edit], **options)
+    assert [run.ids for run in found] == [run.ids for run in listed]
+    assert all(run.interventions == (edit,) for run in found)
