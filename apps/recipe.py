@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from apps.corpora import SOURCES
 from dictionaries.errors import TrainingError
+from dictionaries.fast_dtype import fast_dtype
 from dictionaries.train import TrainConfig
 
 
@@ -25,7 +26,8 @@ class Recipe:
     heldout_share: share of documents kept for the card's figures.
     context: tokens per context.
     harvest_dtype: model dtype while harvesting.
-    evaluation_dtype: model dtype while measuring cross entropy.
+    evaluation_dtype: model dtype while measuring cross entropy. Both are by default what is
+        fast on this machine, and the card says which that was.
     evaluation_tokens: held-out tokens on which cross entropy is measured.
     outlier_medians: positions with a norm above this many medians are left out.
     train: settings of the trainer; a table per site may override them.
@@ -40,8 +42,8 @@ class Recipe:
     heldout_share: float = 0.05
     context: int = 256
     seed: int = 0
-    harvest_dtype: str = "bfloat16"
-    evaluation_dtype: str = "float32"
+    harvest_dtype: str = field(default_factory=fast_dtype)
+    evaluation_dtype: str = field(default_factory=fast_dtype)
     evaluation_tokens: int = 100_000
     outlier_medians: float = 4.0
 

@@ -8,8 +8,9 @@ Inputs are scaled so that E‖x‖ = √d while training. The scale is folded ba
 the end, decoder rows have unit norm, and so an activation is measured in the residual's own
 units: feature i contributes a vector of length f_i.
 
-A step of the TopK family costs one dense product (all pre-activations, in bf16 where the CPU has
-it, to choose candidates); the chosen entries' values and all gradients are sparse and in fp32.
+A step of the TopK family costs one dense product: all pre-activations, to choose candidates, in
+bf16 where the CPU has it in hardware. The chosen entries' values and all gradients are sparse and
+in fp32.
 """
 
 from __future__ import annotations

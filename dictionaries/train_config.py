@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dictionaries.errors import TrainingError
+from dictionaries.fast_dtype import fast_dtype
 
 ARCHITECTURES = ("standard", "topk", "batchtopk")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -26,7 +27,8 @@ class TrainConfig:
     aux_weight: weight of the AuxK loss that revives dead features.
     aux_k: dead features per token that AuxK uses.
     dead_after: a feature is dead when it has not fired for this many activations.
-    candidates_dtype: dtype in which all pre-activations are computed to choose the active ones.
+    candidates_dtype: dtype in which all pre-activations are computed to choose the active ones;
+        by default what is fast on this machine.
     seed: of the initialisation and the order of samples.
     """
 
@@ -41,7 +43,7 @@ class TrainConfig:
     aux_weight: float = 1 / 32
     aux_k: int = 256
     dead_after: int = 500_000
-    candidates_dtype: str = "bfloat16"
+    candidates_dtype: str = field(default_factory=fast_dtype)
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from apps.reproduce.steering_table import COLUMNS, claims, figure, filter_rows, 
 from apps.reproduce.table import Table
 from apps.reproduce.texts import passages
 from dictionaries.base import Dictionary
+from dictionaries.fast_dtype import fast_dtype
 from steer.edits import Intervention
 from steer.effects.clean import Clean
 from steer.evals.answers import INSTRUCTIONS, Answer, Question, answers
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from steer.model import Model
 
 DICTIONARY = "smollm2-135m/resid_post.20"
-DTYPE = "bfloat16"
 BUDGET = 0.3
 """ΔCE that every edit costs, nats per token."""
 REVISION = 1
@@ -102,7 +102,7 @@ class Bench:
 
 def run(settings: Settings) -> Table:
     """On the default model and its dictionary of block 20."""
-    model = settings.load(DTYPE)
+    model = settings.load(fast_dtype())
     dictionary = model.dictionary(DICTIONARY)
     texts = [each.text for each in passages(model, settings.count(6, 4), 48, settings.seed)]
     bench = make_bench(settings, model, dictionary, texts)

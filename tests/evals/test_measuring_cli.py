@@ -23,6 +23,7 @@ tokens = 30_000
 heldout_share = 0.2
 context = 64
 harvest_dtype = "float32"
+evaluation_dtype = "float32"
 [corpora]
 python = 1.0
 [train]
