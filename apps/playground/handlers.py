@@ -19,7 +19,6 @@ from apps.playground.tokens import texts_of
 from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
 from steer.hookpoints import is_hookpoint
-from steer.stream import Piece
 
 _turns = itertools.count()
 
@@ -104,19 +103,18 @@ class Handlers(Looking):
     def _steered(self, session: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
             setup = self.setup(*values)
-            prompt = self.studio.read(setup).text
-            yield "", view.streaming_view(prompt, "", "", 0, setup.max_new_tokens), gr.skip()
-            for event in self.studio.stream(setup, session):
-                if isinstance(event, Piece):
-                    done = event.step, setup.max_new_tokens
-                    live = view.streaming_view(prompt, event.baseline, event.edited, *done)
+            prompt, total = self.studio.read(setup).text, setup.max_new_tokens
+            with self.studio.stream(setup, session) as stream:
+                yield "", view.streaming_view(prompt, "", "", 0, total), gr.skip()
+                for piece in stream:
+                    live = view.streaming_view(
+                        prompt, piece.baseline, piece.edited, piece.step, total
+                    )
                     yield gr.skip(), live, gr.skip()
-                else:
-                    texts = texts_of(self.studio, setup, event)
-                    entries = tuple(event.receipt)
-                    said = view.warnings_view(texts, entries)
-                    shown = view.texts_view(texts, entries, self._labels(setup))
-                    yield said, shown, setup.to_fragment()
+                run = stream.result()
+            texts, entries = texts_of(self.studio, setup, run), tuple(run.receipt)
+            shown = view.texts_view(texts, entries, self._labels(setup))
+            yield view.warnings_view(texts, entries), shown, setup.to_fragment()
         except Exception as error:
             yield view.notice(sentence(error), "error"), gr.skip(), gr.skip()
 

@@ -22,7 +22,7 @@ from steer.hookpoints import is_hookpoint
 from steer.model import Model
 from steer.prompts import Prompt, read_prompt
 from steer.runs import Run
-from steer.stream import Piece, Stream
+from steer.stream import Stream
 
 
 class Shelf:
@@ -89,8 +89,9 @@ class Studio:
         """The prompt as the model reads it, with its token ids."""
         return read_prompt(self.model, self.prompt(setup))
 
-    def stream(self, setup: Setup, session: str = "") -> Iterator[Piece | Run]:
-        """Every token as it comes, and the run at the end; closing it frees the model."""
+    @contextmanager
+    def stream(self, setup: Setup, session: str = "") -> Iterator[Stream]:
+        """Its generation, begun before this returns; when left, the model is soon free."""
         stream = self.model.stream(
             self.prompt(setup),
             setup.interventions(),
@@ -102,8 +103,7 @@ class Studio:
         if session in self.jobs and self.jobs[session].is_set():
             stream.cancel()
         try:
-            yield from stream
-            yield stream.result()
+            yield stream
         finally:
             stream.cancel()
             if self.streams.get(session) is stream:

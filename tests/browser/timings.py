@@ -49,18 +49,16 @@ def main() -> None:
 
     def streamed() -> float:
         begun = time.perf_counter()
-        stream = studio.stream(setup)
-        next(stream)
-        spent = time.perf_counter() - begun
-        stream.close()
+        with studio.stream(setup) as stream:
+            next(iter(stream))
+            spent = time.perf_counter() - begun
         with model.lock:
             return spent
 
     def cancelled() -> float:
-        stream = studio.stream(setup)
-        next(stream)
-        begun = time.perf_counter()
-        stream.close()
+        with studio.stream(setup) as stream:
+            next(iter(stream))
+            begun = time.perf_counter()
         with model.lock:
             return time.perf_counter() - begun
 
