@@ -12,6 +12,7 @@ import torch
 from apps.reproduce.registry import EXPERIMENTS, Experiment
 from apps.reproduce.settings import Settings
 from apps.reproduce.table import Result
+from dictionaries.fast_dtype import fast_dtype
 
 _PACKAGES = ("torch", "transformers", "nnsight")
 _TOO_SMALL = (
@@ -36,6 +37,7 @@ def run(experiment: Experiment, settings: Settings) -> Result:
             "fast": settings.fast,
             "seed": settings.seed,
             "scale": settings.scale,
+            "fast_dtype": fast_dtype(),
             **({"judge": settings.judge} if settings.judge else {}),
         },
         versions={package: version(package) for package in _PACKAGES},
