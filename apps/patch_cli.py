@@ -65,7 +65,7 @@ def patch(
     Each pair has a ranking of its own; intervals are over the pairs.
     """
     from apps import plots
-    from apps.patch_pairs import fewest, patched, read_pairs
+    from apps.patch_pairs import fewest, one_of, patched, read_pairs
     from steer.effects.patching import patch_curve, prompt_pairs, rank
 
     bases, targets = read_pairs(texts or [], pairs)
@@ -81,7 +81,10 @@ def patch(
         )
         orders = [rank([pair], ranking) for pair in found]
         curve = patch_curve(found, orders, progress=progress)
-        each = [patched(*both, kl, top) for both in zip(found, orders, strict=True)]
+        each = [
+            patched(pair, order, kl, top, one_of(progress, number, len(found)))
+            for number, (pair, order) in enumerate(zip(found, orders, strict=True))
+        ]
     draw(plot, lambda: plots.patching_curves({ranking: curve}))
     data = {**curve.to_dict(), "ranking": ranking, "each": each}
     if kl is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from apps.statistics import read_lines
+from steer.cache import Progress
 from steer.effects.minimal import minimal_set
 from steer.effects.patchable import Patchable
 from steer.effects.statistics import interval
@@ -31,7 +32,13 @@ def read_pairs(texts: Sequence[str], file: Path | None) -> tuple[list[str], list
     return [each[0] for each in found], [each[1] for each in found]
 
 
-def patched(pair: Patchable, order: Sequence[int], kl: float | None, top: int) -> dict[str, Any]:
+def patched(
+    pair: Patchable,
+    order: Sequence[int],
+    kl: float | None,
+    top: int,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """One pair: how many nodes differ, the best of them, and the fewest that reach the goal."""
     row: dict[str, Any] = {
         "base": pair.base,
@@ -44,9 +51,21 @@ def patched(pair: Patchable, order: Sequence[int], kl: float | None, top: int) -
     if kl is None:
         return row
     try:
-        return row | {"minimal": minimal_set([pair], order, kl=kl).to_dict()}
+        return row | {"minimal": minimal_set([pair], order, kl=kl, progress=progress).to_dict()}
     except SteerError as missed:
         return row | {"missed": str(missed)}
+
+
+def one_of(progress: Progress | None, number: int, pairs: int) -> Progress | None:
+    """The progress of one of several pairs, as that of all of them."""
+    if progress is None:
+        return None
+    whole = progress
+
+    def told(what: str, done: int, total: int) -> None:
+        whole(f"fewest features: pair {number + 1} of {pairs}, {what}", number * total + done, pairs * total)
+
+    return told
 
 
 def fewest(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

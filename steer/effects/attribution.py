@@ -73,7 +73,8 @@ def attribution(
         other = patch if isinstance(patch, str) else patch[number]
         path = _path(clean, dictionary, other, error, positions, isinstance(patch, str))
         points = 1 if method == "atp" else steps
-        slope = mean_gradient(clean, measures[number], path.end, points, middle=method == "ig")
+        at = 0.5 if method == "ig" else 0.0
+        slope = mean_gradient(clean, measures[number], path.end, points, at=at)
         nodes = path.moved * (slope.to(path.rows.dtype) @ path.rows.T)
         total = (slope.double() * path.end.double()).sum().item()
         values.append(nodes.cpu())
@@ -98,11 +99,13 @@ def attribution(
 
 
 def mean_gradient(
-    clean: Clean, metric: Metric, end: Tensor, steps: int, *, middle: bool = True
+    clean: Clean, metric: Metric, end: Tensor, steps: int, *, at: float = 0.5
 ) -> Tensor:
-    """Mean gradient [s, d] of the metric on the path x to x + end, at midpoints or at its start."""
-    offset = 0.5 if middle else 0.0
-    shares = (torch.arange(steps, dtype=clean.x.dtype, device=clean.x.device) + offset) / steps
+    """Mean gradient [s, d] of the metric on the path x to x + end.
+
+    at: where in each step it is taken: 0 is the step's start, 0.5 its middle, 1 its end.
+    """
+    shares = (torch.arange(steps, dtype=clean.x.dtype, device=clean.x.device) + at) / steps
     reference = Reference.of(clean.logits, clean.ids, 0, metric.every)
     start = clean.start(torch.ones_like(clean.x).unsqueeze(0), metric.every)
 

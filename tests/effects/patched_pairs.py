@@ -25,5 +25,13 @@ def double(family: str) -> steer.Model:
 
 
 @cache
+def linear(family: str) -> steer.Model:
+    """Its final norm is no norm, so that what comes after the last block is linear."""
+    module = tiny.build(family, torch.float64)
+    module.model.norm = torch.nn.Identity()
+    return steer.load(module, tokenizer=tiny.tokenizer())
+
+
+@cache
 def pairs(family: str = "llama", error: str = "keep") -> tuple[Patchable, ...]:
     return prompt_pairs(double(family), BASES, TARGETS, tiny.dictionary(), error=error)

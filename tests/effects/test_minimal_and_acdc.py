@@ -12,6 +12,7 @@ from steer.effects.curve import Curve, compare_areas, default_counts
 from steer.effects.minimal import minimal_set
 from steer.effects.patching import (
     Patchable,
+    against_null,
     faithfulness,
     patch_curve,
     prompt_pairs,
@@ -19,9 +20,10 @@ from steer.effects.patching import (
     set_norms,
     set_values,
 )
+from steer.effects.ranking import left_out
 from steer.errors import SteerError
 from tests import tiny
-from tests.effects.patched_pairs import BASES, METRIC, TARGETS, double, pairs
+from tests.effects.patched_pairs import BASES, METRIC, TARGETS, double, linear, pairs
 
 
 def few(error: str = "keep") -> tuple[Patchable, ...]:
@@ -73,8 +75,9 @@ def test_a_minimal_set_reaches_its_goal_and_no_smaller_one_does(goal: dict[str, 
 
     order = rank(given, "ig", metric="kl" if "kl" in goal else METRIC)
     unpruned = minimal_set(given, order, prune=False, **goal)  # type: ignore[arg-type]
-    assert reaches(order[: unpruned.prefix])
-    assert not any(reaches(order[:count]) for count in range(unpruned.prefix))
+    assert unpruned.nodes == tuple(order[: unpruned.prefix])
+    assert reaches(unpruned.nodes)
+    assert not reaches(unpruned.nodes[:-1])
     found = minimal_set(given, **goal)  # type: ignore[arg-type]
     assert set(found.nodes) <= set(order[: found.prefix])
     assert reaches(found.nodes)
@@ -84,9 +87,49 @@ def test_a_minimal_set_reaches_its_goal_and_no_smaller_one_does(goal: dict[str, 
     assert found.to_dict()["goal"] == found.goal
 
 
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+@pytest.mark.parametrize("ranking", ["ig", "random"])
+def test_leaving_out_many_at_once_ends_where_none_can_be(ranking: str, share: float) -> None:
+    """Also from a bad ranking, whose prefix is long; and in far fewer runs than one by one."""
+    given = pairs(error="patch")
+    goal = share * kl_of(given, [])
+    found = minimal_set(given, ranking, kl=goal)
+    assert kl_of(given, found.nodes) == pytest.approx(found.value.mean) <= goal
+    without = [kl_of(given, [n for n in found.nodes if n != out]) for out in found.nodes]
+    assert min(without, default=1.0) > goal
+    assert list(found.without) == pytest.approx(without)
+    assert len(found.nodes) <= found.prefix
+    if found.prefix > 2 * len(found.nodes) + 20:
+        assert found.measured < sum(range(len(found.nodes), found.prefix + 1)) / 2
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_the_estimate_of_leaving_out_is_exact_where_all_is_linear(null: bool) -> None:
+    model, dictionary = linear("llama"), tiny.dictionary("resid_post.2")
+    given = (
+        against_null(model, BASES, dictionary, error="patch")
+        if null
+        else prompt_pairs(model, BASES, TARGETS, dictionary, error="patch")
+    )
+    order = rank(given, "norm")
+    nodes = order[: len(order) // 2]
+    whole, *rest = set_values(
+        given, [nodes, *([n for n in nodes if n != out] for out in nodes)], METRIC
+    ).mean(1)
+    assert torch.allclose(left_out(given, nodes, METRIC), torch.stack(rest) - whole, atol=1e-9)
+
+
+def test_it_says_how_far_it_is() -> None:
+    told: list[tuple[str, int, int]] = []
+    found = minimal_set(pairs(), kl=0.2, progress=lambda *each: told.append(each))
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert told[-1][1:] == (found.prefix, found.prefix)
+    assert f"{len(found.nodes)} of {found.prefix} left" in told[-1][0]
+
+
 def test_goals_out_of_reach_and_missing_goals() -> None:
     given = few()
-    with pytest.raises(SteerError, match="not reached by any prefix"):
+    with pytest.raises(SteerError, match="not reached by any of .* all together"):
         minimal_set(given, kl=1e-9)
     with pytest.raises(SteerError, match="give one goal"):
         minimal_set(given)

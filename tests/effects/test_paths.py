@@ -23,6 +23,7 @@ from steer.effects.paths import DIRECT, TOTAL, Freeze, frozen_logits, path_effec
 from steer.effects.sweep import ablation_sweep
 from steer.errors import InterventionError, ModelError, SteerError
 from tests import plain, tiny
+from tests.effects.patched_pairs import linear
 
 METRIC = LogitDifference("w5", "w6")
 EDIT = steer.Intervention("tiny", [steer.Clamp(5, 3.0), steer.Ablate(9)])
@@ -38,14 +39,6 @@ class Cubed(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) ** 3
-
-
-@cache
-def linear() -> steer.Model:
-    """Its final norm is no norm, so that what comes after the last block is linear."""
-    module = tiny.build("llama", torch.float64)
-    module.model.norm = nn.Identity()
-    return steer.load(module, tokenizer=tiny.tokenizer())
 
 
 def direct(amount: float, feature: int = 5, family: str = "gpt2") -> DirectEffect:
@@ -120,7 +113,7 @@ def test_an_unknown_norm_is_refused() -> None:
 
 
 def test_where_all_is_linear_direct_gradient_and_exact_effects_are_one() -> None:
-    model, dictionary = linear(), tiny.dictionary("resid_post.2")
+    model, dictionary = linear("llama"), tiny.dictionary("resid_post.2")
     sweep = ablation_sweep(model, tiny.PROMPTS, dictionary, metric=METRIC, positions="all")
     unembedding = model.module.lm_head.weight.double()
     for method in ("atp", "ig"):
@@ -138,7 +131,7 @@ def test_where_all_is_linear_direct_gradient_and_exact_effects_are_one() -> None
 
 def test_where_all_is_linear_the_best_nodes_go_furthest() -> None:
     bases, targets = ("w7 w31 w12 w9", "w20 w3 w8"), ("w7 w33 w12 w9", "w20 w4 w8")
-    pairs = prompt_pairs(linear(), bases, targets, tiny.dictionary("resid_post.2"))
+    pairs = prompt_pairs(linear("llama"), bases, targets, tiny.dictionary("resid_post.2"))
     for pair in pairs:
         best, chance = (
             patch_curve([pair], method, metric=METRIC, counts=range(0, 40, 3)).value
