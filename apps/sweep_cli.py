@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 _BRIEF = ("feature", "effect", "low", "high", "active", "control", "q_control", "significant")
+_MATCH = ("density", "control_density", "control_density_low", "control_density_high")
 
 
 @app.command(
@@ -153,7 +154,7 @@ def attribution(
 
 def swept_view(data: Mapping[str, Any], title: str) -> list[RenderableType]:
     """A sweep with the columns that fit on a screen, and how estimates agree with it."""
-    rows = [{key: row[key] for key in _BRIEF if key in row} for row in data["features"]]
+    rows = [{key: row[key] for key in (*_BRIEF, *_MATCH) if key in row} for row in data["features"]]
     lines = agreements(data.get("agreement", ()))
     return [table(rows, title), *lines, error_said([data["error"]])]
 

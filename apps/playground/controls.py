@@ -53,6 +53,7 @@ def controls_of(studio: Studio, setup: Setup) -> dict[str, list[tuple[str, Direc
     edits = [(each.dictionary, edit) for each in setup.interventions() for edit in each.edits]
     found: dict[str, list[tuple[str, Direction]]] = {"random direction": []}
     chosen: list[tuple[str, Direction]] = []
+    said: list[str] = []
     for number, (name, edit) in enumerate(edits):
         site = name if is_hookpoint(name) else studio.model.site_of(studio.shelf[name])
         found["random direction"].append((site, Random(seed=number)))
@@ -60,10 +61,19 @@ def controls_of(studio: Studio, setup: Setup) -> dict[str, list[tuple[str, Direc
             taken = {e.feature for n, e in edits if n == name and isinstance(e, FeatureEdit)}
             feature = similar(studio, name, edit.feature, taken)
             chosen.append((site, DecoderRow(name, feature)))
+            said.append(f"#{feature}{_densities(studio, name, edit.feature, feature)}")
     if len(chosen) == len(edits):
-        labels = ", ".join(f"#{each.feature}" for _, each in chosen if isinstance(each, DecoderRow))
-        return {f"control feature {labels}": chosen, **found}
+        return {f"control feature {', '.join(said)}": chosen, **found}
     return found
+
+
+def _densities(studio: Studio, name: str, edited: int, control: int) -> str:
+    """How near the control is in density, if that is known."""
+    statistics = studio.shelf[name].statistics
+    if statistics is None:
+        return ""
+    own, other = (statistics.density[each].item() for each in (edited, control))
+    return f" (active on {other:.2%} of tokens, #{edited} on {own:.2%})"
 
 
 def similar(studio: Studio, name: str, feature: int, taken: set[int]) -> int:

@@ -14,13 +14,8 @@ from dictionaries.base import Dictionary
 from steer.edits import Clamp, Intervention
 from steer.effects.changes import clean_for
 from steer.effects.clean import Clean, Edited
-from steer.effects.controls import (
-    Trial,
-    edit_delta,
-    matched_features,
-    matched_trials,
-    random_trials,
-)
+from steer.effects.controls import Trial, edit_delta, matched_trials, random_trials
+from steer.effects.matching import matched_features
 from steer.effects.metric import Divergence, Reference
 from steer.model import Model
 
@@ -100,7 +95,7 @@ def _trials(
     return clean, [
         Trial("edit", 0, feature, delta),
         *random_trials(delta, draws, seed + feature),
-        *matched_trials(delta, dictionary, others, sign),
+        *matched_trials(delta, dictionary, others.others if others else (), sign),
     ]
 
 

@@ -10,6 +10,7 @@ bound of what an imperfect dictionary breaks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ from torch import Tensor
 from dictionaries.base import Dictionary
 from steer import splice
 from steer.edits import FeatureEdit, Intervention
-from steer.effects.changes import clean_for, encode_clean
+from steer.effects.changes import clean_for
 from steer.effects.clean import Clean, run_clean
+from steer.effects.matching import Like, Matched, matched_features
 from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.plans import plan_each
 from steer.effects.statistics import bootstrap
@@ -39,7 +41,8 @@ class Controls:
     """Effects of an intervention and of its controls, on the same prompts.
 
     rows: one a prompt and run: control (`edit`, `random`, `matched`, `reconstruction`), draw,
-        feature (of a matched control), effect, norm (‖Δx‖ over the prompt).
+        feature (of a matched control), density (of that feature; of the edited ones, their mean,
+        for `edit`; None where there is none), effect, norm (‖Δx‖ over the prompt).
     error: the intervention's policy for what the dictionary does not explain.
     """
 
@@ -57,6 +60,8 @@ class Controls:
     def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row a control: mean effect over prompts and draws with its interval over prompts.
 
+        density: mean over its features, with the lowest and the highest where they differ: how near
+        the matched controls are to the edit's own.
         share: how many of its draws have a mean effect at least as large as the edit's, the edit
         itself counted in, so that it is a p-value.
         """
@@ -77,6 +82,7 @@ class Controls:
                     "high": high.item(),
                     "norm": group["norm"].mean(),
                     "per_norm": group["effect"].mean() / max(group["norm"].mean(), 1e-12),
+                    **_densities(group["density"]),
                     "draws": len(draws),
                     "share": (1 + int((draws >= edit).sum())) / (1 + len(draws)),
                 }
@@ -87,12 +93,13 @@ class Controls:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One control of one edit: what kind, which draw, and its Δ [s, d]."""
+    """One control of one edit: what kind, which draw, its Δ [s, d], and whose row it is."""
 
     control: str
     draw: int
     feature: int | None
     delta: Tensor
+    density: float | None = None
 
 
 def controls(
@@ -113,17 +120,18 @@ def controls(
     if whole is None and plans[0].dictionary is not None:
         whole = model.dictionary(intervention.dictionary)
     rows: list[dict[str, Any]] = []
-    matched: list[int] | None = None
+    matched: Matched | None = None
     for number, (prompt, plan) in enumerate(zip(prompts, plans, strict=True)):
         ids, _ = model.tokenize([prompt])
         clean = _clean(model, ids[0], plan, whole, measures[number].every)
         if whole is not None and matched is None:
             matched = matched_features(clean, whole, _edited(intervention), draws, seed)
         delta, sign = edit_delta(clean, plan)
-        trials = [Trial("edit", 0, None, delta)]
+        density = None if matched is None else matched.density
+        trials = [Trial("edit", 0, None, delta, density)]
         trials += random_trials(delta, draws, seed)
         if whole is not None:
-            trials += matched_trials(delta, whole, matched or [], sign)
+            trials += matched_trials(delta, whole, matched.others if matched else (), sign)
             trials.append(Trial("reconstruction", 0, None, _reconstruction(clean, whole, delta)))
         rows += run_trials(clean, measures[number], trials, number)
     return Controls(tuple(rows), type(measures[0]).__name__, intervention.error)
@@ -144,6 +152,7 @@ def run_trials(
             "control": trial.control,
             "draw": trial.draw,
             "feature": trial.feature,
+            "density": trial.density,
             "effect": effect,
             "norm": exact(trial.delta).norm().item(),
         }
@@ -176,41 +185,16 @@ def random_trials(delta: Tensor, draws: int, seed: int) -> list[Trial]:
 
 
 def matched_trials(
-    delta: Tensor, dictionary: Dictionary, features: Sequence[int], sign: float
+    delta: Tensor, dictionary: Dictionary, others: Sequence[Like], sign: float
 ) -> list[Trial]:
     """Decoder rows of other features with the edit's norm at every position, and its sign."""
     norm = delta.double().norm(dim=-1, keepdim=True)
-    rows = dictionary.W_dec[list(features)].double().to(delta.device)
+    rows = dictionary.W_dec[[each.feature for each in others]].double().to(delta.device)
     rows = sign * rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12)
     return [
-        Trial("matched", number, feature, (norm * row).to(delta.dtype))
-        for number, (feature, row) in enumerate(zip(features, rows, strict=True))
+        Trial("matched", number, each.feature, (norm * row).to(delta.dtype), each.density)
+        for number, (each, row) in enumerate(zip(others, rows, strict=True))
     ]
-
-
-def matched_features(
-    clean: Clean, dictionary: Dictionary, edited: Sequence[int], draws: int, seed: int
-) -> list[int]:
-    """Features about as dense as the edited ones: drawn from the 4 · draws nearest in log density.
-
-    Density is the statistics' if there are any, else that on the prompt.
-    """
-    statistics = dictionary.statistics
-    density = (
-        (encode_clean(clean, dictionary) != 0).float().mean(0).cpu()
-        if statistics is None
-        else statistics.density
-    ).double()
-    if not edited:
-        return []
-    wanted = density[list(edited)].mean().clamp(min=1e-9).log()
-    distance = (density.clamp(min=1e-9).log() - wanted).abs()
-    distance[list(edited)] = torch.inf
-    distance[density == 0] = torch.inf
-    near = distance.argsort(stable=True)[: 4 * draws]
-    near = near[distance[near].isfinite()]
-    generator = torch.Generator().manual_seed(seed)
-    return near[torch.randperm(len(near), generator=generator)[:draws]].tolist()
 
 
 def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tensor:
@@ -229,6 +213,13 @@ def _clean(
     if dictionary is None:
         return run_clean(model, ids, plan.out, every=every)
     return clean_for(model, ids, dictionary, every=every)
+
+
+def _densities(found: pandas.Series) -> dict[str, float]:
+    """The mean, and the ends where they differ; NaN for what is not there."""
+    low, high = found.min(), found.max()
+    ends = (low, high) if low < high else (math.nan, math.nan)
+    return {"density": found.mean(), "density_low": ends[0], "density_high": ends[1]}
 
 
 def _edited(intervention: Intervention) -> list[int]:

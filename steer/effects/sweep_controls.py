@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.base import Dictionary
-from steer.effects.controls import matched_features, matched_trials, random_trials
+from steer.effects.controls import matched_trials, random_trials
+from steer.effects.matching import Matched, matched_features
 from steer.effects.prepared import Prepared, in_batches
 from steer.errors import SteerError
 
@@ -44,21 +45,34 @@ class Against:
                 raise SteerError(f"{name}={getattr(self, name)} is not allowed: 1 or more")
 
 
-def control_deltas(ready: Prepared, dictionary: Dictionary, index: int, against: Against) -> Tensor:
-    """Δ [draws, s, d] of a feature's controls on a prompt."""
-    (delta,) = ready.deltas([(index,)])
-    feature = ready.features[index]
-    seed = (against.seed * 2**20 + feature) * 2**12 + ready.number
+def matches(
+    ready: Prepared, dictionary: Dictionary, index: int, against: Against
+) -> Matched | None:
+    """The features to compare one with; None for random directions.
+
+    Raises `SteerError` if there are fewer than the draws.
+    """
     if against.kind == "random":
-        trials = random_trials(delta, against.draws, seed)
+        return None
+    feature = ready.features[index]
+    seed = _seed(ready, index, against)
+    found = matched_features(ready.clean, dictionary, [feature], against.draws, seed)
+    count = len(found.others) if found else 0
+    if count < against.draws:
+        raise SteerError(f"only {count} features are like feature {feature}; ask for fewer draws")
+    return found
+
+
+def control_deltas(
+    ready: Prepared, dictionary: Dictionary, index: int, against: Against, matched: Matched | None
+) -> Tensor:
+    """Δ [draws, s, d] of a feature's controls on a prompt; matched: what `matches` gave."""
+    (delta,) = ready.deltas([(index,)])
+    if matched is None:
+        trials = random_trials(delta, against.draws, _seed(ready, index, against))
     else:
         sign = 1.0 if ready.changes.amount[:, index].sum() >= 0 else -1.0
-        others = matched_features(ready.clean, dictionary, [feature], against.draws, seed)
-        trials = matched_trials(delta, dictionary, others, sign)
-    if len(trials) < against.draws:
-        raise SteerError(
-            f"only {len(trials)} features are like feature {feature}; ask for fewer draws"
-        )
+        trials = matched_trials(delta, dictionary, matched.others, sign)
     return torch.stack([trial.delta for trial in trials])
 
 
@@ -69,11 +83,17 @@ def control_rows(
     budget: int,
     most_tokens: int | None = None,
 ) -> list[dict[str, Any]]:
-    """One row a draw of each feature that acts on the prompt."""
+    """One row a draw of each feature that acts on the prompt.
+
+    A matched control's has `like`, its feature, `like_density`, and `density`, the tested one's.
+    """
     sets = [(i,) for i in ready.acting()]
+    matched = {i: matches(ready, dictionary, i, against) for (i,) in sets}
 
     def deltas(batch: Sequence[tuple[int, ...]]) -> Tensor:
-        return torch.cat([control_deltas(ready, dictionary, i, against) for (i,) in batch])
+        return torch.cat(
+            [control_deltas(ready, dictionary, i, against, matched[i]) for (i,) in batch]
+        )
 
     rows = []
     for batch, effects in in_batches(
@@ -82,5 +102,16 @@ def control_rows(
         for (i,), several in zip(batch, effects.tolist(), strict=True):
             for draw, effect in enumerate(several):
                 where = {"prompt": ready.number, "feature": ready.features[i], "draw": draw}
-                rows.append({**where, "control": effect})
+                rows.append({**where, "control": effect, **_said(matched[i], draw)})
     return rows
+
+
+def _said(matched: Matched | None, draw: int) -> dict[str, Any]:
+    if matched is None:
+        return {}
+    like = matched.others[draw]
+    return {"density": matched.density, "like": like.feature, "like_density": like.density}
+
+
+def _seed(ready: Prepared, index: int, against: Against) -> int:
+    return (against.seed * 2**20 + ready.features[index]) * 2**12 + ready.number

@@ -22,7 +22,9 @@ class Sweep:
     rows: one a prompt and feature that acts there: effect, activation (its largest), tokens
         (how many are changed), norm (‖Δx‖ over the prompt). Where a feature has no row for a
         prompt it is silent there, and its effect is exactly 0.
-    controls: one a prompt, tested feature and draw: the effect of a control of its size.
+    controls: one a prompt, tested feature and draw: the effect of a control of its size. Of matched
+        ones also the control's feature (`like`) and density (`like_density`), and the tested
+        feature's (`density`).
     error: what became of what the dictionary does not explain, `keep` unless nodes are patched.
     """
 
@@ -84,7 +86,8 @@ class Sweep:
         active: on how many prompts it acts; per_norm: mean effect over mean ‖Δx‖.
         Where there are controls: control: their mean |effect|; p_control, q_control: that the
         feature's is no larger (see `exceeds`); significant: q_control is at most `rate`, the share
-        of such features that are expected to be there by chance.
+        of such features that are expected to be there by chance. Where those are matched: density,
+        the feature's own, and control_density with the lowest and highest, its controls'.
         """
         import pandas
 
@@ -116,7 +119,27 @@ class Sweep:
         p = torch.where(was, exceeds(effects, controls), 1.0)
         q = benjamini_hochberg(p)
         size = torch.where(was, controls.abs().mean((1, 2)), torch.nan)
-        return {"control": size, "p_control": p, "q_control": q, "significant": q <= rate}
+        found = {"control": size, "p_control": p, "q_control": q, "significant": q <= rate}
+        return found | self._densities()
+
+    def _densities(self) -> dict[str, Tensor]:
+        """How dense the features and their matched controls are; nothing for other controls."""
+        own: dict[int, float] = {}
+        likes: dict[int, list[float]] = {feature: [] for feature in self.features}
+        for row in self.controls:
+            if "like" in row:
+                own[row["feature"]] = row["density"]
+                likes[row["feature"]].append(row["like_density"])
+        if not own:
+            return {}
+        unknown = [torch.nan]
+        near = [torch.tensor(each or unknown, dtype=torch.float64) for each in likes.values()]
+        return {
+            "density": torch.tensor([own.get(feature, torch.nan) for feature in self.features]),
+            "control_density": torch.stack([each.mean() for each in near]),
+            "control_density_low": torch.stack([each.min() for each in near]),
+            "control_density_high": torch.stack([each.max() for each in near]),
+        }
 
     @property
     def frame(self) -> pandas.DataFrame:

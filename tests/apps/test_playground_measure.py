@@ -62,6 +62,15 @@ def test_similar_points_elsewhere(studio: Studio) -> None:
     assert abs(float(dictionary.W_dec[5] @ dictionary.W_dec[other])) <= 0.2
 
 
+def test_a_control_says_how_near_it_is(studio: Studio) -> None:
+    setup = Setup(tiny.PROMPT, rows=(Row("tiny", Clamp(5, "2x max")), Row("tiny", Ablate(9))))
+    name = next(iter(controls.controls_of(studio, setup)))
+    statistics = studio.shelf["tiny"].statistics
+    assert statistics is not None
+    assert f"#5 on {statistics.density[5]:.2%}" in name
+    assert f"#9 on {statistics.density[9]:.2%}" in name
+
+
 def test_everything_is_measured(studio: Studio) -> None:
     rows = (Row("tiny", Clamp(5, "2x max")), Row("tiny", Ablate(9), muted=True))
     setup = Setup(tiny.PROMPT, rows=rows, max_new_tokens=6)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import steer
-from steer.effects.changes import clean_for
+from steer.effects.changes import clean_for, encode_clean
 from steer.effects.contrast import contrast
 from steer.effects.controls import controls, edit_delta, matched_trials, random_trials
+from steer.effects.matching import Like, matched_features
 from steer.effects.metric import LogitDifference
 from steer.errors import InterventionError
 from tests import tiny
@@ -23,7 +26,8 @@ def test_controls_have_the_edits_norm_at_every_position(llama: steer.Model) -> N
     clean = clean_for(llama, llama.tokenize([tiny.PROMPT])[0][0], dictionary, every=False)
     delta, sign = edit_delta(clean, plan)
     assert sign == -1
-    trials = random_trials(delta, 3, 0) + matched_trials(delta, dictionary, [1, 2], sign)
+    others = [Like(1, 0.2), Like(2, 0.3)]
+    trials = random_trials(delta, 3, 0) + matched_trials(delta, dictionary, others, sign)
     for trial in trials:
         assert torch.allclose(trial.delta.norm(dim=-1), delta.norm(dim=-1), rtol=1e-6, atol=1e-7)
 
@@ -40,6 +44,32 @@ def test_the_edits_own_row_is_the_measured_effect(family: str) -> None:
     table = effect.controls.to_frame()
     assert set(table["control"]) == {"edit", "random", "matched", "reconstruction"}
     assert table["share"].dropna().between(0, 1).all()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_controls_say_how_dense_they_and_the_edit_are(llama: steer.Model, known: bool) -> None:
+    """By the statistics if there are any, else on the prompt."""
+    dictionary = replace(tiny.dictionary(), statistics=tiny.statistics(48) if known else None)
+    clean = clean_for(llama, llama.tokenize([tiny.PROMPT])[0][0], dictionary, every=False)
+    density = (encode_clean(clean, dictionary) != 0).double().mean(0)
+    if known:
+        assert dictionary.statistics is not None
+        density = dictionary.statistics.density.double()
+    found = matched_features(clean, dictionary, [5, 9], 3, 0)
+    assert found is not None
+    assert found.density == pytest.approx(density[[5, 9]].mean().item())
+    for each in found.others:
+        assert each.density == pytest.approx(density[each.feature].item())
+    edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0), steer.Clamp(9, 2.0)])
+    frame = controls(llama, [tiny.PROMPT], edit, dictionaries=[dictionary], draws=3).to_frame()
+    rows = frame.set_index("control")
+    assert rows.loc["edit", "density"] == pytest.approx(found.density)
+    near = [each.density for each in found.others]
+    assert rows.loc["matched", "density"] == pytest.approx(sum(near) / 3)
+    if min(near) < max(near):
+        assert rows.loc["matched", "density_low"] == pytest.approx(min(near))
+        assert rows.loc["matched", "density_high"] == pytest.approx(max(near))
+    assert rows.loc[["random", "reconstruction"], "density"].isna().all()
 
 
 def test_several_interventions_and_directions(llama: steer.Model) -> None:

@@ -12,7 +12,7 @@ from steer.effects.metric import LogitDifference, as_metrics
 from steer.effects.prepared import prepare
 from steer.effects.statistics import benjamini_hochberg, exceeds
 from steer.effects.sweep import ablation_sweep
-from steer.effects.sweep_controls import Against, control_deltas
+from steer.effects.sweep_controls import Against, control_deltas, matches
 from steer.errors import SteerError
 from tests import tiny
 
@@ -30,7 +30,9 @@ def test_o27_each_control_has_its_features_norm_at_every_position(
     directions = []
     for index in ready.acting():
         (own,) = ready.deltas([(index,)])
-        controls = control_deltas(ready, dictionary, index, Against(kind, draws=3))
+        against = Against(kind, draws=3)
+        near = matches(ready, dictionary, index, against)
+        controls = control_deltas(ready, dictionary, index, against, near)
         assert controls.shape == (3, *own.shape)
         norm = own.double().norm(dim=-1)
         torch.testing.assert_close(
@@ -63,6 +65,28 @@ def test_controls_come_with_the_sweep(llama: steer.Model, tmp_path: Path) -> Non
     assert again.controls == sweep.controls
     with pytest.raises(SteerError, match="another sweep"):
         ablation_sweep(llama, tiny.PROMPTS, dictionary, metric=METRIC, file=file)
+
+
+def test_matched_controls_say_how_near_they_are(llama: steer.Model) -> None:
+    dictionary = tiny.dictionary()
+    assert dictionary.statistics is not None
+    density = dictionary.statistics.density
+    sweep = ablation_sweep(
+        llama, tiny.PROMPTS, dictionary, against=Against("matched", draws=3, tested=4)
+    )
+    for row in sweep.controls:
+        assert row["density"] == pytest.approx(density[row["feature"]].item())
+        assert row["like_density"] == pytest.approx(density[row["like"]].item())
+    frame = sweep.frame.set_index("feature")
+    for feature in sweep.largest(4):
+        near = [row["like_density"] for row in sweep.controls if row["feature"] == feature]
+        row = frame.loc[feature]
+        assert row["density"] == pytest.approx(density[feature].item())
+        assert row["control_density"] == pytest.approx(sum(near) / len(near))
+        assert (row["control_density_low"], row["control_density_high"]) == (min(near), max(near))
+    assert frame["density"].notna().sum() == 4
+    other = ablation_sweep(llama, tiny.PROMPTS, dictionary, against=Against(draws=3, tested=4))
+    assert "density" not in other.frame
 
 
 def test_features_that_are_random_directions_are_rarely_significant() -> None:
