@@ -63,7 +63,11 @@ def one_of(progress: Progress | None, number: int, pairs: int) -> Progress | Non
     whole = progress
 
     def told(what: str, done: int, total: int) -> None:
-        whole(f"fewest features: pair {number + 1} of {pairs}, {what}", number * total + done, pairs * total)
+        whole(
+            f"fewest features: pair {number + 1} of {pairs}, {what}",
+            number * total + done,
+            pairs * total,
+        )
 
     return told
 

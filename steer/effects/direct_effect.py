@@ -9,7 +9,7 @@ logits are those before a cap, where a model has one (Gemma 2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,11 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer.effects.clean import run_clean
+from steer.effects.controls import matched_trials, random_trials
 from steer.effects.direct import direct_logits
+from steer.effects.equals import by_kind, said
 from steer.effects.frozen_norm import FrozenNorm
+from steer.effects.matching import Matched, matched_features
 from steer.effects.statistics import Interval, interval
 from steer.errors import InterventionError, ModelError
 from steer.explain import NEUTRAL
@@ -38,13 +41,18 @@ _TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class TokenChange:
-    """A token whose logit changes, with the mean over prompts and its interval."""
+    """A token whose logit changes, with the mean over prompts and its interval.
+
+    random, matched: the mean |change| of its logit under controls; None if there are none.
+    """
 
     token: str
     token_id: int
     delta_logit: float
     low: float
     high: float
+    random: float | None = None
+    matched: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,7 @@ class DirectEffect:
     dictionary: str
     prompts: tuple[str, ...]
     tokens: tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]
+    matched: Matched | None = None
 
     @property
     def promoted(self) -> tuple[TokenChange, ...]:
@@ -79,6 +88,7 @@ class DirectEffect:
             "feature": self.feature,
             "amount": self.amount,
             "prompts": list(self.prompts),
+            "matched": said(self.matched),
             "scales": self.scales.tolist(),
             "promoted": plain(self.promoted),
             "suppressed": plain(self.suppressed),
@@ -93,11 +103,14 @@ def direct_logit_effect(
     amount: float = 1.0,
     prompts: Sequence[str] | str = NEUTRAL,
     top: int = 10,
+    draws: int = 8,
+    seed: int = 0,
 ) -> DirectEffect:
     """What adding `amount` of a feature at the last token would do by the direct path alone.
 
     amount: in the residual's units, so times ‖decoder row‖ a length.
     prompts: only the scale of the final norm at their last token is taken from them.
+    draws: random directions of that length, and features about as dense with it; 0 for none.
 
     Raises `InterventionError` for a dictionary that does not write to the residual stream,
     `DictionaryError` for a feature out of range, `ModelError` for an unknown final norm or for
@@ -106,17 +119,20 @@ def direct_logit_effect(
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))
     dictionary.check_features([feature])
-    norm, last = FrozenNorm.of(model), last_site(model)
-    scales = []
+    norm, last, read = FrozenNorm.of(model), last_site(model), model.site_of(dictionary)
+    scales, matched = list[Tensor](), None
     for text in texts:
         ids = model.tokenize([text])[0][0]
-        clean = run_clean(model, ids, last, every=False)
+        clean = run_clean(model, ids, last, [model.site(read)], every=False)
+        if draws:
+            matched = matched or matched_features(clean, dictionary, [feature], draws, seed)
         _check_head(model, norm, clean.x[-1], clean.logits[-1])
         scales.append(norm.scale(clean.x[-1]))
     with torch.inference_mode():
         scale = torch.stack(scales)
         row = amount * exact(dictionary.W_dec[feature]).to(scale)
         logits = direct_logits(model, row.unsqueeze(0)) / scale
+        sizes = _control_sizes(model, dictionary, row, matched, draws, seed, scale)
     return DirectEffect(
         logits=logits,
         scales=scale.flatten().cpu(),
@@ -124,21 +140,53 @@ def direct_logit_effect(
         amount=amount,
         dictionary=dictionary.name,
         prompts=texts,
-        tokens=(top_tokens(model, logits, top), top_tokens(model, logits, top, sign=-1)),
+        tokens=(
+            top_tokens(model, logits, top, controls=sizes),
+            top_tokens(model, logits, top, -1, controls=sizes),
+        ),
+        matched=matched,
     )
 
 
-def top_tokens(model: Model, logits: Tensor, k: int, sign: int = 1) -> tuple[TokenChange, ...]:
+def _control_sizes(
+    model: Model,
+    dictionary: Dictionary,
+    row: Tensor,
+    matched: Matched | None,
+    draws: int,
+    seed: int,
+    scale: Tensor,
+) -> dict[str, Tensor]:
+    """Mean |change| of every logit, [V], by directions as long as the row [d]; scale [n, 1]."""
+    if not draws:
+        return {}
+    trials = random_trials(row.unsqueeze(0), draws, seed)
+    if matched is not None:
+        trials += matched_trials(row.unsqueeze(0), dictionary, matched.others, 1.0)
+    moved = direct_logits(model, torch.cat([trial.delta for trial in trials])).abs()
+    return {k: each.mean(0) * (1 / scale).mean() for k, each in by_kind(trials, moved).items()}
+
+
+def top_tokens(
+    model: Model,
+    logits: Tensor,
+    k: int,
+    sign: int = 1,
+    *,
+    controls: Mapping[str, Tensor] | None = None,
+) -> tuple[TokenChange, ...]:
     """The k tokens whose mean logit change [n, V] is highest, or with sign -1 lowest.
 
     Only tokens that go up, or with sign -1 down: none where nothing changes.
+    controls: the mean |change| of every logit, [V], by kind of control.
     """
     mean = sign * logits.mean(0)
     index = [token for token in mean.topk(k).indices.tolist() if mean[token] > 0]
 
     def change(token: int) -> TokenChange:
         found: Interval = interval(logits[:, token].cpu())
-        return TokenChange(model.token(token), token, found.mean, found.low, found.high)
+        size = {kind: each[token].item() for kind, each in (controls or {}).items()}
+        return TokenChange(model.token(token), token, found.mean, found.low, found.high, **size)
 
     return tuple(change(token) for token in index)
 

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EditedPrompt:
-    """A clean pass over a prompt of s tokens, and what the intervention adds to it, [s, d]."""
+    """A clean pass over a prompt of s tokens, and what the intervention adds to it, [s, d].
+
+    sign: whether it raises (1) or lowers (-1) what it edits.
+    """
 
     number: int
     clean: Clean
     delta: Tensor
+    sign: float
 
     @property
     def acted(self) -> bool:
@@ -59,7 +63,7 @@ def edited_prompts(
         read = [] if plan.site == plan.out else [plan.site]
         ids = model.tokenize([prompt])[0][0]
         clean = run_clean(model, ids, plan.out, [*read, *others], every=False)
-        edited = EditedPrompt(number, clean, edit_delta(clean, plan)[0])
+        edited = EditedPrompt(number, clean, *edit_delta(clean, plan))
         acted |= edited.acted
         yield edited
     if not acted:

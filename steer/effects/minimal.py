@@ -85,7 +85,9 @@ def minimal_set(
     order = rank(pairs, ranking, metric=used) if isinstance(ranking, str) else list(ranking)
     run = _Run(pairs, used, budget)
     goal = (
-        kl_goal(kl) if kl is not None else faithful_goal(faithfulness or 0.0, run([(), _all(pairs)]))
+        kl_goal(kl)
+        if kl is not None
+        else faithful_goal(faithfulness or 0.0, run([(), _all(pairs)]))
     )
     prefix = _prefix(order, run, goal)
     nodes, without = tuple(order[:prefix]), torch.zeros(0)

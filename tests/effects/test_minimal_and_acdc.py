@@ -129,7 +129,7 @@ def test_it_says_how_far_it_is() -> None:
 
 def test_goals_out_of_reach_and_missing_goals() -> None:
     given = few()
-    with pytest.raises(SteerError, match="not reached by any of .* all together"):
+    with pytest.raises(SteerError, match=r"not reached by any of .* all together"):
         minimal_set(given, kl=1e-9)
     with pytest.raises(SteerError, match="give one goal"):
         minimal_set(given)

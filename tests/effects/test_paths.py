@@ -153,7 +153,7 @@ def test_with_everything_frozen_it_is_the_direct_effect(family: str, hookpoint: 
         clean, delta = prompt.clean, prompt.delta
         before, after = (
             uncapped(model, logits)
-            for logits in frozen_logits(clean, delta, model.site(hookpoint), DIRECT)
+            for logits in frozen_logits(clean, delta.unsqueeze(0), model.site(hookpoint), DIRECT)
         )
         scale = norm.scale(clean.others[last][-1])
         expected = direct_logits(model, delta[-1:])[0] / scale
@@ -221,10 +221,12 @@ def test_frozen_patterns_are_clean_patterns_on_new_values(
             expected = untouched(ids).logits[0, -1]
         handle.remove()
         monkeypatch.setattr(modelling, "eager_attention_forward", own)
-        _, found = frozen_logits(prompt.clean, prompt.delta, site, Freeze(patterns=True))
+        _, found = frozen_logits(
+            prompt.clean, prompt.delta.unsqueeze(0), site, Freeze(patterns=True)
+        )
         assert not kept
         assert torch.allclose(found, expected, atol=1e-6)
-        _, total = frozen_logits(prompt.clean, prompt.delta, site, TOTAL)
+        _, total = frozen_logits(prompt.clean, prompt.delta.unsqueeze(0), site, TOTAL)
         assert not torch.allclose(found, total, atol=1e-4)
 
 
@@ -254,7 +256,7 @@ def test_frozen_attention_and_mlps_give_the_same_as_plain_hooks(family: str) -> 
             expected = untouched(ids).logits[0, -1]
         for handle in handles:
             handle.remove()
-        _, found = frozen_logits(prompt.clean, prompt.delta, site, freeze)
+        _, found = frozen_logits(prompt.clean, prompt.delta.unsqueeze(0), site, freeze)
         assert torch.allclose(found, expected, atol=1e-6)
 
 

@@ -40,7 +40,7 @@ def test_with_everything_frozen_the_effect_is_direct(smollm: steer.Model) -> Non
     last, norm = last_site(smollm), FrozenNorm.of(smollm)
     for prompt in edited_prompts(smollm, [BASE], edit, [dictionary], others=[last]):
         site = smollm.site("resid_post.20")
-        clean, edited = frozen_logits(prompt.clean, prompt.delta, site, DIRECT)
+        clean, edited = frozen_logits(prompt.clean, prompt.delta.unsqueeze(0), site, DIRECT)
         scale = norm.scale(prompt.clean.others[last][-1])
         expected = direct_logits(smollm, prompt.delta[-1:])[0] / scale
         assert (edited - clean - expected).norm() < 1e-4 * expected.norm()
