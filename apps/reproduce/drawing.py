@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps import figure_files, plots
+from apps import figure_files
 from apps.palette import COLOURS, INK
+from apps.plot_style import style
 from steer.errors import SteerError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def panels(
     figure: Figure = make_subplots(
         rows=rows, cols=len(headings) // rows, subplot_titles=headings, **more
     )
-    plots._style(figure, title, height)
+    style(figure, title, height)
     figure.update_annotations(font_size=13)
     figure.update_xaxes(automargin=True)
     return figure.update_layout(
