@@ -14,6 +14,7 @@ from apps.options import (
     Against,
     Answer,
     DictionaryName,
+    Draws,
     Dtype,
     FeatureId,
     Json,
@@ -45,7 +46,7 @@ def effects(
     target: Annotated[list[str] | None, typer.Option(help="Tokens to report on.")] = None,
     answer: Answer = None,
     against: Against = None,
-    draws: Annotated[int, typer.Option(min=0, help="Controls of each kind; 0 for none.")] = 8,
+    draws: Draws = 8,
     plot: Plot = None,
     dictionary: DictionaryName = DICTIONARY,
     model: ModelName = MODEL,
@@ -90,7 +91,7 @@ def effects(
             if_silent="ignore",
         )
     tops = {"promoted": found.promoted, "suppressed": found.suppressed}
-    draw(plot, lambda: plots.lens_table(tops, "Change of the next token's logits"))
+    draw(plot, lambda: plots.effect_figure(found))
     data = {
         "error": [each.error for each in found.interventions],
         "interventions": [each.to_dict() for each in found.interventions],

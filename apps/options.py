@@ -31,6 +31,7 @@ FeatureId = Annotated[int, typer.Argument(metavar="ID", help="A feature's index.
 
 Prompts = Annotated[list[str], typer.Argument(help="One or more texts.")]
 Top = Annotated[int, typer.Option(min=1, help="Features to show.")]
+Draws = Annotated[int, typer.Option(min=0, help="Controls of each kind; 0 for none.")]
 Where = Annotated[str, typer.Option("--positions", help="all, last, 3 or 1: (not the first).")]
 Answer = Annotated[
     str | None, typer.Option(help='Token whose logit is the metric, such as " Mary".')

@@ -70,6 +70,25 @@ def error_said(policies: Iterable[str]) -> str:
     return f"error term {', '.join(ERRORS[policy] for policy in policies)}"
 
 
+def match_said(found: Mapping[str, Any] | None) -> list[str]:
+    """A line: how near the matched controls are; nothing if there are none."""
+    if found is None:
+        return []
+    own, mean, low, high = (
+        f"{found[name]:.3%}"
+        for name in (
+            "density",
+            "control_density",
+            "control_density_low",
+            "control_density_high",
+        )
+    )
+    return [
+        f"{found['features']} matched features: active on {mean} of tokens [{low}, {high}], "
+        f"the edit's on {own}"
+    ]
+
+
 def number(value: Any) -> str:
     """A value in a table: three digits of a number, and a dash for what is not known."""
     if value is None or (isinstance(value, float) and math.isnan(value)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,7 @@ from apps.options import (
     Against,
     Answer,
     DictionaryName,
+    Draws,
     Dtype,
     Json,
     ModelName,
@@ -28,7 +30,7 @@ from apps.options import (
     metric_of,
     positions_of,
 )
-from apps.output import emit, error_said, records, table
+from apps.output import emit, error_said, match_said, records, table
 from apps.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -51,13 +53,20 @@ def downstream(
     later: Annotated[
         str, typer.Option("--later", help="The dictionary of a later site to read.")
     ] = DICTIONARY,
+    draws: Draws = 8,
+    plot: Plot = None,
     dictionary: DictionaryName = EARLY,
     model: ModelName = MODEL,
     top: Top = 20,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
-    """Which features of a later dictionary an edit changes, by how much and at which tokens."""
+    """Which features of a later dictionary an edit changes, by how much and at which tokens.
+
+    Beside each: how much it changes under controls with the edit's norm at the same tokens, along
+    random directions and along features of its density. `significant`: by more than under either.
+    """
+    from apps import plots
     from steer.effects.downstream import downstream as measure
 
     edit = edits.intervention(dictionary)
@@ -69,11 +78,19 @@ def downstream(
             edit,
             loaded.dictionary(later),
             at=positions_of(at),
+            draws=draws,
             progress=progress,
         )
+    draw(plot, lambda: plots.downstream_bars(found, top))
     data = {**found.to_dict(top), "error": edit.error}
     title = f"features of {later}, mean over tokens {at}"
-    emit(json_output, data, lambda: [table(data["features"], title), error_said([edit.error])])
+
+    def tables() -> list[RenderableType]:
+        features = table(_brief(data["features"]), title)
+        overall = [table(data["overall"], "all later features together")] if draws else []
+        return [features, *overall, *match_said(data["matched"]), error_said([edit.error])]
+
+    emit(json_output, data, tables)
 
 
 @app.command(
@@ -149,13 +166,20 @@ def direct(
     amount: Annotated[float, typer.Option(help="Of --feature.")] = 1.0,
     answer: Answer = None,
     against: Against = None,
+    draws: Draws = 8,
+    plot: Plot = None,
     dictionary: DictionaryName = DICTIONARY,
     model: ModelName = MODEL,
     top: Annotated[int, typer.Option(min=1, help="Tokens to show.")] = 10,
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
-    """An edit's total effect, its direct one, and the effect with parts of the model frozen."""
+    """An edit's total effect, its direct one, and the effect with parts of the model frozen.
+
+    `random` and `matched`: the mean size of the same for controls with the edit's norm at the same
+    tokens, along random directions and along features of its density.
+    """
+    from apps import plots
     from steer.effects.direct_effect import LABEL, direct_logit_effect
     from steer.effects.paths import path_effects
     from steer.errors import InterventionError
@@ -166,24 +190,36 @@ def direct(
         loaded = load(model, dtype, progress)
         if feature is not None:
             sae = loaded.dictionary(dictionary)
-            data = direct_logit_effect(
-                loaded, sae, feature, amount=amount, prompts=prompts, top=top
-            ).to_dict()
+            alone = direct_logit_effect(
+                loaded, sae, feature, amount=amount, prompts=prompts, top=top, draws=draws
+            )
+            data = alone.to_dict()
+            draw(plot, lambda: plots.token_bars(alone))
         else:
             edit = edits.intervention(dictionary)
-            found = path_effects(loaded, prompts, edit, metric=metric_of(answer, against))
+            metric = metric_of(answer, against)
+            found = path_effects(loaded, prompts, edit, metric=metric, draws=draws)
             data = {
                 **found.to_dict(),
-                "error": edit.error,
-                "promoted": [vars(each) for each in found.promoted(k=top)],
-                "suppressed": [vars(each) for each in found.suppressed(k=top)],
+                "promoted": [each.to_dict() for each in found.promoted(k=top)],
+                "suppressed": [each.to_dict() for each in found.suppressed(k=top)],
             }
+            draw(plot, lambda: plots.path_bars(found))
 
     def tables() -> list[RenderableType]:
         tops = [table(data[n], f"{n} ({LABEL})") for n in ("promoted", "suppressed")]
+        near = match_said(data["matched"])
         if feature is not None:
-            return [*tops]
-        paths = table(data["paths"], f"change of {data['metric']}")
-        return [paths, *tops, error_said([data["error"]])]
+            return [*tops, *near]
+        paths = table(_brief(data["paths"]), f"change of {data['metric']}")
+        return [paths, *tops, *near, error_said([data["error"]])]
 
     emit(json_output, data, tables)
+
+
+def _brief(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Without the p-values behind `significant`."""
+    return [{k: v for k, v in row.items() if not k.startswith(_TESTS)} for row in rows]
+
+
+_TESTS = ("p_", "q_")

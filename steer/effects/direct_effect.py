@@ -54,6 +54,12 @@ class TokenChange:
     random: float | None = None
     matched: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON: NaN bounds become None; without the controls that there are not."""
+        plain = {name: None if value != value else value for name, value in vars(self).items()}
+        absent = [kind for kind in ("random", "matched") if getattr(self, kind) is None]
+        return {name: value for name, value in plain.items() if name not in absent}
+
 
 @dataclass(frozen=True, eq=False)
 class DirectEffect:
@@ -79,9 +85,6 @@ class DirectEffect:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON: NaN bounds become None."""
 
-        def plain(changes: Sequence[TokenChange]) -> list[dict[str, Any]]:
-            return [{k: None if v != v else v for k, v in vars(each).items()} for each in changes]
-
         return {
             "label": LABEL,
             "dictionary": self.dictionary,
@@ -90,8 +93,8 @@ class DirectEffect:
             "prompts": list(self.prompts),
             "matched": said(self.matched),
             "scales": self.scales.tolist(),
-            "promoted": plain(self.promoted),
-            "suppressed": plain(self.suppressed),
+            "promoted": [each.to_dict() for each in self.promoted],
+            "suppressed": [each.to_dict() for each in self.suppressed],
         }
 
 

@@ -72,7 +72,8 @@ def path_effects(
             name: _measured(edited, trials, site, freeze, measures[edited.number])
             for name, freeze in chosen.items()
         }
-        both["between"] = tuple(a - b for a, b in zip(both["total"], both["direct"], strict=True))
+        (total, whole), (direct, part) = both["total"], both["direct"]
+        both["between"] = total - direct, whole - part
         found.append({name: _split(trials, *each) for name, each in both.items()})
     return PathEffects(
         logits={name: torch.stack([each[name].logits for each in found]) for name in found[0]},
@@ -86,7 +87,7 @@ def path_effects(
         model=model,
         error=intervention.error,
         controls=_by_kind(found, lambda each: each.controls, torch.stack),
-        control_logits=_by_kind(found, lambda each: each.sizes, lambda all: sum(all) / len(all)),
+        control_logits=_by_kind(found, lambda each: each.sizes, _mean),
         matched=matched,
     )
 
@@ -124,6 +125,10 @@ def _measured(
 def _split(trials: Sequence[Trial], logits: Tensor, effects: Tensor) -> _Path:
     sizes = {kind: each.abs().mean(0) for kind, each in by_kind(trials, logits[1:]).items()}
     return _Path(logits[0], effects[0].item(), by_kind(trials, effects[1:]), sizes)
+
+
+def _mean(several: list[Tensor]) -> Tensor:
+    return torch.stack(several).mean(0)
 
 
 def _by_kind(

@@ -63,7 +63,7 @@ def test_it_prints_a_table(command: str, folder: Path, run: Run) -> None:
 
 
 KEYS = {
-    "downstream": {"features", "changed", "at"},
+    "downstream": {"features", "changed", "at", "overall", "matched"},
     "tree": {"nodes", "edges", "backups"},
     "direct": {"paths", "frozen", "promoted", "suppressed"},
     "patch": {"points", "area", "each", "fewest", "error"},
@@ -76,6 +76,31 @@ def test_it_prints_one_json_document(command: str, folder: Path, run: Run) -> No
     found = run(*arguments(folder, command), *goal, "--json")
     assert found.code == 0
     assert set(json.loads(found.out)) >= KEYS[command]
+
+
+PLOTS = {"downstream": [], "direct": [], "direct alone": ["--feature", "5"]}
+
+
+@pytest.mark.parametrize("command", PLOTS)
+def test_it_is_drawn_with_its_controls(
+    command: str, folder: Path, run: Run, tmp_path: Path
+) -> None:
+    pytest.importorskip("plotly")
+    file, given = tmp_path / "figure.html", arguments(folder, command.split()[0])
+    if PLOTS[command]:
+        given = [*given[:2], *PLOTS[command], *given[-4:]]
+    found = run(*given, "--plot", file, "--draws", "2")
+    assert (found.code, "2 matched features: active on" in found.out) == (0, True)
+    assert "as large as a random direction" in file.read_text()
+
+
+def test_without_controls_there_is_nothing_said_of_them(folder: Path, run: Run) -> None:
+    for command in ("downstream", "direct"):
+        data = json.loads(run(*arguments(folder, command), "--draws", "0", "--json").out)
+        rows = data["features"] if command == "downstream" else data["paths"] + data["promoted"]
+        assert not any("random" in row for row in rows)
+        assert data["matched"] is None
+        assert "matched" not in run(*arguments(folder, command), "--draws", "0").out
 
 
 def test_a_feature_alone(folder: Path, run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,45 @@ def test_bars_are_the_frame(model: steer.Model) -> None:
     assert list(points.y) == [str(feature) for feature in frame["feature"][::-1]]
     assert list(points.x) == list(frame["effect"][::-1])
     assert any(trace.type == "bar" for trace in figure.data)
+
+
+def test_later_features_paths_and_tokens_stand_before_their_controls(model: steer.Model) -> None:
+    early, later = tiny.dictionary("resid_post.0"), replace(tiny.dictionary(), name="later")
+    edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0)])
+    found = steer.downstream(model, tiny.PROMPTS, edit, later, dictionaries=[early], draws=2)
+    paths = steer.path_effects(
+        model, tiny.PROMPTS, edit, metric=METRIC, dictionaries=[early], draws=2
+    )
+    alone = steer.direct_logit_effect(model, early, 5, prompts=tiny.PROMPTS, top=3, draws=2)
+    tokens = [*alone.promoted, *reversed(alone.suppressed)]
+    changes, effects = found.frame["change"].head(4), paths.frame["effect"]
+    for figure, values in (
+        (plots.downstream_bars(found, top=4), list(changes)),
+        (plots.path_bars(paths), list(effects)),
+        (plots.token_bars(alone), [each.delta_logit for each in tokens]),
+    ):
+        (points,) = (trace for trace in figure.data if trace.type == "scatter")
+        assert list(points.x) == values[::-1]
+        bars = [trace for trace in figure.data if trace.type == "bar"]
+        assert [len(bar.x) for bar in bars] == [len(values)] * 2
+    random, matched = (bar for bar in plots.token_bars(alone).data if bar.type == "bar")
+    assert random.x[-1] == pytest.approx(2 * (tokens[0].random or 0.0))
+    assert matched.base[-1] == pytest.approx(-(tokens[0].matched or 0.0))
+
+
+def test_an_effect_is_drawn_with_the_controls_of_its_table(model: steer.Model) -> None:
+    edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0)])
+    given = {"metric": METRIC, "dictionaries": [tiny.dictionary()]}
+    found = steer.logit_effect(model, tiny.PROMPTS, edit, draws=3, **given)
+    assert found.controls is not None
+    frame = found.controls.to_frame()
+    table, draws, means = plots.effect_figure(found).data
+    assert len(table.cells["values"]) == 2
+    assert list(means.y) == list(frame["control"])
+    assert list(means.x) == list(frame["effect"])
+    assert list(draws.y).count("random") == list(draws.y).count("matched") == 3
+    alone = steer.logit_effect(model, tiny.PROMPTS, edit, draws=0, **given)
+    assert len(plots.effect_figure(alone).data) == 1
 
 
 def test_the_scatter_has_a_point_a_prompt_and_feature(model: steer.Model) -> None:
