@@ -7,7 +7,7 @@ recorded at each threshold is of the set that was accepted, and not of the last 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +94,11 @@ def flat_acdc(
     sets = []
     for number, tau in enumerate(sorted(taus)):
         order = torch.randperm(len(search.kept), generator=generator).tolist()
-        search.pass_over([search.kept[i] for i in order], tau)
+        for share in search.pass_over([search.kept[i] for i in order], tau):
+            if progress:
+                what = f"leaving out features: {len(search.kept)} left at τ = {tau:.2g}"
+                progress(what, int(1000 * (number + share)), 1000 * len(taus))
         sets.append(tuple(search.kept))
-        if progress:
-            progress("leaving out features", number + 1, len(taus))
     distinct = list(dict.fromkeys(sets))
     place = [distinct.index(each) for each in sets]
     return Acdc(
@@ -120,11 +121,12 @@ class _Search:
         self._kl = measure([kept])[0].item()
         self._known: dict[int, float] = {}
 
-    def pass_over(self, order: Sequence[int], tau: float) -> None:
-        """Consider each node once, in this order."""
+    def pass_over(self, order: Sequence[int], tau: float) -> Iterator[float]:
+        """Consider each node once, in this order; the share of them that is decided."""
         place = 0
         while place < len(order):
             place += self._some(order[place : place + _AHEAD], tau)
+            yield place / len(order)
 
     def _some(self, candidates: Sequence[int], tau: float) -> int:
         """Decide on the first of the candidates; how many were decided.

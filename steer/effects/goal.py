@@ -13,7 +13,7 @@ from steer.errors import SteerError
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """pick: from the metric [sets, n] to the goal's measure, [sets]; met: whether it is enough.
+    """pick: from the metric [sets, n] to the goal's measure, [sets]; level: where it is enough.
 
     better: sign of a change of the measure that comes nearer to the goal; worse: sign of a change
     of the metric that moves away from it.
@@ -21,10 +21,14 @@ class Goal:
 
     text: str
     pick: Callable[[Tensor], Tensor]
-    met: Callable[[Tensor], Tensor]
+    level: float
     better: float
     worse: float
     summary: Callable[[Tensor], Interval]
+
+    def slack(self, values: Tensor) -> Tensor:
+        """How much better than needed the metric [sets, n] is, [sets]; below 0 it misses."""
+        return self.better * (self.pick(values) - self.level)
 
 
 def kl_goal(most: float) -> Goal:
@@ -32,7 +36,7 @@ def kl_goal(most: float) -> Goal:
     return Goal(
         text=f"KL(edited‖target) <= {most:g} nats",
         pick=lambda values: values.mean(1),
-        met=lambda found: found <= most,
+        level=most,
         better=-1.0,
         worse=1.0,
         summary=interval,
@@ -53,7 +57,7 @@ def faithful_goal(least: float, ends: Tensor) -> Goal:
     return Goal(
         text=f"faithfulness >= {least:g}",
         pick=lambda values: (values - none).mean(1) / span.mean(),
-        met=lambda found: found >= least,
+        level=least,
         better=1.0,
         worse=-1.0 if span.mean() > 0 else 1.0,
         summary=lambda values: ratio_interval(values - none, span),

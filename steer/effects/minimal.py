@@ -1,15 +1,16 @@
 """The fewest features that do it: a prefix of a ranking, then without what is not needed.
 
 The ranking is an estimate; every set here is measured exactly before it is believed. Leaving out
-one feature at a time would take a number of runs that grows with the square of the set. Here a
-quarter of the set at most is left out at once, those whose absence hurts least: first by a gradient
-at the set itself, one for each step; then, where the gradient can't say what to leave out, by
-measuring the set without each of its features, which also shows that none is left to go.
+the one feature whose absence hurts least, and measuring each of the others again, takes a number of
+runs that grows with the square of the set. Here a gradient at the set itself says which features
+are likely to hurt least, only those are measured one by one, and several are left out at once. When
+no more go that way, the set is measured without each of its features, which also shows that none
+is left to go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,9 +28,11 @@ from steer.effects.statistics import Interval
 from steer.effects.sweep import BUDGET
 from steer.errors import SteerError
 
-_AT_ONCE = 16
+_TRIED = 8
 """Numbers of nodes that are tried together."""
-_SHARE = 4
+_LIKELY = 24
+"""Nodes that are measured alone before a step: those that hurt least by the gradient."""
+_SHARE = 8
 """A step leaves out one node in so many at most: its order is that of the set before the step."""
 
 
@@ -90,29 +93,23 @@ def minimal_set(
         else faithful_goal(faithfulness or 0.0, run([(), _all(pairs)]))
     )
     prefix = _prefix(order, run, goal)
-    nodes, without = tuple(order[:prefix]), torch.zeros(0)
+    nodes = tuple(order[:prefix])
 
-    def told(nodes: Sequence[int], done: bool = False) -> None:
+    def told(left: int, done: int) -> None:
         if progress:
-            what = f"leaving out features: {len(nodes)} of {prefix} left"
-            progress(what, prefix if done else prefix - len(nodes), max(prefix, 1))
+            what = f"leaving out features: {left} of {prefix} left"
+            progress(what, done, max(prefix, 1))
 
-    told(nodes)
-    while prune and (fewer := _estimated(pairs, nodes, run, goal)) != nodes:
+    told(prefix, 0)
+    for fewer in _pruned(run, goal, nodes) if prune else ():
         nodes = fewer
-        told(nodes)
-    while nodes:
-        values = run(_each_out(nodes))
-        without = goal.pick(values)
-        if not prune or not goal.met(without).any():
-            break
-        nodes = _measured(nodes, values.mean(1), run, goal)
-        told(nodes)
-    told(nodes, done=True)
+        told(len(nodes), prefix - len(nodes))
+    without = goal.pick(run(_each_out(nodes, range(len(nodes))))) if nodes else torch.zeros(0)
+    told(len(nodes), prefix)
     return MinimalSet(
         nodes=nodes,
         value=goal.summary(run([nodes])[0]),
-        without=tuple(without.tolist()) if nodes else (),
+        without=tuple(without.tolist()),
         prefix=prefix,
         measured=run.measured,
         goal=goal.text,
@@ -121,31 +118,41 @@ def minimal_set(
 
 
 class _Run:
-    """Values [sets, n] of sets, and how many were run."""
+    """Values [sets, n] of sets, each run once, and how many were run."""
 
     def __init__(self, pairs: Sequence[Patchable], metric: Metrics, budget: int) -> None:
-        self.pairs, self.metric, self.budget, self.measured = pairs, metric, budget, 0
+        self.pairs, self.metric, self.budget = pairs, metric, budget
+        self._known: dict[frozenset[int], Tensor] = {}
+
+    @property
+    def measured(self) -> int:
+        return len(self._known)
 
     def __call__(self, sets: Sequence[Set]) -> Tensor:
-        self.measured += len(sets)
-        return set_values(self.pairs, sets, self.metric, budget=self.budget)
+        keys = [frozenset(each) for each in sets]
+        new = {key: each for key, each in zip(keys, sets, strict=True) if key not in self._known}
+        if new:
+            found = set_values(self.pairs, list(new.values()), self.metric, budget=self.budget)
+            self._known |= dict(zip(new, found, strict=True))
+        return torch.stack([self._known[key] for key in keys])
 
 
 def _prefix(order: Sequence[int], run: _Run, goal: Goal) -> int:
     """How many nodes of the order reach the goal while one fewer do not, by bisection."""
     counts = list(default_counts(len(order)))
-    found = goal.pick(run([order[:count] for count in counts]))
-    if not goal.met(found).any():
+    values = run([order[:count] for count in counts])
+    found, met = goal.pick(values), goal.slack(values) >= 0
+    if not met.any():
         best = int((found * goal.better).argmax())
         raise SteerError(
             f"the goal {goal.text} is not reached by any of {len(counts)} prefixes of the "
             f"{len(order)} ranked nodes: the best, of {counts[best]}, gives {found[best]:.3g}, and "
             f"all together {found[-1]:.3g}; ask for less, or patch the error too (error='patch')"
         )
-    low, high = _around(counts, goal.met(found), -1)
+    low, high = _around(counts, met, -1)
     while high - low > 1:
-        inside = _spread(low + 1, high - 1)
-        met = goal.met(goal.pick(run([order[:count] for count in inside])))
+        inside = _spread(low + 1, high - 1, _TRIED)
+        met = goal.slack(run([order[:count] for count in inside])) >= 0
         low, high = _around([*inside, high], torch.cat([met, met.new_ones(1)]), low)
     return high
 
@@ -156,31 +163,36 @@ def _around(counts: Sequence[int], met: Tensor, below: int) -> tuple[int, int]:
     return (counts[first - 1] if first else below), counts[first]
 
 
-def _estimated(
-    pairs: Sequence[Patchable], nodes: tuple[int, ...], run: _Run, goal: Goal
-) -> tuple[int, ...]:
-    """The nodes without some that hurt least by the gradient; all of them if that is none."""
-    if not nodes:
-        return nodes
-    order = (left_out(pairs, nodes, run.metric) * goal.worse).argsort(stable=True)
-    return _without(nodes, order.tolist(), run, goal)
+def _pruned(run: _Run, goal: Goal, nodes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Smaller and smaller sets that reach the goal, until no node of the last can be left out."""
+    likely = True
+    while nodes:
+        places = list(range(len(nodes)))
+        if likely:
+            places = (left_out(run.pairs, nodes, run.metric) * goal.worse).argsort().tolist()
+            places = places[:_LIKELY]
+        alone = goal.slack(run(_each_out(nodes, places)))
+        order = [places[number] for number in (-alone).argsort(stable=True).tolist()]
+        fewer = _step(nodes, order, run, goal)
+        if len(fewer) < len(nodes):
+            yield fewer
+        elif not likely:
+            return
+        likely, nodes = likely and len(fewer) < len(nodes), fewer
 
 
-def _measured(nodes: tuple[int, ...], alone: Tensor, run: _Run, goal: Goal) -> tuple[int, ...]:
-    """The nodes without some of those that can be left out; alone: the metric without each."""
-    order = (alone * goal.worse).argsort(stable=True).tolist()
-    # The last bits of a value depend on its batch: the first is known to be dispensable.
-    return _without(nodes, order, run, goal, known=1)
+def _step(nodes: tuple[int, ...], order: Sequence[int], run: _Run, goal: Goal) -> tuple[int, ...]:
+    """The nodes without the first few of the order; all of them if none can be left out.
 
-
-def _without(
-    nodes: tuple[int, ...], order: Sequence[int], run: _Run, goal: Goal, known: int = 0
-) -> tuple[int, ...]:
-    """The nodes without the longest run of the order that can be left out; known: so many can."""
-    counts = _spread(1, max(1, len(nodes) // _SHARE))
-    met = goal.met(goal.pick(run([_less(nodes, order[:count]) for count in counts])))
-    most = max([known, *(count for count, enough in zip(counts, met, strict=True) if enough)])
-    return _less(nodes, order[:most])
+    As many go as leave half of the slack, so that the rest is spent in a better order, or else as
+    many as can be left out.
+    """
+    counts = _spread(1, max(1, min(len(nodes) // _SHARE, len(order))), _TRIED)
+    now, *left = goal.slack(run([nodes, *(_less(nodes, order[:n]) for n in counts)])).tolist()
+    for least in (now / 2, 0.0):
+        if enough := [count for count, each in zip(counts, left, strict=True) if each >= least]:
+            return _less(nodes, order[: max(enough)])
+    return nodes
 
 
 def _less(nodes: tuple[int, ...], places: Sequence[int]) -> tuple[int, ...]:
@@ -188,13 +200,13 @@ def _less(nodes: tuple[int, ...], places: Sequence[int]) -> tuple[int, ...]:
     return tuple(node for place, node in enumerate(nodes) if place not in gone)
 
 
-def _spread(first: int, last: int) -> list[int]:
-    """Whole numbers from first to last, both there, evenly and not more than are tried at once."""
-    return sorted({round(each) for each in torch.linspace(first, last, _AT_ONCE).tolist()})
+def _spread(first: int, last: int, most: int) -> list[int]:
+    """At most so many whole numbers from first to last, evenly, both of them there."""
+    return sorted({round(each) for each in torch.linspace(first, last, most).tolist()})
 
 
-def _each_out(nodes: tuple[int, ...]) -> list[Set]:
-    return [_less(nodes, [place]) for place in range(len(nodes))]
+def _each_out(nodes: tuple[int, ...], places: Sequence[int]) -> list[Set]:
+    return [_less(nodes, [place]) for place in places]
 
 
 def _all(pairs: Sequence[Patchable]) -> Set:

@@ -128,6 +128,16 @@ def test_it_says_how_far_it_is() -> None:
     assert f"{len(found.nodes)} of {found.prefix} left" in told[-1][0]
 
 
+def test_acdc_says_how_far_it_is() -> None:
+    told: list[tuple[str, int, int]] = []
+    found = flat_acdc(few(), taus=[1e-3, 1e-2], progress=lambda *each: told.append(each))
+    shares = [done for _, done, _ in told]
+    assert shares == sorted(shares)
+    assert told[-1][1] == told[-1][2]
+    assert f"{found.counts[-1]} left" in told[-1][0]
+    assert len(told) > 2  # within a threshold too
+
+
 def test_goals_out_of_reach_and_missing_goals() -> None:
     given = few()
     with pytest.raises(SteerError, match=r"not reached by any of .* all together"):
