@@ -31,7 +31,8 @@ from steer.errors import SteerError
 _TRIED = 8
 """Numbers of nodes that are tried together."""
 _LIKELY = 24
-"""Nodes that are measured alone before a step: those that hurt least by the gradient."""
+"""Nodes that are measured alone before a step: those that hurt least by the gradient; of a set that
+is at most twice as large, all are."""
 _SHARE = 8
 """A step leaves out one node in so many at most: its order is that of the set before the step."""
 
@@ -165,10 +166,11 @@ def _around(counts: Sequence[int], met: Tensor, below: int) -> tuple[int, int]:
 
 def _pruned(run: _Run, goal: Goal, nodes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Smaller and smaller sets that reach the goal, until no node of the last can be left out."""
-    likely = True
+    helps = True
     while nodes:
         places = list(range(len(nodes)))
-        if likely:
+        guessing = helps and len(nodes) > 2 * _LIKELY
+        if guessing:
             places = (left_out(run.pairs, nodes, run.metric) * goal.worse).argsort().tolist()
             places = places[:_LIKELY]
         alone = goal.slack(run(_each_out(nodes, places)))
@@ -176,9 +178,9 @@ def _pruned(run: _Run, goal: Goal, nodes: tuple[int, ...]) -> Iterator[tuple[int
         fewer = _step(nodes, order, run, goal)
         if len(fewer) < len(nodes):
             yield fewer
-        elif not likely:
+        elif not guessing:
             return
-        likely, nodes = likely and len(fewer) < len(nodes), fewer
+        helps, nodes = helps and len(fewer) < len(nodes), fewer
 
 
 def _step(nodes: tuple[int, ...], order: Sequence[int], run: _Run, goal: Goal) -> tuple[int, ...]:
