@@ -27,6 +27,7 @@ from torch import Tensor
 
 from dictionaries.config import NORMALISATIONS, DictionaryConfig, Norm
 from dictionaries.errors import DictionaryError, NotSeparableError
+from dictionaries.later import Later
 
 if TYPE_CHECKING:
     from dictionaries.labels import Labels
@@ -54,6 +55,8 @@ class Dictionary(ABC):
     statistics: FeatureStatistics | None = None
     W_skip: Tensor | None = field(default=None, kw_only=True)
     """[d_in, d_out], a skip transcoder's linear part; it acts on the raw x."""
+    later: Later | None = field(default=None, kw_only=True)
+    """What the features of a cross-layer transcoder write at later blocks, beyond W_dec."""
     place: Path | None = field(default=None, kw_only=True)
     """Folder or file it was read from; None for some of its features, which have other numbers."""
 
@@ -71,6 +74,8 @@ class Dictionary(ABC):
         _check_shape("b_dec", self.b_dec, (d_out,))
         if self.W_skip is not None:
             _check_shape("W_skip", self.W_skip, (d, d_out))
+        if self.later is not None:
+            _check_shape("later", self.later.W_dec, (m, len(self.later.hookpoints), d_out))
         for name in self.feature_vectors():
             _check_shape(name, getattr(self, name), (m,))
 
@@ -142,9 +147,13 @@ class Dictionary(ABC):
         if self.config.partial:
             raise DictionaryError(
                 f"{self.name or 'this dictionary'} writes a part of {self.config.hookpoint_out} "
-                "alone, other blocks of its cross-layer transcoder the rest: its features can be "
-                "read and edited, but nothing can be reconstructed from them"
+                "alone, earlier blocks of its cross-layer transcoder the rest: its features can "
+                "be read and edited, but nothing can be reconstructed from them alone"
             )
+        return self.written(features, norm)
+
+    def written(self, features: Tensor, norm: Norm | None = None) -> Tensor:
+        """`decode`, for a partial dictionary too: what is written to its own site."""
         return (norm or Norm()).undo(features @ self.W_dec + self.b_dec)
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -188,6 +197,7 @@ class Dictionary(ABC):
             self,
             W_enc=self.W_enc[:, index],
             W_dec=self.W_dec[index],
+            later=self.later and self.later.restrict(index),
             statistics=None,
             place=None,
             config=replace(self.config, width=len(index)),
@@ -200,7 +210,7 @@ class Dictionary(ABC):
         """A copy on another device or in another floating dtype."""
         names = (*self.tensor_names(), *(() if self.W_skip is None else ("W_skip",)))
         moved = {name: getattr(self, name).to(device=device, dtype=dtype) for name in names}
-        return replace(self, **moved)
+        return replace(self, **moved, later=self.later and self.later.to(device, dtype))
 
     @staticmethod
     def from_pretrained(name_or_folder: str | Path) -> Dictionary:

@@ -1,5 +1,7 @@
 """Dictionaries by name: those shipped with the package, any folder, and addresses of the hub.
 
+`folder#5` is block 5 of a folder that holds a dictionary for each block.
+
 A shipped dictionary is `shipped/<model>/<site>/` with its weights in SAELens's layout and a
 `card.json` that says how it was made and the sha256 of its files.
 """
@@ -19,6 +21,7 @@ from dictionaries.base import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
 from dictionaries.formats import load_folder
 from dictionaries.formats.files import read_json
+from dictionaries.formats.numbered import block_file
 from dictionaries.stats import FeatureStatistics
 
 CARD = "card.json"
@@ -31,9 +34,10 @@ def names(root: Path = SHIPPED) -> list[str]:
 
 
 def find(name: str | Path, root: Path = SHIPPED) -> Path:
-    """The folder of a catalogue name, of a dictionary given by its own, or of an `hf://` address.
+    """The folder (or file) of a catalogue name, of one given by its own, or of an `hf://` address.
 
-    Raises `DictionaryError` with the nearest names and the whole list.
+    Raises `DictionaryError` with the nearest names and the whole list, `FormatError` for a block
+    that the folder does not have.
     """
     if str(name).startswith(hub.SCHEME):
         return hub.fetch(str(name))
@@ -42,6 +46,9 @@ def find(name: str | Path, root: Path = SHIPPED) -> Path:
         return root / str(name)
     if Path(name).exists():
         return Path(name)
+    folder, _, block = str(name).rpartition("#")
+    if block.isdecimal() and Path(folder).is_dir():
+        return block_file(Path(folder), int(block))
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise DictionaryError(

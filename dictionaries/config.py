@@ -25,7 +25,7 @@ class DictionaryConfig:
     hookpoint_out: the site a transcoder writes; None for an SAE, or if the file does not say.
     metadata: whatever else the file said, kept for writing it back.
     partial: whether others write the rest of its site, so that it can't be reconstructed: a block
-        of a cross-layer transcoder.
+        of a cross-layer transcoder that is not its first.
     """
 
     d_in: int

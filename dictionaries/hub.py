@@ -1,4 +1,4 @@
-"""`hf://org/repo/path@revision`: dictionaries on the Hugging Face hub, through its own cache.
+"""`hf://org/repo/path@revision#block`: dictionaries on the Hugging Face hub, through its own cache.
 
 Only what a reader may want of the folder is fetched; an interrupted download is taken up again.
 """
@@ -11,20 +11,25 @@ from functools import lru_cache
 from pathlib import Path
 
 from dictionaries.errors import DictionaryError
+from dictionaries.formats.numbered import block_file, blocks_in
 
 SCHEME = "hf://"
 _WEIGHTS = ("safetensors", "npz", "pt", "pth", "pkl")
 _KINDS = (*_WEIGHTS, "json", "yaml", "yml")
-_ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)((?:/[^/@\\]+)*)(?:@([\w./-]+))?")
+_ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)((?:/[^/@#\\]+)*)(?:@([\w./-]+))?(?:#(\d{1,4}))?")
 
 
 @dataclass(frozen=True)
 class Address:
-    """A folder or file of a repository. path: empty for its root; revision: None for the newest."""
+    """A folder or file of a repository.
+
+    path: empty for its root; revision: None for the newest; block: of a folder with a file a block.
+    """
 
     repo: str
     path: str
     revision: str | None = None
+    block: int | None = None
 
 
 def parse(text: str) -> Address:
@@ -33,9 +38,10 @@ def parse(text: str) -> Address:
     if match is None or ".." in re.split("[/@]", text):
         raise DictionaryError(
             f"{text!r} is no address of the hub; expected hf://org/repo/path@revision, the path "
-            "and @revision being optional"
+            "and @revision being optional, and #5 for block 5 of a folder that holds many"
         )
-    return Address(match[1], match[2].removeprefix("/"), match[3])
+    block = None if match[4] is None else int(match[4])
+    return Address(match[1], match[2].removeprefix("/"), match[3], block)
 
 
 @lru_cache(maxsize=64)
@@ -48,7 +54,7 @@ def fetch(text: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     address = parse(text)
-    allowed, ignored = _patterns(address.path)
+    allowed, ignored = _patterns(address)
     try:
         snapshot = snapshot_download(
             address.repo,
@@ -62,25 +68,32 @@ def fetch(text: str) -> Path:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DictionaryError(f"{text} can't be fetched: {first_line}") from error
     found = Path(snapshot) / address.path
-    if not _holds_weights(found):
+    if not _holds_weights(found, address.block):
         if _offline():
             raise DictionaryError(f"{text} is not in the cache, and {_why_not_fetched()}")
-        raise DictionaryError(f"{text} holds no weights: no file ends in {', '.join(_WEIGHTS)}")
-    return found
+        what = (
+            f"no file ends in {', '.join(_WEIGHTS)}" if address.block is None else "no such block"
+        )
+        raise DictionaryError(f"{text} holds no weights: {what}")
+    return found if address.block is None else block_file(found, address.block)
 
 
-def _patterns(path: str) -> tuple[list[str], list[str] | None]:
+def _patterns(address: Address) -> tuple[list[str], list[str] | None]:
     """Which files to fetch, and not. A file's own folder brings its config."""
+    path = address.path
     suffix = path.rpartition(".")[2]
     folder = path.rpartition("/")[0] if suffix in _WEIGHTS else path
     inside = f"{folder}/" if folder else ""
     if suffix in _WEIGHTS:
         return [path, *(f"{inside}*.{kind}" for kind in _KINDS if kind not in _WEIGHTS)], None
-    wanted = [f"{inside}*.{kind}" for kind in _KINDS]
+    which = "*" if address.block is None else f"*_{address.block}"
+    wanted = [f"{inside}{which if kind in _WEIGHTS else '*'}.{kind}" for kind in _KINDS]
     return [*wanted, "config.json"], None if folder else ["*/*"]
 
 
-def _holds_weights(found: Path) -> bool:
+def _holds_weights(found: Path, block: int | None) -> bool:
+    if block is not None:
+        return block in blocks_in(found)
     if found.is_dir():
         return any(path.suffix[1:] in _WEIGHTS for path in found.rglob("*"))
     return found.is_file()

@@ -54,7 +54,7 @@ def figures(address: str) -> dict[str, float]:
     match = release and _match(release, address)
     if not release or not match:
         return {}
-    path = address.split("@")[0].removeprefix("hf://").split("/", 2)[2:]
+    path = re.split("[@#]", address)[0].removeprefix("hf://").split("/", 2)[2:]
     stated = {"l0": release.l0, "variance_explained": release.variance_explained}
     stated |= release.members.get(path[0] if path else "", {})
     named = match.groupdict().get("l0") or ""
@@ -69,7 +69,7 @@ def _match(release: Release, address: str) -> re.Match[str] | None:
     """Of the address up to its revision or a file below it; names in braces are groups."""
     pieces = re.split(r"\{(\w+)\}", release.address)
     pattern = "".join(
-        f"(?P<{piece}>[^/@]+?)" if number % 2 else re.escape(piece)
+        f"(?P<{piece}>[^/@#]+?)" if number % 2 else re.escape(piece)
         for number, piece in enumerate(pieces)
     )
-    return re.fullmatch(rf"{pattern}(?:[/@].*)?", address)
+    return re.fullmatch(rf"{pattern}(?:[/@#].*)?", address)

@@ -27,9 +27,18 @@ from steer.check_activations import (
     others,
     sample,
 )
+from steer.check_blocks import earlier_blocks
 from steer.check_result import Check
 from steer.check_text import docstrings
-from steer.conventions import AS_LOADED, Figures, Reading, figures, readings
+from steer.conventions import (
+    AS_LOADED,
+    Figures,
+    Reading,
+    Sample,
+    figures,
+    readings,
+    reconstruction,
+)
 from steer.errors import DictionaryError
 from steer.evals.splice_loss import splice_loss
 from steer.model import Model
@@ -47,6 +56,9 @@ def check(
     """Measure a dictionary on a few thousand tokens, and try other readings of its file.
 
     texts: what to read; Python's own docstrings if None.
+
+    A block of a cross-layer transcoder is checked where it reads, together with all blocks before
+    it; its conventions of site and text show best in block 0, which writes its site alone.
     Raises `DictionaryError` if it is plainly of another model: another width or fingerprint.
     """
     if not isinstance(dictionary, Dictionary):
@@ -56,11 +68,14 @@ def check(
     ids = contexts(model, docstrings() if texts is None else texts)
     dictionary = dictionary.to(device=model.device, dtype=torch.float32)
     x, y = collect(model, ids, source, out)
+    given = earlier_blocks(model, dictionary, ids, out) if dictionary.config.partial else None
     published = _published(dictionary)
     most = _sparse_enough(dictionary, published)
-    here, near = sample(x, y), dict(others(model, ids, source, out, x, y))
+    here = sample(x, y, given)
+    # what earlier blocks write is known for this reading alone
+    near = {} if given is not None else dict(others(model, ids, source, out, x, y))
     tried = {each.name: figures(each) for each in readings(dictionary, here, near)}
-    if tried[_best(tried, most)].fvu > _POOR:
+    if given is None and tried[_best(tried, most)].fvu > _POOR:
         far = blocks(model, ids, source, out, range(depth_of(model)))
         for name, there in (*other_sites(model, ids, source, out), *far):
             if name not in tried:
@@ -71,7 +86,7 @@ def check(
         dtype=model.dtype,
         hookpoint=source,
         tokens=here.tokens,
-        delta_ce=_delta_ce(model, dictionary, ids, x, source, out),
+        delta_ce=_delta_ce(model, dictionary, ids, here, source, out),
         published=published,
         readings=tried,
         best=_best(tried, most),
@@ -127,22 +142,21 @@ def _best(tried: dict[str, Figures], most: float) -> str:
 
 
 def _delta_ce(
-    model: Model, dictionary: Dictionary, ids: Tensor, x: Tensor, source: str, out: str
+    model: Model, dictionary: Dictionary, ids: Tensor, here: Sample, source: str, out: str
 ) -> float:
+    x = here.x
     keep, cutoff = keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)
     if source == out:
         return splice_loss(model, dictionary, ids, x[keep].mean(0), cutoff, batch=BATCH).delta
-    return _transcoded(model, dictionary, ids, x, keep, out)
+    return _transcoded(model, dictionary, ids, here, out)
 
 
-def _transcoded(
-    model: Model, dictionary: Dictionary, ids: Tensor, x: Tensor, keep: Tensor, out: str
-) -> float:
+def _transcoded(model: Model, dictionary: Dictionary, ids: Tensor, here: Sample, out: str) -> float:
     """ΔCE of writing a transcoder's output in place of the site's own, at kept positions."""
     site, total = model.site(out), 0.0
-    for rows, read, where in zip(*(t.split(BATCH) for t in (ids, x, keep)), strict=True):
-        written, mask = dictionary.reconstruct_texts(read), torch.ones_like(rows)
-        for sign, change in ((-1, lambda y: y), (1, _writer(written, where[..., None]))):
+    for rows, part in zip(ids.split(BATCH), here.split(BATCH), strict=True):
+        written, mask = reconstruction(dictionary, part), torch.ones_like(rows)
+        for sign, change in ((-1, lambda y: y), (1, _writer(written, part.keep[..., None]))):
             with model.lock:
                 logits = engine.replace(model.nn, rows, mask, site, change)
             total += sign * metrics.cross_entropy(logits, rows).sum().item()

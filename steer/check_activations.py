@@ -63,9 +63,9 @@ def collect(model: Model, ids: Tensor, *hookpoints: str) -> list[Tensor]:
     return [torch.cat([part[name].float() for part in parts]) for name in hookpoints]
 
 
-def sample(x: Tensor, y: Tensor) -> Sample:
-    """x and y [n, length, d], without first tokens and outliers of x."""
-    return Sample(x, y, keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)[0])
+def sample(x: Tensor, y: Tensor, given: Tensor | None = None) -> Sample:
+    """x, y and given [n, length, d], without first tokens and outliers of x."""
+    return Sample(x, y, keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)[0], given)
 
 
 def others(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from dictionaries.base import NORMALISATIONS, Dictionary
+from dictionaries.base import NORMALISATIONS, Dictionary, Norm
 from dictionaries.formats.sites import in_residual_space
 
 AS_LOADED = "as loaded"
@@ -25,18 +25,28 @@ class Sample:
     """What n texts of s tokens hold: x [n, s, d_in] to read, y [n, s, d_out] to reconstruct.
 
     keep [n, s]: the positions that count.
+    given [n, s, d_out]: what other dictionaries write of y, if this one writes a part of it.
     """
 
     x: Tensor
     y: Tensor
     keep: Tensor
+    given: Tensor | None = None
 
     @property
     def tokens(self) -> int:
         return int(self.keep.sum())
 
     def map(self, of_x: Callable[[Tensor], Tensor], of_y: Callable[[Tensor], Tensor]) -> Sample:
-        return replace(self, x=of_x(self.x), y=of_y(self.y))
+        given = None if self.given is None else of_y(self.given)
+        return replace(self, x=of_x(self.x), y=of_y(self.y), given=given)
+
+    def split(self, rows: int) -> Iterator[Sample]:
+        """So many texts at a time."""
+        for start in range(0, len(self.x), rows):
+            part = slice(start, start + rows)
+            given = None if self.given is None else self.given[part]
+            yield Sample(self.x[part], self.y[part], self.keep[part], given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +121,18 @@ def before_gain(norm: nn.Module, x: Tensor) -> Tensor:
     return x * (x.square().mean(-1, keepdim=True) + eps).rsqrt()
 
 
+def reconstruction(dictionary: Dictionary, sample: Sample) -> Tensor:
+    """y as the dictionary, and those that write the rest of it, explain it [n, s, d_out]."""
+    return _rebuilt(dictionary, sample, *dictionary.encode_texts(sample.x))
+
+
+def _rebuilt(dictionary: Dictionary, sample: Sample, features: Tensor, norm: Norm) -> Tensor:
+    rebuilt = dictionary.written(features, norm)
+    if dictionary.W_skip is not None:
+        rebuilt = rebuilt + sample.x @ dictionary.W_skip
+    return rebuilt if sample.given is None else rebuilt + sample.given
+
+
 @torch.inference_mode()
 def figures(reading: Reading, batch: int = 512) -> Figures:
     """Reconstruct y from x, some texts of together about `batch` tokens at a time."""
@@ -118,14 +140,12 @@ def figures(reading: Reading, batch: int = 512) -> Figures:
     mean = sample.y[sample.keep].mean(0)
     error = variance = active = 0.0
     fired = torch.zeros(dictionary.width, dtype=torch.bool, device=sample.x.device)
-    rows = max(1, batch // sample.x.shape[1])
-    for x, y, keep in zip(*(t.split(rows) for t in vars(sample).values()), strict=True):
-        features, norm = dictionary.encode_texts(x)
-        reconstruction = dictionary.decode(features, norm)
-        if dictionary.W_skip is not None:
-            reconstruction = reconstruction + x @ dictionary.W_skip
-        error += (y - reconstruction)[keep].square().sum().item()
-        variance += (y - mean)[keep].square().sum().item()
+    for part in sample.split(max(1, batch // sample.x.shape[1])):
+        keep = part.keep
+        features, norm = dictionary.encode_texts(part.x)
+        rebuilt = _rebuilt(dictionary, part, features, norm)
+        error += (part.y - rebuilt)[keep].square().sum().item()
+        variance += (part.y - mean)[keep].square().sum().item()
         active += (features[keep] != 0).sum().item()
         fired |= (features[keep] != 0).any(0)
     return Figures(

@@ -64,7 +64,8 @@ def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Re
     """Read and write at every plan's sites, in the order of the forward pass.
 
     All plans that read at a site see it before any of them writes there. Writing is in place:
-    resid_mid is read by the norm and by the residual branch alike. Records are in plan order.
+    resid_mid is read by the norm and by the residual branch alike. Records are in plan order, of
+    the site that moved most where a plan writes several.
     Plans follow the activations to where they are, which on a server is not where they were made.
     """
     readings: dict[int, Reading] = {}
@@ -77,25 +78,26 @@ def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Re
                 rows = span.to(x.device).rows(plan.rows)
                 clean = None if plan.clean is None else x[plan.clean]
                 readings[number] = observe(x[plan.rows], plan, rows, memory, number, clean)
-        writers = [number for number, plan in enumerate(here) if plan.out == site]
+        writers = [number for number, plan in enumerate(here) if site in plan.outs]
         before = {number: x[here[number].rows].clone() for number in writers}
         changes = {}
         for number in writers:
             clean = None if here[number].clean is None else x[here[number].clean]
-            changes[number] = delta(before[number], here[number], readings[number], clean)
+            changes[number] = delta(before[number], here[number], site, readings[number], clean)
         for number in writers:
             x[here[number].rows] += changes[number]
         for number in writers:
             after = x[here[number].rows]
-            records[number] = record(
-                before[number], after, changes[number], here[number], readings[number]
+            found = record(
+                before[number], after, changes[number], here[number], site, readings[number]
             )
+            records[number] = found.with_other(records.get(number))
     return [records[number] for number in range(len(plans))]
 
 
 def sites_of(plans: list[SitePlan]) -> list[Site]:
     """Every site that the plans read or write, in the order of the forward pass."""
-    sites = {site for plan in plans for site in (plan.site, plan.out)}
+    sites = {site for plan in plans for site in (plan.site, *plan.outs)}
     return sorted(sites, key=lambda site: site.hookpoint.order)
 
 

@@ -20,6 +20,7 @@ from dictionaries.formats.files import save_tensors
 from steer.directions import Vector
 from steer.edits import Add, AddDirection, ClampProjection, Intervention, ProjectOut
 from steer.errors import InterventionError
+from steer.fit import refuse_later
 from steer.hookpoints import parse, transformer_lens_name
 from steer.plan import LoweredEdit, SitePlan
 
@@ -47,7 +48,9 @@ def _plan(
 ) -> SitePlan:
     if intervention.error != "keep":
         raise InterventionError("a steering vector can't drop or freeze the error term")
-    return model.plans([intervention], dictionaries)[0]
+    (plan,) = model.plans([intervention], dictionaries)
+    refuse_later(plan.later, "a steering vector is")
+    return plan
 
 
 def _added(lowered: LoweredEdit, plan: SitePlan) -> Tensor:

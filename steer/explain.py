@@ -58,6 +58,7 @@ class EditPlan:
 class InterventionPlan:
     """One intervention: where it reads and writes, its edits, and its cost a token.
 
+    writes: of a cross-layer transcoder the first site and the last, `mlp_out.3 to mlp_out.9`.
     conflicts: edits that can touch the same token of one feature, each starting from what the one
         before it left; without conflicts='in_order' they are refused.
     flops_share: multiply-adds per token over those of the model.
@@ -160,14 +161,14 @@ def explain(
 def _describe(
     model: Model, intervention: Intervention, plan: SitePlan, edits: tuple[EditPlan, ...]
 ) -> InterventionPlan:
-    tensors = [plan.W_dec]
+    tensors = [plan.W_dec, *(each.W_dec for each in plan.later)]
     if plan.dictionary is not None:
         tensors += [getattr(plan.dictionary, name) for name in plan.dictionary.tensor_names()]
     numbers = sum(tensor.numel() for tensor in tensors)
     return InterventionPlan(
         dictionary=intervention.dictionary,
         reads=str(plan.site.hookpoint),
-        writes=str(plan.out.hookpoint),
+        writes=" to ".join(dict.fromkeys(str(plan.outs[end].hookpoint) for end in (0, -1))),
         error=plan.error,
         edits=edits,
         conflicts=tuple(

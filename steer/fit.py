@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dictionaries import catalogue
 from dictionaries.base import Dictionary
-from steer.errors import DictionaryError
+from steer.errors import DictionaryError, InterventionError
 from steer.hookpoints import Site
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def site_of(model: Model, dictionary: Dictionary) -> str:
                 f"{name} reads {read.hookpoint} and writes {written.hookpoint}, which comes before "
                 "it in the forward pass"
             )
+        for later in () if dictionary.later is None else dictionary.later.hookpoints:
+            _fitting(model, name, "writes", later, d_out)
     return str(read.hookpoint)
 
 
@@ -50,6 +52,16 @@ def width_of(model: Model, site: Site) -> int:
         return model.module.config.get_text_config().hidden_size
     transposed = type(module).__name__ == "Conv1D"
     return module.weight.shape[0] if transposed else module.weight.shape[1]
+
+
+def refuse_later(later: object, what: str) -> None:
+    """Raise `InterventionError` for a dictionary, or a plan, that has `later` sites to write."""
+    if later:
+        raise InterventionError(
+            f"{what} of an edit that writes one site, and a feature of a cross-layer transcoder "
+            "writes every block from its own on; generate, logit_effect (draws=0) and evaluations "
+            "take it"
+        )
 
 
 def _fitting(model: Model, name: str, does: str, hookpoint: str, wanted: int) -> Site:

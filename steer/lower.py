@@ -18,7 +18,7 @@ from steer.directions import Direction
 from steer.edits import Ablate, DirectionEdit, Edit, FeatureEdit, Intervention, Patch, Resample
 from steer.errors import InterventionError
 from steer.hookpoints import Site
-from steer.plan import LoweredEdit, SitePlan
+from steer.plan import LaterSite, LoweredEdit, SitePlan
 from steer.positions import canonical, refuse_other_rows, resolve
 from steer.precision import compute_dtype
 from steer.values import Dose, parse_value
@@ -47,11 +47,13 @@ def lower(
     *,
     rows: slice,
     clean: slice | None = None,
+    later: Sequence[Site] = (),
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> SitePlan:
     """The plan of one intervention, for a model of this dtype on this device.
 
+    later: where else the dictionary's features write.
     Raises `InterventionError` for no edits, conflicting edits, or an edit that needs what is not
     there; `DictionaryError` for a feature out of range or a multiple of an unknown maximum.
     """
@@ -96,7 +98,7 @@ def lower(
     return SitePlan(
         site=site,
         out=out,
-        dictionary=used,
+        dictionary=None if used is None else replace(used, later=None),
         columns=columns,
         directions=directions,
         W_dec=torch.cat([*feature_rows, directions]),
@@ -104,7 +106,15 @@ def lower(
         rows=rows,
         clean=clean,
         error=intervention.error,
+        later=() if used is None else _later(used, columns, later),
     )
+
+
+def _later(dictionary: Dictionary, columns: Tensor, sites: Sequence[Site]) -> tuple[LaterSite, ...]:
+    if dictionary.later is None:
+        return ()
+    rows = dictionary.later.W_dec[columns].unbind(1)
+    return tuple(LaterSite(site, each) for site, each in zip(sites, rows, strict=True))
 
 
 def _bare(dictionary: Dictionary) -> Dictionary:
@@ -180,10 +190,11 @@ def _check(intervention: Intervention, dictionary: Dictionary | None, clean: sli
             )
     elif dictionary.is_transcoder:
         _refuse_one_site_edits(edits, dictionary)
-    if dictionary is not None and dictionary.config.partial and intervention.error != "keep":
+    if dictionary is not None and _crosses_layers(dictionary) and intervention.error != "keep":
         raise InterventionError(
-            f"error={intervention.error!r} is of all that {dictionary.config.hookpoint_out} gets, "
-            f"and {dictionary.name or 'the dictionary'} writes a part of it; use error='keep'"
+            f"error={intervention.error!r} is of a site that one dictionary explains, and "
+            f"{dictionary.name or 'the dictionary'} is a block of a cross-layer transcoder, "
+            "several of which write each site; use error='keep'"
         )
     if intervention.error == "frozen" and clean is None:
         raise InterventionError(
@@ -192,6 +203,10 @@ def _check(intervention: Intervention, dictionary: Dictionary | None, clean: sli
         )
     if intervention.conflicts == "refuse":
         refuse_conflicts(edits)
+
+
+def _crosses_layers(dictionary: Dictionary) -> bool:
+    return dictionary.config.partial or dictionary.later is not None
 
 
 def _check_rows(edits: Sequence[Edit], rows: slice) -> None:

@@ -50,6 +50,14 @@ class LoweredEdit:
 
 
 @dataclass(frozen=True, eq=False)
+class LaterSite:
+    """A site beyond `out` that the targets of a cross-layer transcoder write, W_dec [n, d]."""
+
+    site: Site
+    W_dec: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class SitePlan:
     """One intervention at its site.
 
@@ -61,6 +69,7 @@ class SitePlan:
     rows: the batch rows that are edited; clean: those of the same texts without edits, for the
         frozen error.
     error: keep, frozen or drop.
+    later: what else the features write, in the order of the forward pass.
     """
 
     site: Site
@@ -73,6 +82,16 @@ class SitePlan:
     rows: slice = field(default_factory=lambda: slice(None))
     clean: slice | None = None
     error: str = "keep"
+    later: tuple[LaterSite, ...] = ()
+
+    @property
+    def outs(self) -> tuple[Site, ...]:
+        """Every site that it writes."""
+        return (self.out, *(each.site for each in self.later))
+
+    def rows_at(self, site: Site) -> Tensor:
+        """What each target writes at one of `outs` [n + k, d]."""
+        return next((each.W_dec for each in self.later if each.site == site), self.W_dec)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -86,6 +105,7 @@ class SitePlan:
         if self.dictionary is not None:
             tensors += [getattr(self.dictionary, n) for n in self.dictionary.tensor_names()]
             tensors += [] if self.dictionary.W_skip is None else [self.dictionary.W_skip]
+        tensors += [each.W_dec for each in self.later]
         tensors += [edit.table for edit in self.edits if edit.table is not None]
         return sum(tensor.nbytes for tensor in tensors)
 
@@ -100,6 +120,7 @@ class SitePlan:
             directions=self.directions.to(device),
             W_dec=self.W_dec.to(device),
             edits=tuple(edit.to(device) for edit in self.edits),
+            later=tuple(replace(e, W_dec=e.W_dec.to(device)) for e in self.later),
         )
 
     @property

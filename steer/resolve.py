@@ -33,8 +33,10 @@ def plan_of(
     if dictionary is not None:
         site = model.site(model.site_of(dictionary))
         out = model.site(dictionary.config.hookpoint_out or str(site.hookpoint))
+        beyond = () if dictionary.later is None else dictionary.later.hookpoints
     else:
-        site = out = model.site(intervention.dictionary)
+        site, beyond = model.site(intervention.dictionary), ()
+        out = site
     sources = Sources(
         activations=lambda prompts: activations(model, prompts, str(site.hookpoint)),
         direction=lambda source: resolve_direction(model, source, out, given),
@@ -48,6 +50,7 @@ def plan_of(
         sources,
         rows=rows,
         clean=clean,
+        later=[model.site(hookpoint) for hookpoint in beyond],
         device=model.device,
         dtype=model.module.dtype,
     )

@@ -8,13 +8,14 @@ intervention says that it is to be dropped or frozen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from dictionaries.base import Norm
 from steer.conditions import Leaf, Seen
+from steer.hookpoints import Site
 from steer.plan import LoweredEdit, SitePlan
 from steer.span import Span
 from steer.texts import Memory, encode
@@ -66,6 +67,9 @@ class Record:
     norm [b, s]: ‖x‖ before the edit; moved [b, s]: whether x changed by at least half of what was
         asked, in its own dtype.
     delta_norm [b, s]: norm of what all the plan's edits add.
+
+    Of a plan that writes several sites, dose, norm and delta_norm are, at each token, those of the
+    site that moves most for its own norm; moved says whether any of them did.
     """
 
     absolute: Tensor
@@ -78,6 +82,19 @@ class Record:
     norm: Tensor
     moved: Tensor
     delta_norm: Tensor
+
+    def with_other(self, other: Record | None) -> Record:
+        """Of the same plan, with what it did at another site."""
+        if other is None:
+            return self
+        less = self.delta_norm * other.norm < other.delta_norm * self.norm
+        return replace(
+            self,
+            dose=torch.where(less.unsqueeze(-1), other.dose, self.dose),
+            norm=torch.where(less, other.norm, self.norm),
+            delta_norm=torch.where(less, other.delta_norm, self.delta_norm),
+            moved=self.moved | other.moved,
+        )
 
 
 def observe(
@@ -177,13 +194,13 @@ def _leaf(reading: Tensor, leaf: Leaf, span: Span, memory: Memory, number: int) 
     return so_far
 
 
-def delta(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | None) -> Tensor:
-    """What to add to y [b, s, d] at the plan's output site, in y's dtype.
+def delta(y: Tensor, plan: SitePlan, site: Site, reading: Reading, clean: Tensor | None) -> Tensor:
+    """What to add to y [b, s, d] at a site that the plan writes, in y's dtype.
 
     clean: the same rows of the clean run, for the frozen error.
     """
     n = plan.columns.shape[0]
-    written = reading.change[..., :n] @ plan.W_dec[:n]
+    written = reading.change[..., :n] @ plan.rows_at(site)[:n]
     if reading.norm.scale is not None:
         written = written * reading.norm.scale
     if len(plan.directions):
@@ -205,9 +222,9 @@ def _error_change(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | N
 
 
 def record(
-    before: Tensor, after: Tensor, asked: Tensor, plan: SitePlan, reading: Reading
+    before: Tensor, after: Tensor, asked: Tensor, plan: SitePlan, site: Site, reading: Reading
 ) -> Record:
-    """What happened at the output site: y [b, s, d] before and after all plans wrote there.
+    """What happened at a site it writes: y [b, s, d] before and after all plans wrote there.
 
     asked: what this plan added. A low dtype may round most of it away.
     """
@@ -223,6 +240,9 @@ def record(
         name: _stack([getattr(edit, name) for edit in reading.edits], before)
         for name in ("touched", "fired", "before", "after", "dose")
     }
+    if site != plan.out:  # as large as its row there, where nothing is normalised
+        norms = plan.rows_at(site).norm(dim=-1)[[edit.target for edit in plan.edits]]
+        stacked["dose"] = (stacked["after"] - stacked["before"]).abs() * norms
     return Record(
         absolute=reading.span.absolute,
         reached=reached,

@@ -10,6 +10,7 @@ from dictionaries.base import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
 from dictionaries.formats import (
     circuit_tracer,
+    cross_layer,
     dictionary_learning,
     gemma_scope,
     goodfire,
@@ -21,6 +22,7 @@ from dictionaries.formats import (
     sparsify,
     temporal,
 )
+from dictionaries.formats.numbered import only_block
 
 
 class Format(Protocol):
@@ -47,6 +49,7 @@ FORMATS: tuple[Format, ...] = (
     goodfire,
     qwen_scope,
     circuit_tracer,
+    cross_layer,
     temporal,
 )
 """In the order in which they are looked for: cheap and certain ones first."""
@@ -55,10 +58,10 @@ FORMATS: tuple[Format, ...] = (
 def load_folder(folder: str | Path, *, features: Sequence[int] | None = None) -> Dictionary:
     """Load a dictionary of any known format, float32; with `features`, only their rows.
 
-    `folder` may be the file itself for formats of one file.
-    Raises `FormatError` for a folder of no known format, or whose files are damaged.
+    `folder` may be the file itself for formats of one file, or one file a block.
+    Raises `FormatError` for a folder of no known format, of several blocks, or of damaged files.
     """
-    folder = Path(folder)
+    folder = only_block(Path(folder))
     for known in FORMATS:
         if known.matches(folder):
             return _read(known, folder, features)

@@ -9,7 +9,6 @@ subtracted. Source: safety-research/circuit-tracer, `transcoder/single_layer_tra
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ import torch
 from dictionaries.architectures import JumpReLU, ReLU
 from dictionaries.base import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats.archives import only_file
 from dictionaries.formats.files import SafeTensors, read_yaml
 from dictionaries.formats.layout import NAMED, Stored, config_of, take
+from dictionaries.formats.numbered import number_of
 from dictionaries.formats.sites import from_transformer_lens
 
 CONFIG = "config.yaml"
@@ -29,33 +28,15 @@ LOOKS_LIKE = "a layer_*.safetensors with W_enc and W_dec (circuit-tracer)"
 
 _LAYOUT = {**NAMED, "W_enc": Stored("W_enc")}
 _THRESHOLD, _SKIP = "activation_function.threshold", "W_skip"
-_NAMED = re.compile(r"layer_(\d+)\.safetensors")
 
 
-def _file(folder: Path) -> Path | None:
-    file = only_file(folder, ".safetensors")
-    return file if file and _NAMED.fullmatch(file.name) else None
+def matches(path: Path) -> bool:
+    """Whether it is such a file."""
+    return path.is_file() and number_of(path, "layer_") is not None
 
 
-def _crosses_layers(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.glob("W_enc_*.safetensors"))
-
-
-def matches(folder: Path) -> bool:
-    """Whether it is such a file, or a folder with just one, or a cross-layer transcoder."""
-    return _file(folder) is not None or _crosses_layers(folder)
-
-
-def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
-    """Load one layer. Raises `FormatError` for a damaged file, or a cross-layer transcoder."""
-    path = _file(folder)
-    if _crosses_layers(folder):
-        raise FormatError(
-            f"{folder} is a cross-layer transcoder, whose features write several sites each; read "
-            "one block's with dictionaries.formats.cross_layer.read(folder, layer)"
-        )
-    if path is None:
-        raise FormatError(f"{folder} is no {LOOKS_LIKE}")
+def read(path: Path, *, features: Sequence[int] | None = None) -> Dictionary:
+    """Load one layer. Raises `FormatError` for a damaged file."""
     file = SafeTensors(path, features)
     file.expect(NAMED, optional=(_THRESHOLD, _SKIP))
     layout = dict(_LAYOUT)
@@ -77,7 +58,7 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
 def _sites(path: Path) -> dict[str, Any]:
     """Out of config.yaml, whose hooks are the same at every layer."""
     config = path.with_name(CONFIG)
-    layer = _NAMED.fullmatch(path.name)
+    layer = number_of(path, "layer_")
     if layer is None or not config.is_file():
         return {}
     said = read_yaml(config)
@@ -85,5 +66,5 @@ def _sites(path: Path) -> dict[str, Any]:
     if not all(isinstance(said.get(n), str | None) for n in names):
         raise FormatError(f"{config} must hold names under {', '.join(names)}")
     hooks = (said.get(name) for name in names[1:])
-    reads, writes = (h and from_transformer_lens(f"blocks.{layer[1]}.{h}") for h in hooks)
+    reads, writes = (h and from_transformer_lens(f"blocks.{layer}.{h}") for h in hooks)
     return {"model": said.get("model_name"), "hookpoint": reads, "hookpoint_out": writes}

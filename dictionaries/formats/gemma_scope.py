@@ -23,7 +23,7 @@ from dictionaries.errors import FormatError
 from dictionaries.formats.archives import Loaded, read_npz
 from dictionaries.formats.files import SafeTensors, Tensors, read_json
 from dictionaries.formats.layout import NAMED, Stored, config_of, take, thresholds
-from dictionaries.formats.sites import Side, from_module
+from dictionaries.formats.sites import Side, from_named_module
 
 FIRST, SECOND, CONFIG = "params.npz", "params.safetensors", "config.json"
 LOOKS_LIKE = f"{FIRST} (Gemma Scope); {SECOND} (Gemma Scope 2)"
@@ -80,17 +80,20 @@ def _read_second(folder: Path, features: Sequence[int] | None) -> Dictionary:
     file = SafeTensors(folder / SECOND, features)
     file.expect([*(s.name for s in _LOWER.values()), "threshold"], optional=(_SKIP,))
     if len(file.shapes["w_dec"]) != 2:
-        raise FormatError(f"{file.path} is a cross-layer transcoder, which writes several sites")
+        raise FormatError(
+            f"{file.path} writes several sites: a cross-layer transcoder has a file for each "
+            "block, such as params_layer_5.safetensors, and a crosscoder can't be used"
+        )
     said = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else _second_config(folder)
     if said.get("architecture", "jump_relu") != "jump_relu":
         raise FormatError(f"{folder / CONFIG} says {said['architecture']!r}; allowed: jump_relu")
     about: dict[str, Any] = {"model": _text(said, "model_name", folder)}
     if isinstance(said.get("l0"), int | float):
         about["metadata"] = (("l0", said["l0"]),)
-    about["hookpoint"] = _site(_text(said, "hf_hook_point_in", folder))
+    about["hookpoint"] = from_named_module(_text(said, "hf_hook_point_in", folder))
     writes = _text(said, "hf_hook_point_out", folder)
     if writes not in (None, said.get("hf_hook_point_in")):
-        about |= {"hookpoint_out": _site(writes), "d_out": file.shapes["w_dec"][-1]}
+        about |= {"hookpoint_out": from_named_module(writes), "d_out": file.shapes["w_dec"][-1]}
     elif _SKIP in file.shapes:
         raise FormatError(f"{folder / CONFIG} names no site for the {_SKIP} to write")
     return _build(file, about)
@@ -109,12 +112,6 @@ def _second_config(folder: Path) -> dict[str, Any]:
     if kind == "transcoder":
         said["hf_hook_point_out"] = f"{block}.post_feedforward_layernorm.output"
     return said
-
-
-def _site(named: str | None) -> str | None:
-    """`model.layers.3.output` -> `resid_post.3`."""
-    path, _, side = (named or "").rpartition(".")
-    return from_module(path, "input" if side == "input" else "output") if named else None
 
 
 def _text(said: dict[str, Any], name: str, folder: Path) -> str | None:

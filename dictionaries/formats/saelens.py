@@ -168,7 +168,7 @@ def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None
 
 
 def _written_name(dictionary: Dictionary) -> str:
-    if dictionary.config.partial:
+    if dictionary.config.partial or dictionary.later is not None:
         raise FormatError(f"SAELens has no cross-layer transcoder: {dictionary!r} can't be written")
     name = "jumprelu" if isinstance(dictionary, BatchTopK) else dictionary.architecture
     if not dictionary.is_transcoder and name in TENSORS:

@@ -80,6 +80,12 @@ def from_module(path: str | None, side: Side, model: str | None = None) -> str |
     return f"{kind}.{match[1]}"
 
 
+def from_named_module(named: str | None) -> str | None:
+    """`model.layers.3.output`, a module and a side of it -> `resid_post.3`."""
+    path, _, side = (named or "").rpartition(".")
+    return from_module(path, "input" if side == "input" else "output") if named else None
+
+
 def in_residual_space(name: str | None) -> bool:
     """Whether the site is the residual stream or something added to it."""
     return (name or "").rpartition(".")[0] in _OF_RESIDUAL

@@ -17,6 +17,7 @@ from dictionaries.base import Dictionary
 from steer import splice
 from steer.edits import Edit, Intervention
 from steer.effects.clean import Clean, run_clean
+from steer.fit import refuse_later
 from steer.precision import compute_dtype
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def read_changes(clean: Clean, dictionary: Dictionary, edits: Sequence[Edit]) ->
     named = dictionary if dictionary.name else replace(dictionary, name="dictionary")
     together = Intervention(named.name, edits, conflicts="in_order")
     (plan,) = model.plans([together], [named])
+    refuse_later(plan.later, "effects resume from the one site")
     x = clean.others.get(plan.site, clean.x).unsqueeze(0)
     ids = clean.ids.unsqueeze(0)
     with torch.inference_mode():
@@ -91,7 +93,11 @@ def read_changes(clean: Clean, dictionary: Dictionary, edits: Sequence[Edit]) ->
 
 
 def clean_for(model: Model, ids: Tensor, dictionary: Dictionary, *, every: bool) -> Clean:
-    """A clean pass whose site is where the dictionary writes, and that knows what it reads."""
+    """A clean pass whose site is where the dictionary writes, and that knows what it reads.
+
+    Raises `InterventionError` for one that writes several.
+    """
+    refuse_later(dictionary.later, "effects resume from the one site")
     site = model.site(model.site_of(dictionary))
     out = dictionary.config.hookpoint_out
     if out is None:

@@ -168,7 +168,7 @@ def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
     with torch.inference_mode():
         span = clean.model.span(ids, torch.ones_like(ids))
         reading = splice.observe(x, whole, span, {}, 0, x)
-        delta = splice.delta(y, whole, reading, y)[0]
+        delta = splice.delta(y, whole, plan.out, reading, y)[0]
     return delta, 1.0 if reading.change.sum() >= 0 else -1.0
 
 

@@ -26,6 +26,7 @@ from steer.effects.matching import Matched, matched_features
 from steer.effects.statistics import Interval, interval
 from steer.errors import InterventionError, ModelError
 from steer.explain import NEUTRAL
+from steer.fit import refuse_later
 from steer.hookpoints import Hookpoint, Site, locate, stack_path
 from steer.precision import exact
 
@@ -120,6 +121,7 @@ def direct_logit_effect(
     logits that are not made by norm and unembedding alone.
     """
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    refuse_later(dictionary.later, "the direct logit effect is")
     check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))
     dictionary.check_features([feature])
     norm, last, read = FrozenNorm.of(model), last_site(model), model.site_of(dictionary)

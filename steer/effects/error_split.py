@@ -63,7 +63,8 @@ def error_split(
         raise InterventionError(f"{later!r} is a hookpoint; name the dictionary that explains it")
     last = model.site(model.site_of(behind)).hookpoint.order
     plans = model.plans(of_row(edits, 0, len(prompts)), dictionaries)
-    if late := [str(p.out.hookpoint) for p in plans if p.out.hookpoint.order >= last]:
+    written = [site.hookpoint for plan in plans for site in plan.outs]
+    if late := [str(each) for each in written if each.order >= last]:
         raise InterventionError(f"{later} must be behind every edit, and {', '.join(late)} is not")
     whole = logit_effect(model, prompts, edits, dictionaries=dictionaries, draws=0)
     held = logit_effect(

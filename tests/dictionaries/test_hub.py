@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
 from dictionaries import catalogue, hub, releases
 from dictionaries.base import Dictionary
@@ -51,6 +52,8 @@ def saved(make: Make, tmp_path: Path) -> Callable[..., Path]:
         ("hf://org/repo/a/b c/l.safetensors", hub.Address("org/repo", "a/b c/l.safetensors")),
         ("hf://org/repo@v1.0", hub.Address("org/repo", "", "v1.0")),
         ("hf://org/re.po-1/a@refs/pr/3", hub.Address("org/re.po-1", "a", "refs/pr/3")),
+        ("hf://org/repo#0", hub.Address("org/repo", "", None, 0)),
+        ("hf://org/repo/clt@v1.0#25", hub.Address("org/repo", "clt", "v1.0", 25)),
     ],
 )
 def test_addresses(text: str, address: hub.Address) -> None:
@@ -63,6 +66,7 @@ def test_addresses(text: str, address: hub.Address) -> None:
         "hf://", "hf://org", "hf://org/", "hf:/org/repo", "org/repo", "hf://org/repo@",
         "hf://org/repo//a", "hf://org/repo/", "hf://org/repo/a\\b", "hf://org/repo/a@b@c",
         "hf://org/repo/../other", "hf://org/repo/a/..", "hf://../repo", "hf://org/..",
+        "hf://org/repo#", "hf://org/repo#x", "hf://org/repo#1@main", "hf://org/repo/a#b/c",
         "hf://org/repo@..", "hf://org/repo@../../x", "hf://org/repo/a@v/../..",
     ],
 )  # fmt: skip
@@ -96,6 +100,22 @@ def test_one_file(cache: Path, tmp_path: Path) -> None:
     assert (
         catalogue.load(f"hf://{REPO}/Llama-3.1-8B-SAE-l19.pth").config.hookpoint == "resid_post.19"
     )
+
+
+@pytest.mark.parametrize("folder", ["", "clt"])
+def test_a_block_of_a_folder(folder: str, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    for layer in (3, 13):
+        named = {"W_enc": torch.ones(6, 4), "b_enc": torch.zeros(6), "W_dec": torch.ones(6, 4)}
+        named["b_dec"] = torch.full((4,), float(layer))
+        save_file(named, tmp_path / "saved" / f"layer_{layer}.safetensors")
+    add(cache, REPO, tmp_path / "saved", folder)
+    address = f"hf://{REPO}/{folder}".rstrip("/")
+    for layer in (3, 13):
+        found = catalogue.load(f"{address}#{layer}")
+        assert (found.name, found.b_dec[0]) == (f"{address}#{layer}", layer)
+    with pytest.raises(DictionaryError, match="not in the cache"):
+        catalogue.load(f"{address}#4")
 
 
 def test_revisions(cache: Path, saved: Callable[..., Path]) -> None:

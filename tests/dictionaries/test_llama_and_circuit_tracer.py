@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dictionaries import catalogue
 from dictionaries.architectures import JumpReLU
 from dictionaries.errors import FormatError
 from dictionaries.formats import load_folder
@@ -141,8 +142,16 @@ def test_only_some_features(layer: str | None, tmp_path: Path) -> None:
     assert all(torch.equal(getattr(some, n), getattr(expected, n)) for n in some.tensor_names())
 
 
-def test_cross_layer_transcoders_are_refused_with_the_reason(tmp_path: Path) -> None:
-    for name in ("W_enc_0", "W_dec_0", "W_enc_1", "W_dec_1"):
-        store({name: torch.zeros(4, 4)}, tmp_path / f"{name}.safetensors")
-    with pytest.raises(FormatError, match="write several sites each"):
+def test_a_block_of_a_folder_with_many(tmp_path: Path, x: Tensor) -> None:
+    for layer in (3, 5, 12):
+        moved = {**NAMED, "b_dec": torch.full_like(NAMED["b_dec"], layer)}
+        store(moved, tmp_path / f"layer_{layer}.safetensors")
+    for layer in (3, 5, 12):
+        found = catalogue.load(f"{tmp_path}#{layer}")
+        assert found.b_dec.unique().tolist() == [layer]
+        same = load_folder(tmp_path / f"layer_{layer}.safetensors")
+        assert torch.equal(same.reconstruct(x), found.reconstruct(x))
+    with pytest.raises(FormatError, match="each of the blocks 3, 5, 12: name one"):
         load_folder(tmp_path)
+    with pytest.raises(FormatError, match="no block 4"):
+        catalogue.load(f"{tmp_path}#4")

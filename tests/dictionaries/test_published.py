@@ -53,8 +53,9 @@ def weights(case: dict[str, Any]) -> tuple[str, dict[str, Tensor]]:
             return "params.npz", gated
         case "gemma_scope_2":
             tensors = {name.lower(): tensor for name, tensor in gated.items()}
-            if "refused" in case["expect"]:
+            if case["config"].get("type") in ("clt", "crosscoder"):
                 tensors["w_dec"] = n(M, 4, D)
+                return "params_layer_0.safetensors", tensors
             return "params.safetensors", tensors
         case "llama_scope":
             return "checkpoints/final.safetensors", {**linear, "decoder.bias": n(D)}

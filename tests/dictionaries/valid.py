@@ -141,4 +141,8 @@ BASES = {
         "layer_1.safetensors",
         {**NAMED, "W_enc": n(M, D), "activation_function.threshold": n(M).abs()},
     ),
+    "gemma scope 2 cross-layer": Base(
+        "params_layer_1.safetensors",
+        {"w_enc": n(D, M), "b_enc": n(M), "w_dec": n(M, 3, D), "b_dec": n(D), **THETA},
+    ),
 }  # fmt: skip

@@ -1,0 +1,57 @@
+"""Folders that hold a dictionary for each block, one file a block: which file is which.
+
+    layer_{i}          a transcoder (circuit-tracer)
+    W_enc_{i}          a block of a cross-layer transcoder, with W_dec_{i} (circuit-tracer)
+    params_layer_{i}   a block of a cross-layer transcoder (Gemma Scope 2)
+
+An address ends in `#5` for block 5 of such a folder; the file itself says the same.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dictionaries.errors import FormatError
+
+_NAMED = re.compile(r"(layer_|W_enc_|params_layer_)(\d{1,4})\.safetensors")
+
+
+def number_of(path: Path, prefix: str) -> int | None:
+    """Which block a file is of, if its name starts so."""
+    named = _NAMED.fullmatch(path.name)
+    return int(named[2]) if named and named[1] == prefix else None
+
+
+def blocks_in(folder: Path) -> dict[int, Path]:
+    """The files of a folder by block; none for a file, or a folder of another kind."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    named = ((path, _NAMED.fullmatch(path.name)) for path in found)
+    return dict(sorted((int(name[2]), path) for path, name in named if name))
+
+
+def block_file(folder: Path, block: int) -> Path:
+    """The file of one block. Raises `FormatError` if the folder has no such block."""
+    blocks = blocks_in(folder)
+    if block not in blocks:
+        raise FormatError(f"{folder} has no block {block}; it holds {listed(blocks) or 'none'}")
+    return blocks[block]
+
+
+def only_block(folder: Path) -> Path:
+    """The folder's one file, or the folder itself if it has none. Raises `FormatError` for more."""
+    blocks = blocks_in(folder)
+    if len(blocks) > 1:
+        raise FormatError(
+            f"{folder} holds a dictionary for each of the blocks {listed(blocks)}: name one, such "
+            f"as {folder}#{next(iter(blocks))}"
+        )
+    return next(iter(blocks.values()), folder)
+
+
+def listed(blocks: dict[int, Path]) -> str:
+    """`0 to 25`, or `3, 7` where some are missing."""
+    numbers = list(blocks)
+    if numbers and numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1:
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
