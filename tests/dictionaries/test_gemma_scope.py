@@ -1,6 +1,7 @@
 """Gemma Scope and Gemma Scope 2, written in their documented layouts.
 
-No library of theirs can be installed here: see `documented`.
+No library of theirs can be installed here: see `documented`. What circuit-tracer computes from
+such files is in `test_originals`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The seed paper's pickled lists: what they compute, and that nothing of them is run.
 
-The original library can't be installed here: files are pickled from stand-ins of its two classes
+Files of its own code are in `test_originals`. Here they are pickled from stand-ins of its classes
 under its module's name, and compared with its own formulae, written out below.
 """
 

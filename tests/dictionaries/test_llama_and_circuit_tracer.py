@@ -1,6 +1,7 @@
 """Llama Scope and circuit-tracer, written in their documented layouts.
 
-No library of theirs can be installed here: see `documented`.
+Llama Scope's library can't be installed here: see `documented`. Files that circuit-tracer itself
+wrote are in `test_originals`.
 """
 
 from __future__ import annotations

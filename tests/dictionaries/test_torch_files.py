@@ -1,6 +1,7 @@
 """OpenAI, Goodfire, qresearch and Qwen Scope, written in their documented layouts.
 
-No library of theirs can be installed here: see `documented`.
+No library of theirs can be installed here: see `documented`. Files of OpenAI's own code are in
+`test_originals`.
 """
 
 from __future__ import annotations
