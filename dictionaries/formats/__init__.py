@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from dictionaries.formats import (
     sparsify,
     temporal,
 )
+from dictionaries.formats.archives import state_names
 from dictionaries.formats.numbered import only_block
 
 
@@ -65,11 +66,16 @@ def load_folder(folder: str | Path, *, features: Sequence[int] | None = None) ->
     for known in FORMATS:
         if known.matches(folder):
             return _read(known, folder, features)
-    found = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else []
+    found = sorted(_names(folder))[:10]
     raise FormatError(
         f"{folder} is no dictionary of a known format: it holds {', '.join(found) or 'nothing'}; "
         f"looked for {'; '.join(known.LOOKS_LIKE for known in FORMATS)}"
     )
+
+
+def _names(path: Path) -> Iterable[str]:
+    """What is in a folder, or in a torch file."""
+    return (each.name for each in path.iterdir()) if path.is_dir() else state_names(path)
 
 
 def _read(known: Format, folder: Path, features: Sequence[int] | None) -> Dictionary:
