@@ -90,6 +90,7 @@ def check(
         published=published,
         readings=tried,
         best=_best(tried, most),
+        d=dictionary.config.d_in,
     )
 
 
@@ -115,12 +116,15 @@ def refuse_other_model(model: Model, dictionary: Dictionary) -> tuple[str, str]:
 
 
 def _published(dictionary: Dictionary) -> dict[str, float]:
-    """l0, fvu and delta_ce, from the card or else from the catalogue of releases or the file."""
+    """l0, fvu and delta_ce, from the card or else from the catalogue of releases or the file.
+
+    A file states its L0 by that name, or as k.
+    """
     card = dictionary.card or {}
     stated: dict[str, float] = {
         name: card[name] for name in ("l0", "fvu", "delta_ce") if name in card
     }
-    in_file = dict(dictionary.config.metadata).get("l0")
+    in_file = dict(dictionary.config.metadata).get("l0", getattr(dictionary, "k", None))
     by_file = {"l0": float(in_file)} if isinstance(in_file, int | float) else {}
     return stated or releases.figures(dictionary.name) or by_file
 

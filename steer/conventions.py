@@ -103,14 +103,16 @@ def _biases(dictionary: Dictionary, sample: Sample) -> Iterator[Reading]:
 
 
 def _scales(dictionary: Dictionary, sample: Sample) -> Iterator[Reading]:
-    """Activations scaled to a mean norm of sqrt(d), as trainers do, or weights scaled twice."""
-    into, out = (
-        t.shape[-1] ** 0.5 / t[sample.keep].norm(dim=-1).mean() for t in (sample.x, sample.y)
-    )
-    if abs(into - 1) > _SAME_SCALE:
-        for a, b in ((into, out), (1 / into, 1 / out)):
-            scaled = sample.map(lambda x, a=a: x * a, lambda y, b=b: y * b)  # type: ignore[misc]
-            yield Reading(f"norm factor {a:.3g} on the input", dictionary, scaled)
+    """Activations scaled to a mean norm of sqrt(d), as trainers do, or to 1; or weights twice."""
+    both = (sample.x, sample.y)
+    roots = [t.shape[-1] ** 0.5 for t in both]
+    norms = [t[sample.keep].norm(dim=-1).mean().item() for t in both]
+    to_root = [root / norm for root, norm in zip(roots, norms, strict=True)]
+    for into, out in (to_root, roots):
+        if abs(into - 1) > _SAME_SCALE:
+            for a, b in ((into, out), (1 / into, 1 / out)):
+                scaled = sample.map(lambda x, a=a: x * a, lambda y, b=b: y * b)  # type: ignore[misc]
+                yield Reading(f"norm factor {a:.3g} on the input", dictionary, scaled)
 
 
 def before_gain(norm: nn.Module, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import steer
 from dictionaries import baselines
-from dictionaries.architectures import JumpReLU, ReLU
+from dictionaries.architectures import BatchTopK, JumpReLU, ReLU
 from dictionaries.base import Dictionary, DictionaryConfig
 from steer.check import check
 from steer.conventions import before_gain
@@ -178,6 +178,78 @@ def test_nothing_that_fits_is_not_what_was_meant(llama: steer.Model) -> None:
     assert min(each.fvu for each in found.readings.values()) > 1
     assert found.best == "as loaded"
     assert "fits no reading" in found.verdict
+
+
+def sparse(model: steer.Model) -> JumpReLU:
+    """The strong parts of a basis, and many random features that their thresholds keep silent."""
+    good, extra = basis(model), baselines.random_directions(tiny.D, 8 * tiny.D, seed=2)
+    x = activations(model, SITE)
+    active = (x @ good.W_enc + good.b_enc).relu()
+    threshold = [
+        torch.full((good.width,), active[active > 0].quantile(0.6).item()),
+        1.5 * (x @ extra.W_enc).amax(0).clamp(min=0.1),
+    ]
+    return JumpReLU(
+        W_enc=torch.cat([good.W_enc, extra.W_enc], dim=1),
+        b_enc=torch.cat([good.b_enc, extra.b_enc]),
+        W_dec=torch.cat([good.W_dec, extra.W_dec]),
+        b_dec=good.b_dec,
+        config=DictionaryConfig(tiny.D, good.width + extra.width, SITE),
+        threshold=torch.cat(threshold),
+    )
+
+
+@pytest.mark.parametrize("power", [1, -1])
+def test_a_norm_factor_wrong_by_the_root_of_d_is_found(llama: steer.Model, power: int) -> None:
+    right, root = sparse(llama), tiny.D ** (0.5 * power)
+    wrong = replace(
+        right, W_enc=right.W_enc * root, W_dec=right.W_dec / root, b_dec=right.b_dec / root
+    )
+    found = check(llama, wrong, texts())
+    assert found.best == f"norm factor {1 / root:.3g} on the input"
+    assert found.readings[found.best].fvu == pytest.approx(
+        check(llama, right, texts()).as_loaded.fvu, rel=1e-3
+    )
+
+
+def test_a_wrong_decoder_is_told_from_another_site(llama: steer.Model) -> None:
+    right = sparse(llama)
+    l0 = check(llama, right, texts()).as_loaded.l0
+    order = torch.randperm(right.width, generator=torch.Generator().manual_seed(1))
+    shuffled = replace(right, W_dec=3 * right.W_dec[order], card={"l0": l0, "fvu": 0.3})
+    found = check(llama, shuffled, texts())
+    assert not found.passed
+    assert "it is the decoder that is wrong" in found.verdict
+    elsewhere = replace(shuffled, card={"l0": 9 * l0, "fvu": 0.3})
+    assert "another site or model" in check(llama, elsewhere, texts()).verdict
+
+
+def test_a_reading_that_fits_better_may_still_be_wrong(llama: steer.Model) -> None:
+    """Thresholds ten times too high: a larger input passes some, and is not what was meant."""
+    right = sparse(llama)
+    l0 = check(llama, right, texts()).as_loaded
+    wrong = replace(right, threshold=right.threshold * 10, card={"l0": l0.l0, "fvu": l0.fvu})
+    found = check(llama, wrong, texts())
+    assert not found.passed
+    if found.best != "as loaded":
+        assert "not as published either" in found.verdict
+
+
+def test_a_complete_basis_says_little(llama: steer.Model) -> None:
+    found = check(llama, basis(llama), texts())
+    assert found.passed
+    assert "so that this says little" in found.verdict
+    assert "says little" not in check(llama, sparse(llama), texts()).verdict
+
+
+def test_a_k_in_the_file_is_what_it_states(llama: steer.Model) -> None:
+    basis_ = basis(llama)
+    tensors = {name: getattr(basis_, name) for name in basis_.tensor_names()}
+    silent = torch.full((basis_.width,), 1e6)
+    given = BatchTopK(**tensors, config=basis_.config, threshold=silent, k=8)
+    found = check(llama, given, texts())
+    assert found.published == {"l0": 8.0}
+    assert not found.passed
 
 
 def test_too_little_text(llama: steer.Model) -> None:
