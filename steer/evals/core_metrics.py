@@ -8,7 +8,7 @@ KL is from log-softmax: sae-bench's log of softmax is NaN where a probability un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dictionaries.activations import keep_mask
 from dictionaries.base import Dictionary
 from steer.cache import Progress
 from steer.check import refuse_other_model
-from steer.check_activations import OUTLIER_MEDIANS, collect
+from steer.check_activations import BATCH, OUTLIER_MEDIANS, collect
 from steer.check_activations import contexts as read_contexts
 from steer.check_text import docstrings
 from steer.errors import DictionaryError
@@ -46,6 +46,10 @@ _CATEGORIES = {
     ),
     "token_stats": ("total_tokens_eval_reconstruction", "total_tokens_eval_sparsity_variance"),
 }
+
+
+_PASSES = 3
+"""Clean, spliced and ablated."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ def core_metrics(
     *,
     cutoff: float | None = None,
     batch: int = 16,
+    known: Tensor | None = None,
     progress: Progress | None = None,
 ) -> CoreMetrics:
     """All core metrics on contexts [n, length] of token ids, without padding.
@@ -107,6 +112,7 @@ def core_metrics(
     cutoff: the first token of a context and positions whose norm is above it are neither counted
     nor replaced; None counts and replaces every position, as sae-bench does.
     batch: contexts at a time; `mse`, `explained_variance` and the bias depend on it, as there.
+    known: the site's activations [n, length, d], if they have been read already.
     Raises `DictionaryError` for a dictionary of another model, or a transcoder.
     """
     source, out = refuse_other_model(model, dictionary)
@@ -118,10 +124,15 @@ def core_metrics(
     ours = dictionary.to(device=model.device)
     downstream, sums = Downstream(), Sums(dictionary.width)
     for start in range(0, len(contexts), batch):
-        ids = contexts[start : start + batch].long().to(model.device)
-        _measure(model, ours, ids, source, cutoff, downstream, sums)
-        if progress:
-            progress("measuring", min(start + batch, len(contexts)), len(contexts))
+        rows = slice(start, start + batch)
+        ids = contexts[rows].long().to(model.device)
+        x = None if known is None else known[rows]
+        for passes in _measure(model, ours, ids, source, cutoff, downstream, sums, x):
+            if progress:
+                done = start * _PASSES + passes * len(ids)
+                progress("measuring", done, _PASSES * len(contexts))
+    if progress:
+        progress("comparing rows", 0, 1)
     return CoreMetrics(
         **downstream.result(),
         **sums.result(),
@@ -150,11 +161,16 @@ def full_check(
     loaded = dictionary if isinstance(dictionary, Dictionary) else catalogue.load(dictionary)
     loaded = after_gain(model, loaded)
     ids = read_contexts(model, docstrings() if texts is None else texts, tokens)
-    cutoff = None
-    if not outliers:
-        (x,) = collect(model, ids, refuse_other_model(model, loaded)[0])
-        cutoff = keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)[1]
-    return core_metrics(model, loaded, ids, cutoff=cutoff, progress=progress)
+    if outliers:
+        return core_metrics(model, loaded, ids, progress=progress)
+    site, parts = refuse_other_model(model, loaded)[0], []
+    for rows in ids.split(BATCH):
+        parts += collect(model, rows, site)
+        if progress:
+            progress("reading", min(BATCH * len(parts), len(ids)), len(ids))
+    x = torch.cat(parts)
+    cutoff = keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)[1]
+    return core_metrics(model, loaded, ids, cutoff=cutoff, known=x, progress=progress)
 
 
 @torch.inference_mode()
@@ -166,8 +182,9 @@ def _measure(
     cutoff: float | None,
     downstream: Downstream,
     sums: Sums,
-) -> None:
-    """One batch: the site read, reconstructed and zeroed."""
+    known: Tensor | None,
+) -> Iterator[int]:
+    """One batch: the site read, reconstructed and zeroed; yields how many of `_PASSES` are done."""
 
     def kept(x: Tensor) -> Tensor:
         if cutoff is None:
@@ -188,9 +205,11 @@ def _measure(
         "ablation": lambda x: torch.where(kept(x).unsqueeze(-1), 0, x),
     }
     clean: Tensor | None = None
-    for name, logits in replaced_logits(model, ids, model.site(hookpoint), changes):
+    passes = replaced_logits(model, ids, model.site(hookpoint), changes, known)
+    for number, (name, logits) in enumerate(passes, start=1):
         clean = logits if clean is None else clean
         downstream.add(name, clean, logits, ids)
+        yield number
 
 
 @torch.inference_mode()

@@ -56,21 +56,30 @@ def keeping(change: Replacement, cutoff: float) -> Replacement:
 
 
 def replaced_logits(
-    model: Model, ids: Tensor, site: Site, changes: Mapping[str, Replacement]
+    model: Model,
+    ids: Tensor,
+    site: Site,
+    changes: Mapping[str, Replacement],
+    x: Tensor | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Logits [b, s, V] of the clean pass over ids [b, s], named `clean`, and of each change.
 
     A change gets the site's activations in the model's dtype and returns that dtype. At a block's
     output, the blocks up to there run once and only those above it run again.
+
+    x [b, s, d]: the site's activations, if they are known; then those blocks do not run at all.
     """
-    mask = torch.ones_like(ids)
-    with model.lock:
-        (x,), logits, _ = clean_pass(model.nn, ids, mask, [site], keep=0)
-    yield "clean", logits
-    below = None
+    mask, below = torch.ones_like(ids), None
     if site.hookpoint.kind == "resid_post":
         stack = stack_path(model.module)
         below = [f"{stack}.{layer}" for layer in range(site.hookpoint.layer + 1)]
+    with model.lock:
+        if x is None or below is None:
+            (x,), logits, _ = clean_pass(model.nn, ids, mask, [site], keep=0)
+        else:
+            x = x.to(model.module.dtype)
+            logits, _ = resume(model.nn, Resume(ids, mask, below, x))
+    yield "clean", logits
     for name, change in changes.items():
         with model.lock:
             if below is None:

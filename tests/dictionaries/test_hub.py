@@ -214,6 +214,10 @@ ADDRESSES = {
         "hf://canrager/temporalSAEs/llama-3.1-8B/layer_15/temporal",
         {"l0": 256},
     ),
+    "gemma-scope-2-clt": (
+        "hf://google/gemma-scope-2-1b-pt/clt/width_262k_l0_medium_affine@main#5",
+        {},
+    ),
     "qwen-scope": ("hf://Qwen/SAE-Res-Qwen3-8B-Base-W64K-L0_50/layer12.sae.pt", {"l0": 50.0}),
     "llama-scope": (
         "hf://fnlp/Llama3_1-8B-Base-LXR-8x/Llama3_1-8B-Base-L15R-8x/checkpoints/final.safetensors",

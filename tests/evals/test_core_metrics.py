@@ -88,6 +88,32 @@ def test_a_full_check_reads_docstrings(llama: steer.Model) -> None:
     assert (metrics.hookpoint, metrics.dictionary) == ("resid_post.1", "tiny")
 
 
+@pytest.mark.parametrize("site", ["resid_post.1", "attn_out.1"])
+def test_activations_that_are_known_need_not_be_read_again(llama: steer.Model, site: str) -> None:
+    ids, given = golden.contexts(), golden.dictionary()
+    given = replace(given, config=replace(given.config, hookpoint=site))
+    (x,) = llama.collect(ids, torch.ones_like(ids), [site]).values()
+    anew = core_metrics(llama, given, ids).to_dict()
+    known = core_metrics(llama, given, ids, known=x).to_dict()
+    assert known.pop("about") == anew.pop("about")
+    for group, figures in known.items():
+        assert figures == pytest.approx(anew[group], rel=1e-4, abs=1e-6)
+
+
+def test_progress_reaches_its_ends(llama: steer.Model) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        seen.setdefault(what, []).append((done, total))
+
+    full_check(llama, golden.dictionary(), tokens=512, progress=report)
+    assert list(seen) == ["reading", "measuring", "comparing rows"]
+    for steps in (seen["reading"], seen["measuring"]):
+        assert steps == sorted(steps)
+        assert steps[-1][0] == steps[-1][1]
+        assert len(steps) > 1
+
+
 def test_a_transcoder_is_refused(llama: steer.Model) -> None:
     base = golden.dictionary()
     config = DictionaryConfig(
