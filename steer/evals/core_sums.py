@@ -9,6 +9,9 @@ from torch import Tensor
 
 from steer import metrics
 
+_PIECE = 32
+"""Positions at a time: log-probabilities of a vocabulary that stay in the cache."""
+
 
 class Downstream:
     """Running means of cross entropy and KL over positions."""
@@ -18,11 +21,15 @@ class Downstream:
         self.kl: dict[str, list[Tensor]] = {}
 
     def add(self, name: str, clean: Tensor, logits: Tensor, ids: Tensor) -> None:
-        self.loss.setdefault(name, []).append(metrics.cross_entropy(logits, ids).flatten().cpu())
+        loss = self.loss.setdefault(name, [])
+        for row, tokens in zip(logits.unsqueeze(1), ids.unsqueeze(1), strict=True):
+            for start in range(0, ids.shape[1] - 1, _PIECE):
+                part = slice(start, start + _PIECE + 1)
+                loss.append(metrics.cross_entropy(row[:, part], tokens[:, part]).flatten().cpu())
         if name != "clean":
-            rows = zip(clean, logits, strict=True)  # one context at a time: fp64 logits are large
-            kl = torch.cat([metrics.kl(p, q) for p, q in rows])
-            self.kl.setdefault(name, []).append(kl.cpu())
+            pairs = (t.flatten(0, 1).split(_PIECE) for t in (clean, logits))
+            kl = [metrics.kl(p, q).cpu() for p, q in zip(*pairs, strict=True)]
+            self.kl.setdefault(name, []).extend(kl)
 
     def result(self) -> dict[str, float]:
         loss, kl = _means(self.loss), _means(self.kl)
