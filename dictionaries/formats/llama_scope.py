@@ -1,9 +1,12 @@
 """Llama Scope: `hyperparams.json` and `checkpoints/final.safetensors`.
 
-JumpReLU of one threshold, of inputs scaled by s = sqrt(d) / average norm, which the config states;
-the threshold is in unscaled units. No decoder bias is subtracted. A transcoder's outputs were
-scaled by the average norm of the site that it writes. Source: He et al. 2024; sae_lens 6.54.12,
-`llama_scope_sae_huggingface_loader`, which divides a transcoder's outputs by s too: too large.
+JumpReLU of inputs scaled by s = sqrt(d) / average norm, which the config states. There is one
+threshold, in unscaled units, of what a feature writes: its activation times the norm of its
+decoder row, unless the config's `sparsity_include_decoder_norm` is false. No decoder bias is
+subtracted. A transcoder's outputs were scaled by the average norm of the site that it writes.
+Source: He et al. 2024; OpenMOSS/Language-Model-SAEs f731517, `sae.py`. (sae_lens 6.54.12,
+`llama_scope_sae_huggingface_loader`, leaves out the rows' norms, and divides a transcoder's outputs
+by s too: too large.)
 
     encoder.weight [m, d], .bias [m]  decoder.weight [d, m], .bias [d]
 """
@@ -28,6 +31,10 @@ CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
 LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (Llama Scope)"
 
 
+_LEAST = 1e-12
+"""A row of this norm or less writes nothing, whatever its activation."""
+
+
 def matches(folder: Path) -> bool:
     """Whether the folder holds Llama Scope's weights."""
     return (folder / WEIGHTS).is_file()
@@ -50,6 +57,7 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     file.expect([stored.name for stored in LINEAR.values()])
     width = whole_number(said, "d_sae", path)
     tensors = take(file, LINEAR, d_in=d_in, d_out=d_in, width=width)
+    written = tensors["W_dec"].norm(dim=-1).clamp(min=_LEAST)
     tensors = fold(tensors, Conventions(input_scale=scale))
     about: dict[str, Any] = {"hookpoint": from_transformer_lens(site)}
     if out == site and norms.get("out", norms["in"]) != norms["in"]:
@@ -58,15 +66,17 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
         about |= {"hookpoint_out": from_transformer_lens(out), "d_out": d_in}
         grown = scale * _positive(norms, "out", path) / d_in**0.5  # the fold divided by `scale`
         tensors |= {name: tensors[name] * grown for name in ("W_dec", "b_dec")}
-    threshold = torch.full_like(
-        tensors["b_enc"], _positive(said, "jump_relu_threshold", path) * scale
-    )
+    one = _positive(said, "jump_relu_threshold", path)
+    if said.get("sparsity_include_decoder_norm", True):
+        threshold = one * d_in**0.5 / _positive(norms, "out", path, norms["in"]) / written
+    else:
+        threshold = torch.full_like(tensors["b_enc"], one * scale)
     config = config_of(tensors, model=said.get("model_name"), **about)
     return JumpReLU(**tensors, config=config, name=folder.name, threshold=threshold)
 
 
-def _positive(values: dict[str, Any], name: str, path: Path) -> float:
-    value = values.get(name)
+def _positive(values: dict[str, Any], name: str, path: Path, default: float | None = None) -> float:
+    value = values.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise FormatError(f"{path} says {name} = {value!r}, expected a number")
     if not 0 < value < float("inf"):

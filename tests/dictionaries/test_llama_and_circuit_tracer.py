@@ -1,7 +1,6 @@
 """Llama Scope and circuit-tracer, written in their documented layouts.
 
-Llama Scope's library can't be installed here: see `documented`. Files that circuit-tracer itself
-wrote are in `test_originals`.
+See `documented`. Files that their own code wrote are in `test_originals`.
 """
 
 from __future__ import annotations
@@ -49,10 +48,13 @@ def llama_scope(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def test_llama_scope(tmp_path: Path, x: Tensor) -> None:
+@pytest.mark.parametrize("includes", [None, True, False])
+def test_llama_scope(includes: bool | None, tmp_path: Path, x: Tensor) -> None:
+    """The threshold is of what a feature writes, its row's norm included, unless it says not."""
     s = D**0.5 / 7.0
-    features = gate(s * x @ E.T + B, 0.4 * s)
-    dictionary = load_folder(llama_scope(tmp_path))
+    features = gate(s * x @ E.T + B, 0.4 * s / (1.0 if includes is False else DEC.norm(dim=-1)))
+    said = {} if includes is None else {"sparsity_include_decoder_norm": includes}
+    dictionary = load_folder(llama_scope(tmp_path, **said))
     assert_computes(dictionary, x, features, (features @ DEC + C) / s)
     assert isinstance(dictionary, JumpReLU)
     assert dictionary.config.hookpoint == "mlp_out.3"
@@ -81,7 +83,7 @@ def test_llama_scope_transcoder(tmp_path: Path, x: Tensor) -> None:
         "dataset_average_activation_norm": {"in": 7.0, "out": 2.0},
     }
     s, out = D**0.5 / 7.0, D**0.5 / 2.0
-    features = gate(s * x @ E.T + B, 0.4 * s)
+    features = gate(s * x @ E.T + B, 0.4 * out / DEC.norm(dim=-1))
     dictionary = load_folder(llama_scope(tmp_path, **changes))
     assert_computes(dictionary, x, features, (features @ DEC + C) / out)
     config = dictionary.config

@@ -1,4 +1,4 @@
-"""Golden files by the original code of circuit-tracer, OpenAI and the seed paper."""
+"""Golden files by the original code of circuit-tracer, OpenAI, Llama Scope and the seed paper."""
 
 from __future__ import annotations
 
@@ -76,3 +76,15 @@ def test_the_seed_papers_own(index: int, assert_agrees: Agrees) -> None:
     dictionary = hoagyc.read(folder, index=index)
     assert_agrees(dictionary.encode(expected["x"])[0], expected["features"])
     assert_agrees(dictionary.reconstruct(expected["x"]), expected["reconstruction"])
+
+
+@pytest.mark.parametrize("case", cases("llama_scope"))
+def test_llama_scope(case: str, assert_agrees: Agrees) -> None:
+    """Its features are gated by what they write, so that is compared: both have own units."""
+    folder = GOLDEN / "llama_scope" / case
+    expected = load_file(folder / "expected.safetensors")
+    dictionary = load_folder(folder)
+    written = dictionary.encode(expected["x"])[0] * dictionary.W_dec.norm(dim=-1)
+    assert_agrees(written, expected["written"])
+    assert_agrees(dictionary.reconstruct(expected["x"]), expected["reconstruction"])
+    assert 0 < (written != 0).float().mean() < 1
