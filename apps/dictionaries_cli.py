@@ -13,7 +13,9 @@ from apps.progress import progress_bars
 
 app = typer.Typer(no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="A catalogue name, a folder or hf://org/repo/path.")]
+Name = Annotated[
+    str, typer.Argument(help="A catalogue name, a folder (#5: its block 5) or hf://org/repo/path.")
+]
 
 
 @app.command(

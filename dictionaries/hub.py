@@ -85,7 +85,12 @@ def _patterns(address: Address) -> tuple[list[str], list[str] | None]:
     folder = path.rpartition("/")[0] if suffix in _WEIGHTS else path
     inside = f"{folder}/" if folder else ""
     if suffix in _WEIGHTS:
-        return [path, *(f"{inside}*.{kind}" for kind in _KINDS if kind not in _WEIGHTS)], None
+        other = path.replace("W_enc_", "W_dec_")  # a block of circuit-tracer's is two files
+        return [
+            path,
+            other,
+            *(f"{inside}*.{kind}" for kind in _KINDS if kind not in _WEIGHTS),
+        ], None
     which = "*" if address.block is None else f"*_{address.block}"
     wanted = [f"{inside}{which if kind in _WEIGHTS else '*'}.{kind}" for kind in _KINDS]
     return [*wanted, "config.json"], None if folder else ["*/*"]
