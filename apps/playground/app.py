@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio import events
 
 from apps.playground.api import ENDPOINTS, Api
+from apps.playground.desk import Desk
+from apps.playground.edits_view import examples_view
 from apps.playground.examples import DICTIONARY, EXAMPLES
 from apps.playground.handlers import Handlers
 from apps.playground.looking import sentence
-from apps.playground.state import MOST_TOKENS, Desk
+from apps.playground.markup import esc
+from apps.playground.state import MOST_TOKENS
 from apps.playground.studio import Studio
-from apps.playground.view import esc, examples_view, welcome_view
+from apps.playground.view import welcome_view
 
-_HERE = Path(__file__).parent
 LISTEN = "window.steer.listen(element, trigger);"
 _FORM = "(form, ...rest) => [JSON.stringify(window.steer.form()), ...rest]"
 _ADDRESS = (
@@ -61,49 +62,6 @@ def spoken(call: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(sentence(error), print_exception=False) from error
 
     return wrapped
-
-
-def styling() -> dict[str, Any]:
-    """Arguments of `launch` for the look: our colours, system fonts, nothing from elsewhere."""
-    sans = ["Inter", "system-ui", "-apple-system", "Segoe UI", "Noto Sans", "sans-serif"]
-    mono = ["ui-monospace", "Menlo", "Consolas", "Noto Sans Mono", "monospace"]
-    theme = gr.themes.Base(
-        primary_hue="orange",
-        neutral_hue="stone",
-        font=sans,
-        font_mono=mono,
-        radius_size="md",
-        spacing_size="sm",
-        text_size="sm",
-    ).set(
-        body_background_fill="#faf9f6",
-        body_background_fill_dark="#191816",
-        block_background_fill="transparent",
-        block_background_fill_dark="transparent",
-        block_title_background_fill="transparent",
-        block_title_background_fill_dark="transparent",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
-        block_title_padding="0",
-        block_border_width="0px",
-        block_padding="0px",
-        input_background_fill="#ffffff",
-        input_background_fill_dark="#211f1d",
-        input_border_color="#e4e1d9",
-        input_border_color_dark="#37342f",
-        button_primary_background_fill="#b4501a",
-        button_primary_background_fill_hover="#9a4415",
-        button_primary_background_fill_dark="#e08a4f",
-        button_primary_background_fill_hover_dark="#e99c66",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#1d1410",
-    )
-    script = (_HERE / "page.js").read_text()
-    return {
-        "theme": theme,
-        "css": (_HERE / "style.css").read_text(),
-        "head": f"<script>{script}</script>",
-    }
 
 
 def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:

@@ -1,23 +1,15 @@
-"""Finding features: by id, by the tokens they fire on or promote, by their examples, by a text."""
+"""Finding features: by id, by the tokens they fire on or promote, by their examples; and their cards."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-
-import torch
-from torch import Tensor
 
 from dictionaries.base import Dictionary
 from dictionaries.neighbours import nearest
 from dictionaries.stats import QUANTILES, FeatureStatistics
-from steer import engine, metrics
-from steer.edits import Ablate, Intervention
-from steer.errors import SteerError
-from steer.features import FeatureActivations
-from steer.model import Model
 
 NEIGHBOURS = 8
 
@@ -199,86 +191,3 @@ def _histogram(found: FeatureStatistics, feature: int) -> tuple[tuple[float, flo
     shares = [percent / 100 for percent in (0, *QUANTILES, 100)]
     bars = zip(edges, edges[1:], shares, shares[1:], strict=False)
     return tuple((low, high, b - a) for low, high, a, b in bars if high > low)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A feature that two texts activate differently: its largest activation in each."""
-
-    feature: int
-    label: str
-    one: float
-    other: float
-
-
-def contrast(
-    one: FeatureActivations, other: FeatureActivations, index: Index, limit: int = 8
-) -> tuple[list[Difference], list[Difference]]:
-    """The features that are stronger in one text, and those stronger in the other.
-
-    The first token of each is left out: its activation is massive whatever the text.
-    """
-    a, b = _strongest(one), _strongest(other)
-    difference = a - b
-
-    def best(sign: int) -> list[Difference]:
-        order = (sign * difference).topk(limit).indices.tolist()
-        return [
-            Difference(i, index.label(i), a[i].item(), b[i].item())
-            for i in order
-            if sign * difference[i] > 0
-        ]
-
-    return best(1), best(-1)
-
-
-def _strongest(found: FeatureActivations) -> Tensor:
-    kept = found.activations[1:] if len(found.tokens) > 1 else found.activations
-    return kept.amax(0)
-
-
-@dataclass(frozen=True)
-class AblationLoss:
-    """Loss of the token after each place where the feature is active, in nats."""
-
-    clean: float
-    ablated: float
-    tokens: int
-
-
-def ablation_loss(model: Model, dictionary: Dictionary, feature: int) -> AblationLoss:
-    """What ablating a feature costs on its own examples.
-
-    Raises `SteerError` for a dictionary without examples of it.
-    """
-    found = dictionary.statistics
-    rows = [] if found is None else [row[row >= 0] for row in found.contexts[feature]]
-    rows = [row for row in rows if len(row) > 1]
-    if found is None or not rows:
-        raise SteerError(f"feature {feature} has no examples to measure its loss on")
-    ids, mask = pad_left(rows, model.tokenizer.pad_token_id or 0)
-    n = len(rows)
-    edit = Intervention(dictionary.name or "dictionary", [Ablate(feature)])
-    plans = model.plans([edit], [dictionary], rows=slice(n, 2 * n))
-    both = torch.cat([ids, ids]).to(model.device)
-    span = model.span(both, torch.cat([mask, mask]).to(model.device))
-    with model.lock:
-        logits, records = engine.logits(model.nn, both, span, plans)
-    loss = metrics.cross_entropy(logits, both).cpu()
-    active = (records[0].before[..., 0] > 0).cpu()[:, :-1] & mask[:, :-1].bool()
-    if not active.any():
-        raise SteerError(f"feature {feature} is silent on its examples cut out of their texts")
-    return AblationLoss(
-        loss[:n][active].mean().item(), loss[n:][active].mean().item(), int(active.sum())
-    )
-
-
-def pad_left(rows: Sequence[Tensor], pad: int) -> tuple[Tensor, Tensor]:
-    """Ids and mask [n, longest]."""
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad)
-    mask = torch.zeros_like(ids)
-    for number, row in enumerate(rows):
-        ids[number, longest - len(row) :] = row
-        mask[number, longest - len(row) :] = 1
-    return ids, mask

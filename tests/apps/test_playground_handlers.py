@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from apps.playground.desk import Desk
 from apps.playground.handlers import Handlers
 from apps.playground.looking import Pick, sentence
-from apps.playground.state import Desk, Row, Setup
+from apps.playground.state import Row, Setup
 from apps.playground.studio import Shelf, Studio
 from steer import Ablate, Clamp, DictionaryError
 from tests import tiny

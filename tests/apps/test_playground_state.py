@@ -11,16 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.playground.state import (
-    Desk,
-    Row,
-    Setup,
-    amount_of,
-    read_form,
-    read_positions,
-    read_rows,
-    show_positions,
-)
+from apps.playground.desk import Desk
+from apps.playground.form import amount_of, read_form, read_positions, show_positions
+from apps.playground.state import Row, Setup, read_rows
 from steer import Ablate, Active, Add, Clamp, First, Ramp, Scale, Seen, SteerError
 from steer.edits import Edit
 from steer.phrases import show_condition, show_schedule
