@@ -62,7 +62,7 @@ class Api:
             feature: its index.
             dictionary: one of the app's; by default its first.
         """
-        return asdict(self.studio.shelf.index(dictionary or self.studio.default).card(feature))
+        return self.studio.shelf.index(dictionary or self.studio.default).card(feature).to_dict()
 
     def search(self, query: str, dictionary: str = "", limit: int = 12) -> list[dict]:
         """Features by id, by a token they fire on or promote, or by their examples.
