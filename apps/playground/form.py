@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -12,24 +13,31 @@ from steer.conditions import Condition
 from steer.edits import Edit, parse_value
 from steer.errors import InterventionError
 from steer.phrases import parse_condition, parse_schedule
-from steer.positions import Positions, Tokens, canonical
+from steer.positions import NAMED, Positions, Tokens, canonical
 from steer.schedules import Schedule
+
+_SHARED = ("dictionary", "muted", "feature", "positions", "when", "schedule")
+"""Fields that every kind of edit has."""
 
 
 def read_form(data: Any) -> tuple[Row, ...]:
     """Rows as the page's form gives them: the row it was made from, and what the controls say."""
     plain = []
-    for item in data if isinstance(data, list) else []:
-        origin, amount = dict(item["row"]), item["amount"]
-        origin["muted"] = item["muted"]
-        if isinstance(item["positions"], str):
-            origin["positions"] = read_positions(item["positions"])
-        _set(origin, "when", item.get("when"), parse_condition)
-        _set(origin, "schedule", item.get("schedule"), parse_schedule)
-        if item["kind"] in KINDS:
-            origin = _retyped(origin, item["kind"], _number(amount), item["unit"])
-        plain.append(origin)
+    for number, item in enumerate(data if isinstance(data, list) else [], 1):
+        try:
+            plain.append(_read_controls(item))
+        except InterventionError as error:
+            raise InterventionError(f"edit {number}: {error}") from error
     return read_rows(plain)
+
+
+def _read_controls(item: dict[str, Any]) -> dict[str, Any]:
+    row = {**item["row"], "muted": item["muted"], "positions": read_positions(item["positions"])}
+    _set(row, "when", item.get("when"), parse_condition)
+    _set(row, "schedule", item.get("schedule"), parse_schedule)
+    if item["kind"] not in KINDS:
+        return row
+    return _retyped(row, item["kind"], _number(item["amount"]), item["unit"])
 
 
 def _set(
@@ -47,7 +55,10 @@ def _set(
 
 
 def _retyped(row: dict[str, Any], kind: str, amount: float, unit: str) -> dict[str, Any]:
-    kept = {key: value for key, value in row.items() if key not in ("value", "factor")}
+    """The row with another amount, or as another kind, which shares only the usual fields."""
+    same = row["kind"] == kind
+    kept = {key: value for key, value in row.items() if key in _SHARED or same}
+    kept = {key: value for key, value in kept.items() if key not in ("value", "factor")}
     kept["kind"] = kind
     if kind == "scale":
         kept["factor"] = amount
@@ -66,21 +77,41 @@ def _number(value: Any) -> float:
     return number
 
 
-def read_positions(text: str) -> str | int | list[int]:
-    """What is typed into a row: a name, `3`, `2:5`, or `1, 4, 7`."""
+def read_positions(text: str) -> str | int | list[int] | dict[str, Any]:
+    """What is typed into a row: a name, `3`, `2:5`, `1, 4, 7`, or `tokens " cat", " dog"`."""
     plain = text.strip()
+    if named := re.fullmatch(r"tokens?\b(.*)", plain, re.DOTALL):
+        return {"tokens": _read_tokens(named[1])}
     if re.fullmatch(r"-?\d+", plain):
         return int(plain)
     if re.fullmatch(r"-?\d+(\s*,\s*-?\d+)+", plain):
         return [int(part) for part in plain.split(",")]
+    if plain and plain not in NAMED and not re.fullmatch(r"(-?\d+)?:(-?\d+)?(:\d+)?", plain):
+        raise InterventionError(
+            f"the tokens {plain!r} are not understood; write {', '.join(NAMED)}, 3, 2:5, 1, 4, 7 "
+            'or tokens " cat", " dog"'
+        )
     return plain or "all"
 
 
+def _read_tokens(text: str) -> list[str | int]:
+    try:
+        found: list[str | int] = json.loads(f"[{text}]")
+    except json.JSONDecodeError:
+        found = []
+    if not found:
+        raise InterventionError(
+            f"the tokens {text.strip()!r} are not understood; write them in quotes, with the space "
+            'that a word begins with: tokens " cat", " dog"'
+        )
+    return found
+
+
 def show_positions(given: Positions) -> str:
-    """Inverse of `read_positions`; tokens by name can't be typed and are only shown."""
+    """Inverse of `read_positions`."""
     positions = canonical(given)
     if isinstance(positions, Tokens):
-        return f"tokens {', '.join(map(str, positions.tokens))}"
+        return f"tokens {json.dumps(positions.tokens, ensure_ascii=False)[1:-1]}"
     return ", ".join(map(str, positions)) if isinstance(positions, tuple) else str(positions)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from steer.edits import Edit, Intervention, edit_from_dict
 from steer.errors import InterventionError, SteerError
+from steer.positions import Rows, canonical, refuse_other_rows
 
 VERSION = 1
 MOST_ROWS = 12
@@ -26,11 +27,21 @@ KINDS = ("clamp", "add", "scale", "ablate", "floor", "cap")
 
 @dataclass(frozen=True)
 class Row:
-    """One edit of the list, of one dictionary; a muted one is kept but not applied."""
+    """One edit of the list, of one dictionary; a muted one is kept but not applied.
+
+    Positions for the one row of a batch become that row's own. Raises `InterventionError` for
+    those of more rows: the app continues one prompt at a time.
+    """
 
     dictionary: str
     edit: Edit
     muted: bool = False
+
+    def __post_init__(self) -> None:
+        positions = canonical(self.edit.positions)
+        if isinstance(positions, Rows):
+            refuse_other_rows(positions, 1)
+            object.__setattr__(self, "edit", replace(self.edit, positions=positions.specs[0]))
 
     def to_dict(self) -> dict[str, Any]:
         return {"dictionary": self.dictionary, "muted": self.muted, **self.edit.to_dict()}
