@@ -13,6 +13,7 @@ from apps.playground.api import ENDPOINTS, Api
 from apps.playground.desk import Desk
 from apps.playground.edits_view import examples_view
 from apps.playground.examples import DICTIONARY, EXAMPLES
+from apps.playground.find_view import found_nothing_view
 from apps.playground.handlers import Handlers
 from apps.playground.looking import sentence
 from apps.playground.markup import esc
@@ -27,7 +28,7 @@ _ADDRESS = (
     "JSON.stringify(window.steer.form()), ...rest]"
 )
 _FRAGMENT = "() => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '']"
-_SHOW_TEXTS = "() => ({__type__: 'update', selected: 'steer'})"
+_SHOW_TEXTS = "() => (window.steer.reveal(), {__type__: 'update', selected: 'steer'})"
 _KEEP = "(link) => { if (link) history.replaceState(null, '', '#s=' + link); }"
 _HEAVY: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 _LIGHT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
@@ -79,15 +80,12 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         with gr.Column(scale=4, min_width=330, elem_id="left"):
             prompt = gr.Textbox(label="Prompt", lines=3, max_lines=8, elem_id="prompt")
             chat = gr.Checkbox(label="as a chat message", elem_id="chat", container=False)
-            with gr.Row():
-                run = gr.Button("Run", variant="primary", size="md", elem_id="run", min_width=80)
-                stop = gr.Button("Cancel", size="md", elem_id="cancel", min_width=80)
+            with gr.Row(elem_id="actions"):
+                run = gr.Button(
+                    "Run", variant="primary", size="md", elem_id="run", min_width=80, scale=2
+                )
+                stop = gr.Button("Cancel", size="md", elem_id="cancel", min_width=80, scale=1)
             edits = gr.HTML(elem_id="edits", js_on_load=LISTEN)
-            query = gr.Textbox(
-                label="Add an edit",
-                placeholder="a word, a phrase, or a feature's number",
-                elem_id="query",
-            )
             dictionary = gr.Dropdown(
                 list(studio.shelf.names),
                 value=studio.default,
@@ -95,13 +93,19 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
                 visible=len(studio.shelf.names) > 1,
                 elem_id="dictionary",
             )
+            query = gr.Textbox(
+                label="Find a feature to edit",
+                placeholder="a word, a phrase, or a number",
+                max_lines=1,
+                elem_id="query",
+            )
             hits = gr.HTML(elem_id="hits", js_on_load=LISTEN)
             with gr.Accordion("Sampling", open=False):
                 tokens = gr.Slider(1, MOST_TOKENS, 40, step=1, label="New tokens")
                 temperature = gr.Slider(0, 2, 0.7, step=0.05, label="Temperature (0 is greedy)")
                 penalty = gr.Slider(1, 2, 1.1, step=0.05, label="Repetition penalty (1 is none)")
                 seed = gr.Number(0, precision=0, label="Seed")
-        with gr.Column(scale=9, min_width=330):
+        with gr.Column(scale=9, min_width=330, elem_id="right"):
             notices = gr.HTML(elem_id="notices")
             with gr.Tabs(elem_id="views") as tabs:
                 with gr.Tab("Steer", id="steer"):
@@ -149,7 +153,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         **_HEAVY,
         **private,
     )
-    for event in (query.input, query.submit):
+    for event in (query.change, query.submit):  # a paste is no input
         event(
             do.search, [query, dictionary], [hits], trigger_mode="always_last", **_LIGHT, **private
         )
@@ -195,10 +199,10 @@ _MEASURE = "(p, m, l, form, ...rest) => [p, m, l, JSON.stringify(window.steer.fo
 
 
 def _find(do: Handlers, dictionary: gr.Dropdown, reading: gr.State) -> tuple[gr.HTML, ...]:
-    card = gr.HTML(elem_id="card", js_on_load=LISTEN)
+    card = gr.HTML(found_nothing_view(), elem_id="card", js_on_load=LISTEN)
     with gr.Row():
         text = gr.Textbox(
-            label="Read a text", lines=2, placeholder="Type a text and press Enter", elem_id="read"
+            label="Read a text: what fires on each of its tokens", lines=2, elem_id="read"
         )
     look = gr.Button("Read", elem_id="look", size="sm", min_width=90)
     tokens = gr.HTML(elem_id="read-tokens", js_on_load=LISTEN)
@@ -222,9 +226,15 @@ def _measure() -> tuple[gr.Button, gr.Button, gr.HTML, list[gr.Textbox]]:
         _PROMPTS, label="Prompts, one a line", lines=4, max_lines=8, elem_id="prompts"
     )
     with gr.Row():
-        more = gr.Textbox(label="Tokens on one side", placeholder="good, great", elem_id="more")
-        less = gr.Textbox(label="against", placeholder="bad, poor", elem_id="less")
+        more = gr.Textbox(
+            label="Logits of these tokens", placeholder="good, great", max_lines=1, elem_id="more"
+        )
+        less = gr.Textbox(
+            label="minus those of", placeholder="bad, poor", max_lines=1, elem_id="less"
+        )
     with gr.Row():
-        go = gr.Button("Measure the edits", variant="primary", size="md", elem_id="go")
-        halt = gr.Button("Cancel", size="md", elem_id="halt")
+        go = gr.Button(
+            "Measure the edits", variant="primary", size="md", elem_id="go", scale=0, min_width=180
+        )
+        halt = gr.Button("Cancel", size="md", elem_id="halt", scale=0, min_width=100)
     return go, halt, gr.HTML(elem_id="measured", min_height=80), [prompts, more, less]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apps.playground.examples import Example
 from apps.playground.form import amount_of, show_positions
 from apps.playground.markup import esc, figure
 from apps.playground.state import KINDS, Row
 from steer.phrases import show_condition, show_schedule
-from steer.positions import NAMED, Tokens
+from steer.positions import NAMED
 from steer.schedules import SCHEDULES
 
 SLIDERS = {"scale": (-2.0, 10.0), "add": (-6.0, 6.0)}
@@ -65,27 +66,32 @@ def _row(number: int, row: Row, fact: RowFacts) -> str:
     plain = row.to_dict()
     name = f"#{plain['feature']}" if "feature" in plain else row.edit.kind.replace("_", " ")
     site = row.dictionary.rpartition("/")[2]
+    unit = "max" if fact.maximum else "activation"
     mute = "Unmute" if row.muted else "Mute"
-    locked = isinstance(row.edit.positions, Tokens)
-    disabled = " disabled" if locked else ""
     when = show_condition(row.edit.when) if row.edit.when else ""
     schedule = show_schedule(row.edit.schedule) if row.edit.schedule else ""
     return f"""
 <article class="edit{" muted" if row.muted else ""}" data-row="{esc(json.dumps(plain))}"
- data-number="{number}">
+ data-number="{number}" data-unit="{unit}">
  <div class="title"><button class="id" data-act="card" title="Show its card">{esc(name)}</button>
   <span class="label" title="{esc(fact.label)}">{esc(fact.label)}</span>
-  <span class="site">{esc(site)}</span>
-  <button class="quiet" data-act="mute" aria-pressed="{str(row.muted).lower()}">{mute}</button>
+  <button class="quiet" data-act="mute" aria-label="{mute} edit {number + 1}">{mute}</button>
   <button class="quiet" data-act="remove" aria-label="Remove edit {number + 1}">✕</button></div>
  <div class="controls">{_kind(row)}{_amount(row, fact)}</div>
- <div class="where"><label>tokens <input data-field="positions" list="positions"
-  value="{esc(show_positions(row.edit.positions))}"{disabled} aria-label="Which tokens"></label>
+ <details class="where"{_open(plain)}><summary>where and when<span class="site">{esc(site)}</span>
+ </summary><div><label>tokens <input data-field="positions" list="positions"
+  value="{esc(show_positions(row.edit.positions))}" aria-label="Which tokens"></label>
   <label>when <input data-field="when" value="{esc(when)}" placeholder="always"
   title="A feature's number: 7 · 7 > 2.5 · seen 3 · 7 and not seen 3" aria-label="When"></label>
   <label>over time <input data-field="schedule" list="schedules" value="{esc(schedule)}"
-  placeholder="constant" aria-label="Strength over the generated tokens"></label></div>
+  placeholder="constant" aria-label="Strength over the generated tokens"></label></div></details>
 </article>"""
+
+
+def _open(row: dict[str, Any]) -> str:
+    """What is not as usual is shown."""
+    usual = row.get("positions", "all") == "all" and not {"when", "schedule"} & set(row)
+    return "" if usual else " open"
 
 
 def _kind(row: Row) -> str:

@@ -43,7 +43,8 @@ def texts_view(texts: Texts, receipt: Sequence[EditReceipt], labels: Sequence[st
         f"{esc(label)}</button>"
         for number, label in enumerate(labels)
     )
-    legend = f'<p class="legend">coloured by {chips}</p>' if labels else ""
+    said = "underlined where an edit acted: point at a token, or step with ← →, for its receipt"
+    legend = f'<p class="legend">coloured by {chips}<span>{said}</span></p>' if labels else ""
     same = texts.baseline_text == texts.edited_text
     panes = _pane("Baseline", _tokens(texts.baseline), _loss(texts.fluency, 0))
     panes += _pane(
@@ -56,7 +57,8 @@ def _pane(title: str, body: str, remark: str = "") -> str:
     small = f"<small>{esc(remark)}</small>" if remark else ""
     return (
         f'<article class="pane {title.lower()}"><h3>{title}{small}</h3>'
-        f'<div class="body" dir="auto" tabindex="0">{body}</div></article>'
+        f'<div class="body" tabindex="0" role="group" aria-label="{title} text">'
+        f'<div dir="auto">{body}</div></div></article>'
     )
 
 
