@@ -22,7 +22,10 @@ from apps.playground.studio import Studio
 from apps.playground.view import welcome_view
 
 LISTEN = "window.steer.listen(element, trigger);"
-_FORM = "(form, ...rest) => [JSON.stringify(window.steer.form()), ...rest]"
+_FORM = (
+    "(asked, form, ...rest) => [window.steer.asked, JSON.stringify(window.steer.form()), ...rest]"
+)
+_LAST = "() => [window.steer.asked]"
 _ADDRESS = (
     "(address, form, ...rest) => [location.origin + location.pathname, "
     "JSON.stringify(window.steer.form()), ...rest]"
@@ -69,6 +72,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
     model = studio.model
     desk, pick, reading = gr.State(Desk()), gr.State(None), gr.State(None)
     form, link, address, gone = (gr.Textbox(visible="hidden", value="") for _ in range(4))
+    asked = gr.Number(visible="hidden", value=0, precision=0)
     gr.HTML(
         '<div class="bar-top"><h1>steer</h1>'
         f'<span class="model">{esc(model.name)} · {model.dtype} · {esc(model.device)}</span>'
@@ -162,7 +166,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         event(None, None, [tabs], js=_SHOW_TEXTS)
         begun = event(
             do.steer,
-            settings,
+            [asked, *settings],
             [notices, texts, link],
             js=_FORM,
             **shown(texts),
@@ -171,13 +175,21 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         )
         work.append(begun)
     link.change(None, [link], None, js=_KEEP)
-    go, halt, measured, asked = measuring
+    go, halt, measured, terms = measuring
     work.append(
-        go.click(do.measure, [*asked, *settings], [measured], js=_MEASURE, **_HEAVY, **private)
+        go.click(
+            do.measure, [asked, *terms, *settings], [measured], js=_MEASURE, **_HEAVY, **private
+        )
     )
     for button in (stop, halt):
         button.click(
-            do.cancel, None, [gone, notices], queue=False, show_progress="hidden", **private
+            do.cancel,
+            [asked],
+            [gone, notices],
+            js=_LAST,
+            queue=False,
+            show_progress="hidden",
+            **private,
         )
     gone.change(None, cancels=work)
     take.select(
@@ -195,7 +207,10 @@ def shown(on: gr.HTML) -> dict[str, Any]:
     return {"show_progress": "minimal", "show_progress_on": [on]}
 
 
-_MEASURE = "(p, m, l, form, ...rest) => [p, m, l, JSON.stringify(window.steer.form()), ...rest]"
+_MEASURE = (
+    "(asked, p, m, l, form, ...rest) => "
+    "[window.steer.asked, p, m, l, JSON.stringify(window.steer.form()), ...rest]"
+)
 
 
 def _find(do: Handlers, dictionary: gr.Dropdown, reading: gr.State) -> tuple[gr.HTML, ...]:

@@ -99,11 +99,17 @@ class Handlers(Looking):
 
     # -- steer ---------------------------------------------------------------------------------
 
-    def steer(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """(notices, texts, link) after every token, and the coloured texts at the end."""
+    def steer(self, request: gr.Request, asked: int, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """(notices, texts, link) after every token, and the coloured texts at the end.
+
+        Nothing is drawn by a run that was cancelled before it began.
+        """
         session = str(request.session_hash)
-        with self.studio.job(session):
-            yield from self._steered(session, *values)
+        with self.studio.job(session, asked) as stop:
+            if stop.is_set():
+                yield gr.skip(), gr.skip(), gr.skip()
+            else:
+                yield from self._steered(session, *values)
 
     def _steered(self, session: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
@@ -158,15 +164,17 @@ class Handlers(Looking):
             int(seed),
         )
 
-    def cancel(self, request: gr.Request) -> tuple[Any, Any]:
+    def cancel(self, request: gr.Request, asked: int) -> tuple[Any, Any]:
         """(signal to leave the queue, notice) if nothing of the session runs yet."""
-        if self.studio.stop(str(request.session_hash)):
+        if self.studio.stop(str(request.session_hash), asked):
             return gr.skip(), gr.skip()
         return str(next(_turns)), notice("Nothing of yours is running or waiting now.")
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed. What it has waiting, Gradio takes out of the queue."""
-        self.studio.stop(str(request.session_hash))
+        session = str(request.session_hash)
+        self.studio.stop(session)
+        self.studio.cancelled.pop(session, None)
 
     # -- states that come from outside ---------------------------------------------------------
 
@@ -219,13 +227,14 @@ class Handlers(Looking):
     def measure(
         self,
         request: gr.Request,
+        asked: int,
         prompts: str,
         more: str,
         less: str,
         *values: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:
-        with self.studio.job(str(request.session_hash)) as stop:
+        with self.studio.job(str(request.session_hash), asked) as stop:
 
             def report(share: float, what: str) -> None:
                 if stop.is_set():

@@ -1,6 +1,8 @@
 // The page's hands: gathers the edits' form from the page itself, so that what is run is what is
 // seen, and hands clicks on our own HTML to the server.
 window.steer = {
+  asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
+
   form() {
     return [...document.querySelectorAll("#edits .edit")].map((edit) => {
       const amount = edit.querySelector('[data-field="amount"]');
@@ -120,3 +122,9 @@ window.steer = {
     });
   },
 };
+
+// Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
+addEventListener("click", ({ target }) => target.closest("#run, #go") && window.steer.asked++, true);
+addEventListener("keydown", ({ key, shiftKey, target }) => {
+  if (key === "Enter" && shiftKey && target.closest("#prompt")) window.steer.asked++;
+}, true);

@@ -180,6 +180,23 @@ def test_cancel(page: Any) -> None:
     assert len(texts(page)[0]) < 1500
 
 
+def test_a_cancel_in_the_same_moment_as_the_run(page: Any, studio: Any) -> None:
+    """Nothing is left half drawn, whichever of the two the server hears first."""
+    begin_a_long_run(page)
+    page.click("#cancel")
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
+    for wait in (0, 5, 20):
+        page.evaluate(
+            "wait => { document.querySelector('#run').click();"
+            " wait ? setTimeout(() => document.querySelector('#cancel').click(), wait)"
+            " : document.querySelector('#cancel').click() }",
+            wait,
+        )
+        page.wait_for_timeout(1500)
+        page.wait_for_selector("#texts .texts:not(.live)")
+        assert not studio.jobs
+
+
 def test_reload_from_the_link(page: Any, browser: Any) -> None:
     amount(page, 1.5)
     run(page)
