@@ -11,8 +11,9 @@ def esc(text: object) -> str:
 
 
 def visible(token: str) -> str:
-    """A token with its white space made visible, escaped."""
+    """A token with its white space made visible, and what has no shape by its number; escaped."""
     shown = token.replace("\n", "⏎").replace("\t", "⇥")
+    shown = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in shown)
     if shown.strip() != shown:
         shown = shown.replace(" ", "␣")
     return esc(shown) or "∅"

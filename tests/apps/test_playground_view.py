@@ -129,6 +129,7 @@ def test_visible() -> None:
     assert visible(" than") == "␣than"
     assert visible("\n") == "⏎"
     assert visible("") == "∅"
+    assert visible("\xa0a\x00") == "U+00A0aU+0000"
     assert visible("<b>") == "&lt;b&gt;"
 
 

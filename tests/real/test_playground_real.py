@@ -14,6 +14,7 @@ import pytest
 from apps.playground.examples import DICTIONARY, EXAMPLES, Example
 from apps.playground.find_view import card_view
 from apps.playground.handlers import Handlers
+from apps.playground.markup import visible
 from apps.playground.start import open_studio
 from apps.playground.takeaway import forms
 from tests.command import Run
@@ -40,13 +41,13 @@ def test_a_card_says_what_the_command_says(do: Handlers, feature: int, run: Run)
     near = run("neighbours", feature, "--dictionary", DICTIONARY, "--top", 8, "--json").out
     asked = [{key: row[key] for key in ("feature", "cosine")} for row in data["neighbours"]]
     assert asked == [{key: row[key] for key in ("feature", "cosine")} for row in json.loads(near)]
-    page = plain(card_view(card))
+    drawn = card_view(card)
+    page = plain(drawn)
     assert f"{said['density']:.3%}of {said['tokens']:,} tokens" in page
-    shown = page.replace("␣", " ")
     for context in said["contexts"]:
-        assert "".join(context["tokens"]).replace("\n", "⏎") in shown
-    for token in (*said["promoted"], *said["suppressed"]):
-        assert token["token"].strip() in shown
+        assert "".join(context["tokens"]).replace("\n", "⏎") in page
+    for row in (*said["promoted"], *said["suppressed"]):
+        assert f'title="{row["logit"]:+.2f}">{visible(row["token"])}</span>' in drawn
 
 
 @pytest.fixture(scope="module")
