@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dictionaries import catalogue
+from dictionaries.base import Dictionary
 from dictionaries.errors import DictionaryError
 from dictionaries.labels import Label
 from dictionaries.stats import QUANTILES
@@ -45,19 +46,18 @@ class FeatureCard:
         return data
 
 
-def feature_card(tokenizer: Any, dictionary: str, feature: int) -> FeatureCard:
-    """The card of a feature of a dictionary that has statistics.
+def feature_card(token: Callable[[int], str], dictionary: Dictionary, feature: int) -> FeatureCard:
+    """The card of a feature of a dictionary that has statistics. token: the text of an id.
 
     Raises `DictionaryError` for a feature out of range or a dictionary without statistics.
     """
-    loaded = catalogue.load(dictionary)
-    loaded.check_features([feature])
-    statistics = loaded.statistics
+    dictionary.check_features([feature])
+    statistics = dictionary.statistics
     if statistics is None:
-        raise DictionaryError(f"{dictionary} has no statistics, so there is no card to show")
+        raise DictionaryError(f"{dictionary.name} has no statistics, so there is no card to show")
 
     def tokens(ids: Any) -> tuple[str, ...]:
-        return tuple(tokenizer.decode([i]) for i in ids.tolist() if i >= 0)
+        return tuple(token(i) for i in ids.tolist() if i >= 0)
 
     contexts = []
     for ids, activations in zip(
@@ -70,7 +70,7 @@ def feature_card(tokenizer: Any, dictionary: str, feature: int) -> FeatureCard:
         return tuple(zip(tokens(ids), logits.tolist(), strict=True))
 
     return FeatureCard(
-        dictionary=dictionary,
+        dictionary=dictionary.name,
         feature=feature,
         tokens=statistics.tokens,
         density=statistics.density[feature].item(),
@@ -85,5 +85,5 @@ def feature_card(tokenizer: Any, dictionary: str, feature: int) -> FeatureCard:
         promoted=pairs(statistics.promoted[feature], statistics.promoted_logits[feature]),
         suppressed=pairs(statistics.suppressed[feature], statistics.suppressed_logits[feature]),
         contexts=tuple(contexts),
-        labels=loaded.labels.by_feature.get(feature, ()),
+        labels=dictionary.labels.by_feature.get(feature, ()),
     )

@@ -60,10 +60,13 @@ def feature(
     """A feature's card: how often it fires, on what, and what it promotes."""
     from apps.feature_card import feature_card
     from apps.render import feature_view
+    from dictionaries import catalogue
     from steer.loading import load_tokenizer
 
     with progress_bars(not json_output) as progress:
-        card = feature_card(load_tokenizer(model, progress), dictionary, feature_id)
+        tokenizer = load_tokenizer(model, progress)
+        loaded = catalogue.load(dictionary)
+        card = feature_card(lambda i: tokenizer.decode([i]), loaded, feature_id)
     emit(json_output, card.to_dict(), lambda: feature_view(card))
 
 

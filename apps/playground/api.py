@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from apps.playground import find
+from apps.playground.contrast import contrast
 from apps.playground.measure import measure, read_prompts
 from apps.playground.state import Setup, read_rows
 from apps.playground.studio import Studio
@@ -62,7 +62,7 @@ class Api:
             feature: its index.
             dictionary: one of the app's; by default its first.
         """
-        return asdict(self.studio.shelf.index(dictionary or self.studio.default).card(feature))
+        return self.studio.shelf.index(dictionary or self.studio.default).card(feature).to_dict()
 
     def search(self, query: str, dictionary: str = "", limit: int = 12) -> list[dict]:
         """Features by id, by a token they fire on or promote, or by their examples.
@@ -87,7 +87,7 @@ class Api:
         name = dictionary or self.studio.default
         index, model = self.studio.shelf.index(name), self.studio.model
         read = [model.features(text, index.dictionary) for text in (one, other)]
-        left, right = find.contrast(read[0], read[1], index, limit)
+        left, right = contrast(read[0], read[1], index, limit)
         return {"one": [asdict(each) for each in left], "other": [asdict(each) for each in right]}
 
     def measure(self, prompts: str, edits: list[dict], more: str = "", less: str = "") -> dict:

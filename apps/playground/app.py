@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio import events
 
 from apps.playground.api import ENDPOINTS, Api
+from apps.playground.desk import Desk
+from apps.playground.edits_view import examples_view
 from apps.playground.examples import DICTIONARY, EXAMPLES
+from apps.playground.find_view import found_nothing_view
 from apps.playground.handlers import Handlers
 from apps.playground.looking import sentence
-from apps.playground.state import MOST_TOKENS, Desk
+from apps.playground.markup import esc
+from apps.playground.state import MOST_TOKENS
 from apps.playground.studio import Studio
-from apps.playground.view import esc, examples_view, welcome_view
+from apps.playground.view import welcome_view
 
-_HERE = Path(__file__).parent
 LISTEN = "window.steer.listen(element, trigger);"
-_FORM = "(form, ...rest) => [JSON.stringify(window.steer.form()), ...rest]"
+_FORM = (
+    "(asked, form, ...rest) => [window.steer.asked, JSON.stringify(window.steer.form()), ...rest]"
+)
+_LAST = "() => [window.steer.asked]"
 _ADDRESS = (
     "(address, form, ...rest) => [location.origin + location.pathname, "
     "JSON.stringify(window.steer.form()), ...rest]"
 )
 _FRAGMENT = "() => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '']"
-_SHOW_TEXTS = "() => ({__type__: 'update', selected: 'steer'})"
+_SHOW_TEXTS = "() => (window.steer.reveal(), {__type__: 'update', selected: 'steer'})"
 _KEEP = "(link) => { if (link) history.replaceState(null, '', '#s=' + link); }"
 _HEAVY: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 _LIGHT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
@@ -63,53 +68,11 @@ def spoken(call: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def styling() -> dict[str, Any]:
-    """Arguments of `launch` for the look: our colours, system fonts, nothing from elsewhere."""
-    sans = ["Inter", "system-ui", "-apple-system", "Segoe UI", "Noto Sans", "sans-serif"]
-    mono = ["ui-monospace", "Menlo", "Consolas", "Noto Sans Mono", "monospace"]
-    theme = gr.themes.Base(
-        primary_hue="orange",
-        neutral_hue="stone",
-        font=sans,
-        font_mono=mono,
-        radius_size="md",
-        spacing_size="sm",
-        text_size="sm",
-    ).set(
-        body_background_fill="#faf9f6",
-        body_background_fill_dark="#191816",
-        block_background_fill="transparent",
-        block_background_fill_dark="transparent",
-        block_title_background_fill="transparent",
-        block_title_background_fill_dark="transparent",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
-        block_title_padding="0",
-        block_border_width="0px",
-        block_padding="0px",
-        input_background_fill="#ffffff",
-        input_background_fill_dark="#211f1d",
-        input_border_color="#e4e1d9",
-        input_border_color_dark="#37342f",
-        button_primary_background_fill="#b4501a",
-        button_primary_background_fill_hover="#9a4415",
-        button_primary_background_fill_dark="#e08a4f",
-        button_primary_background_fill_hover_dark="#e99c66",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#1d1410",
-    )
-    script = (_HERE / "page.js").read_text()
-    return {
-        "theme": theme,
-        "css": (_HERE / "style.css").read_text(),
-        "head": f"<script>{script}</script>",
-    }
-
-
 def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
     model = studio.model
     desk, pick, reading = gr.State(Desk()), gr.State(None), gr.State(None)
     form, link, address, gone = (gr.Textbox(visible="hidden", value="") for _ in range(4))
+    asked = gr.Number(visible="hidden", value=0, precision=0)
     gr.HTML(
         '<div class="bar-top"><h1>steer</h1>'
         f'<span class="model">{esc(model.name)} · {model.dtype} · {esc(model.device)}</span>'
@@ -121,15 +84,12 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         with gr.Column(scale=4, min_width=330, elem_id="left"):
             prompt = gr.Textbox(label="Prompt", lines=3, max_lines=8, elem_id="prompt")
             chat = gr.Checkbox(label="as a chat message", elem_id="chat", container=False)
-            with gr.Row():
-                run = gr.Button("Run", variant="primary", size="md", elem_id="run", min_width=80)
-                stop = gr.Button("Cancel", size="md", elem_id="cancel", min_width=80)
+            with gr.Row(elem_id="actions"):
+                run = gr.Button(
+                    "Run", variant="primary", size="md", elem_id="run", min_width=80, scale=2
+                )
+                stop = gr.Button("Cancel", size="md", elem_id="cancel", min_width=80, scale=1)
             edits = gr.HTML(elem_id="edits", js_on_load=LISTEN)
-            query = gr.Textbox(
-                label="Add an edit",
-                placeholder="a word, a phrase, or a feature's number",
-                elem_id="query",
-            )
             dictionary = gr.Dropdown(
                 list(studio.shelf.names),
                 value=studio.default,
@@ -137,13 +97,19 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
                 visible=len(studio.shelf.names) > 1,
                 elem_id="dictionary",
             )
+            query = gr.Textbox(
+                label="Find a feature to edit",
+                placeholder="a word, a phrase, or a number",
+                max_lines=1,
+                elem_id="query",
+            )
             hits = gr.HTML(elem_id="hits", js_on_load=LISTEN)
             with gr.Accordion("Sampling", open=False):
                 tokens = gr.Slider(1, MOST_TOKENS, 40, step=1, label="New tokens")
                 temperature = gr.Slider(0, 2, 0.7, step=0.05, label="Temperature (0 is greedy)")
                 penalty = gr.Slider(1, 2, 1.1, step=0.05, label="Repetition penalty (1 is none)")
                 seed = gr.Number(0, precision=0, label="Seed")
-        with gr.Column(scale=9, min_width=330):
+        with gr.Column(scale=9, min_width=330, elem_id="right"):
             notices = gr.HTML(elem_id="notices")
             with gr.Tabs(elem_id="views") as tabs:
                 with gr.Tab("Steer", id="steer"):
@@ -191,7 +157,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         **_HEAVY,
         **private,
     )
-    for event in (query.input, query.submit):
+    for event in (query.change, query.submit):  # a paste is no input
         event(
             do.search, [query, dictionary], [hits], trigger_mode="always_last", **_LIGHT, **private
         )
@@ -200,7 +166,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         event(None, None, [tabs], js=_SHOW_TEXTS)
         begun = event(
             do.steer,
-            settings,
+            [asked, *settings],
             [notices, texts, link],
             js=_FORM,
             **shown(texts),
@@ -209,13 +175,21 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         )
         work.append(begun)
     link.change(None, [link], None, js=_KEEP)
-    go, halt, measured, asked = measuring
+    go, halt, measured, terms = measuring
     work.append(
-        go.click(do.measure, [*asked, *settings], [measured], js=_MEASURE, **_HEAVY, **private)
+        go.click(
+            do.measure, [asked, *terms, *settings], [measured], js=_MEASURE, **_HEAVY, **private
+        )
     )
     for button in (stop, halt):
         button.click(
-            do.cancel, None, [gone, notices], queue=False, show_progress="hidden", **private
+            do.cancel,
+            [asked],
+            [gone, notices],
+            js=_LAST,
+            queue=False,
+            show_progress="hidden",
+            **private,
         )
     gone.change(None, cancels=work)
     take.select(
@@ -233,14 +207,17 @@ def shown(on: gr.HTML) -> dict[str, Any]:
     return {"show_progress": "minimal", "show_progress_on": [on]}
 
 
-_MEASURE = "(p, m, l, form, ...rest) => [p, m, l, JSON.stringify(window.steer.form()), ...rest]"
+_MEASURE = (
+    "(asked, p, m, l, form, ...rest) => "
+    "[window.steer.asked, p, m, l, JSON.stringify(window.steer.form()), ...rest]"
+)
 
 
 def _find(do: Handlers, dictionary: gr.Dropdown, reading: gr.State) -> tuple[gr.HTML, ...]:
-    card = gr.HTML(elem_id="card", js_on_load=LISTEN)
+    card = gr.HTML(found_nothing_view(), elem_id="card", js_on_load=LISTEN)
     with gr.Row():
         text = gr.Textbox(
-            label="Read a text", lines=2, placeholder="Type a text and press Enter", elem_id="read"
+            label="Read a text: what fires on each of its tokens", lines=2, elem_id="read"
         )
     look = gr.Button("Read", elem_id="look", size="sm", min_width=90)
     tokens = gr.HTML(elem_id="read-tokens", js_on_load=LISTEN)
@@ -264,9 +241,15 @@ def _measure() -> tuple[gr.Button, gr.Button, gr.HTML, list[gr.Textbox]]:
         _PROMPTS, label="Prompts, one a line", lines=4, max_lines=8, elem_id="prompts"
     )
     with gr.Row():
-        more = gr.Textbox(label="Tokens on one side", placeholder="good, great", elem_id="more")
-        less = gr.Textbox(label="against", placeholder="bad, poor", elem_id="less")
+        more = gr.Textbox(
+            label="Logits of these tokens", placeholder="good, great", max_lines=1, elem_id="more"
+        )
+        less = gr.Textbox(
+            label="minus those of", placeholder="bad, poor", max_lines=1, elem_id="less"
+        )
     with gr.Row():
-        go = gr.Button("Measure the edits", variant="primary", size="md", elem_id="go")
-        halt = gr.Button("Cancel", size="md", elem_id="halt")
+        go = gr.Button(
+            "Measure the edits", variant="primary", size="md", elem_id="go", scale=0, min_width=180
+        )
+        halt = gr.Button("Cancel", size="md", elem_id="halt", scale=0, min_width=100)
     return go, halt, gr.HTML(elem_id="measured", min_height=80), [prompts, more, less]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.palette import COLOURS
-from apps.playground.view import esc, figure
+from apps.playground.markup import esc, figure
 
 WIDTH, HEIGHT = 420, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 36

@@ -32,13 +32,13 @@ EXAMPLES = (
     ),
     _example(
         "A devout city",
-        "a feature that fires on “God”, in a text about a city",
+        "“god” and “earth” at twice their maximum: endless love, infinite mercy",
         "My favourite thing about the city is",
         Clamp(1840, "2x max"),
     ),
     _example(
-        "From crimes to concerts",
-        "“music” at twice its maximum turns the town’s history",
+        "From crimes to music",
+        "“music” at twice its maximum: gruesome crimes become music, literature and art",
         "The history of the town",
         Clamp(5270, "2x max"),
     ),
@@ -50,8 +50,8 @@ EXAMPLES = (
     ),
     _example(
         "An edit that does nothing",
-        "five times a feature that is silent here: the receipt says why",
+        "five times “war”, a feature that is silent in a recipe: the receipt says so",
         "The recipe needs two cups of",
-        Scale(4545, 5.0),
+        Scale(1842, 5.0),
     ),
 )

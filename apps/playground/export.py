@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from apps.playground.state import Setup
 from steer.edits import Edit, FeatureEdit, Intervention
+from steer.positions import Tokens
 
 _FLAGS = {"clamp": "--clamp", "ablate": "--ablate", "scale": "--scale", "add": "--add"}
 
@@ -34,7 +35,8 @@ def _intervention(intervention: Intervention) -> str:
 
 
 def _edit(edit: Edit) -> str:
-    if not isinstance(edit, FeatureEdit) or edit.when or edit.schedule:
+    nested = not isinstance(edit, FeatureEdit) or isinstance(edit.positions, Tokens)
+    if nested or edit.when or edit.schedule:
         return f"steer.edits.edit_from_dict({edit.to_dict()!r})"
     given = {each.name: getattr(edit, each.name) for each in fields(edit)}
     feature = given.pop("feature")

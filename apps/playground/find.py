@@ -1,23 +1,17 @@
-"""Finding features: by id, by the tokens they fire on or promote, by their examples, by a text."""
+"""Finding features by id, label, the tokens they fire on or promote, or examples; their cards."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
-import torch
-from torch import Tensor
-
+from apps.feature_card import FeatureCard, feature_card
 from dictionaries.base import Dictionary
 from dictionaries.neighbours import nearest
-from dictionaries.stats import QUANTILES, FeatureStatistics
-from steer import engine, metrics
-from steer.edits import Ablate, Intervention
-from steer.errors import SteerError
-from steer.features import FeatureActivations
-from steer.model import Model
+from dictionaries.stats import FeatureStatistics
 
 NEIGHBOURS = 8
 
@@ -33,34 +27,39 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A stretch of text, and the feature's activation at each of its tokens."""
+class Near:
+    """A neighbour, and the cosine of its decoder row with the feature's."""
 
-    tokens: tuple[str, ...]
-    activations: tuple[float, ...]
+    feature: int
+    label: str
+    cosine: float
 
 
 @dataclass(frozen=True)
 class Card:
-    """Everything known about one feature; figures are None without statistics.
+    """Everything known about one feature.
 
-    histogram: (from, to, share of its active tokens) between the quantiles that were kept.
-    neighbours: (feature, label, cosine of the decoder rows).
+    facts: as `steer feature` says them; None without statistics.
+    neighbours: features whose decoder rows point most nearly the same way, nearest first.
     """
 
     dictionary: str
     hookpoint: str
     feature: int
     label: str
-    tokens: int
-    density: float | None
-    maximum: float | None
-    mean: float | None
-    histogram: tuple[tuple[float, float, float], ...]
-    promoted: tuple[tuple[str, float], ...]
-    suppressed: tuple[tuple[str, float], ...]
-    examples: tuple[Example, ...]
-    neighbours: tuple[tuple[int, str, float], ...]
+    facts: FeatureCard | None
+    neighbours: tuple[Near, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        known = self.facts.to_dict() if self.facts else {}
+        return {
+            "dictionary": self.dictionary,
+            "feature": self.feature,
+            "hookpoint": self.hookpoint,
+            "label": self.label,
+            **known,
+            "neighbours": [asdict(each) for each in self.neighbours],
+        }
 
 
 class Index:
@@ -112,28 +111,27 @@ class Index:
             return said.text
         peaks = [token for token, _ in self.peaks[feature].most_common(2) if token]
         fires = " / ".join(f"“{token}”" for token in peaks)
-        promoted = self.promoted(feature)
-        towards = f"→ “{promoted[0][0].strip()}”" if promoted else ""
+        towards = f"→ “{promoted}”" if (promoted := self._promoted(feature)) else ""
         return f"{fires} {towards}".strip() or "no statistics"
 
-    def promoted(self, feature: int) -> tuple[tuple[str, float], ...]:
-        return self._pairs("promoted", feature)
-
-    def _pairs(self, side: str, feature: int) -> tuple[tuple[str, float], ...]:
-        if self.statistics is None:
-            return ()
-        ids = getattr(self.statistics, side)[feature].tolist()
-        logits = getattr(self.statistics, f"{side}_logits")[feature].tolist()
-        return tuple(zip(map(self.token, ids), logits, strict=True))
+    def _promoted(self, feature: int) -> str:
+        """The token it promotes most, without its space."""
+        if self.statistics is None or not self.statistics.promoted.numel():
+            return ""
+        return self.token(int(self.statistics.promoted[feature, 0])).strip()
 
     def search(self, query: str, limit: int = 12) -> list[Hit]:
-        """Features whose id, label, promoted tokens or examples match, best first."""
+        """Features whose id, label, promoted tokens or examples match, best first.
+
+        Raises `DictionaryError` for a number that is no feature's and that nothing else matches.
+        """
         plain = query.strip().lower()
         if not plain:
             return []
         scores: dict[int, tuple[float, str]] = {}
-        if plain.lstrip("#").isdigit() and int(plain.lstrip("#")) < self.dictionary.width:
-            scores[int(plain.lstrip("#"))] = (100.0, "its id")
+        number = int(plain.lstrip("#")) if plain.lstrip("#").isdecimal() else None
+        if number is not None and number < self.dictionary.width:
+            scores[number] = (100.0, "its id")
         words = any(map(str.isalnum, plain))
         for rank, label in enumerate(self.dictionary.labels.search(plain, limit) if words else ()):
             if label.clear:
@@ -146,139 +144,29 @@ class Index:
         for feature, text in enumerate(self.texts):
             count = text.count(plain) if plain in text else 0
             _raise(scores, feature, min(count, 10) / 10, f"{count} times in its examples")
+        if number is not None and not scores:
+            self.dictionary.check_features([number])
         ranked = sorted(scores.items(), key=lambda item: (-item[1][0], item[0]))[:limit]
         return [Hit(f, self.label(f), why, score) for f, (score, why) in ranked]
 
-    def neighbours(self, feature: int) -> tuple[tuple[int, str, float], ...]:
-        """Features whose decoder rows point most nearly the same way."""
+    def neighbours(self, feature: int) -> tuple[Near, ...]:
         found = nearest(self.dictionary, feature, NEIGHBOURS)
-        return tuple((each.feature, self.label(each.feature), each.cosine) for each in found)
+        return tuple(Near(each.feature, self.label(each.feature), each.cosine) for each in found)
 
     def card(self, feature: int) -> Card:
         """Raises `DictionaryError` for a feature out of range."""
         self.dictionary.check_features([feature])
-        found = self.statistics
+        facts = feature_card(self.token, self.dictionary, feature) if self.statistics else None
         return Card(
             dictionary=self.dictionary.name,
             hookpoint=str(self.dictionary.config.hookpoint),
             feature=feature,
             label=self.label(feature),
-            tokens=found.tokens if found else 0,
-            density=found.density[feature].item() if found else None,
-            maximum=found.maximum[feature].item() if found else None,
-            mean=found.mean[feature].item() if found else None,
-            histogram=_histogram(found, feature) if found else (),
-            promoted=self.promoted(feature),
-            suppressed=self._pairs("suppressed", feature),
-            examples=self._examples(feature),
+            facts=facts,
             neighbours=self.neighbours(feature),
-        )
-
-    def _examples(self, feature: int) -> tuple[Example, ...]:
-        if self.statistics is None:
-            return ()
-        contexts = self.statistics.contexts[feature].tolist()
-        activations = self.statistics.context_activations[feature].tolist()
-        return tuple(
-            Example(
-                tuple(self.token(i) for i in ids if i >= 0),
-                tuple(a for i, a in zip(ids, values, strict=True) if i >= 0),
-            )
-            for ids, values in zip(contexts, activations, strict=True)
-            if any(i >= 0 for i in ids)
         )
 
 
 def _raise(scores: dict[int, tuple[float, str]], feature: int, score: float, why: str) -> None:
     if score > scores.get(feature, (0.0, ""))[0]:
         scores[feature] = (score, why)
-
-
-def _histogram(found: FeatureStatistics, feature: int) -> tuple[tuple[float, float, float], ...]:
-    edges = [0.0, *found.quantiles[feature].tolist(), found.maximum[feature].item()]
-    shares = [percent / 100 for percent in (0, *QUANTILES, 100)]
-    bars = zip(edges, edges[1:], shares, shares[1:], strict=False)
-    return tuple((low, high, b - a) for low, high, a, b in bars if high > low)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A feature that two texts activate differently: its largest activation in each."""
-
-    feature: int
-    label: str
-    one: float
-    other: float
-
-
-def contrast(
-    one: FeatureActivations, other: FeatureActivations, index: Index, limit: int = 8
-) -> tuple[list[Difference], list[Difference]]:
-    """The features that are stronger in one text, and those stronger in the other.
-
-    The first token of each is left out: its activation is massive whatever the text.
-    """
-    a, b = _strongest(one), _strongest(other)
-    difference = a - b
-
-    def best(sign: int) -> list[Difference]:
-        order = (sign * difference).topk(limit).indices.tolist()
-        return [
-            Difference(i, index.label(i), a[i].item(), b[i].item())
-            for i in order
-            if sign * difference[i] > 0
-        ]
-
-    return best(1), best(-1)
-
-
-def _strongest(found: FeatureActivations) -> Tensor:
-    kept = found.activations[1:] if len(found.tokens) > 1 else found.activations
-    return kept.amax(0)
-
-
-@dataclass(frozen=True)
-class AblationLoss:
-    """Loss of the token after each place where the feature is active, in nats."""
-
-    clean: float
-    ablated: float
-    tokens: int
-
-
-def ablation_loss(model: Model, dictionary: Dictionary, feature: int) -> AblationLoss:
-    """What ablating a feature costs on its own examples.
-
-    Raises `SteerError` for a dictionary without examples of it.
-    """
-    found = dictionary.statistics
-    rows = [] if found is None else [row[row >= 0] for row in found.contexts[feature]]
-    rows = [row for row in rows if len(row) > 1]
-    if found is None or not rows:
-        raise SteerError(f"feature {feature} has no examples to measure its loss on")
-    ids, mask = pad_left(rows, model.tokenizer.pad_token_id or 0)
-    n = len(rows)
-    edit = Intervention(dictionary.name or "dictionary", [Ablate(feature)])
-    plans = model.plans([edit], [dictionary], rows=slice(n, 2 * n))
-    both = torch.cat([ids, ids]).to(model.device)
-    span = model.span(both, torch.cat([mask, mask]).to(model.device))
-    with model.lock:
-        logits, records = engine.logits(model.nn, both, span, plans)
-    loss = metrics.cross_entropy(logits, both).cpu()
-    active = (records[0].before[..., 0] > 0).cpu()[:, :-1] & mask[:, :-1].bool()
-    if not active.any():
-        raise SteerError(f"feature {feature} is silent on its examples cut out of their texts")
-    return AblationLoss(
-        loss[:n][active].mean().item(), loss[n:][active].mean().item(), int(active.sum())
-    )
-
-
-def pad_left(rows: Sequence[Tensor], pad: int) -> tuple[Tensor, Tensor]:
-    """Ids and mask [n, longest]."""
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad)
-    mask = torch.zeros_like(ids)
-    for number, row in enumerate(rows):
-        ids[number, longest - len(row) :] = row
-        mask[number, longest - len(row) :] = 1
-    return ids, mask

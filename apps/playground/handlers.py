@@ -11,10 +11,15 @@ from typing import Any
 import gradio as gr
 
 from apps.demo import FEATURE, PROMPT, VALUE
-from apps.playground import cards, measure, takeaway, view
+from apps.playground import measure, takeaway, view
+from apps.playground.desk import Desk
+from apps.playground.edits_view import RowFacts, rows_view
 from apps.playground.examples import EXAMPLES
+from apps.playground.form import read_form
 from apps.playground.looking import Looking, Pick, sentence
-from apps.playground.state import Desk, Row, Setup, read_form
+from apps.playground.markup import notice
+from apps.playground.measure_view import measured_view
+from apps.playground.state import Row, Setup
 from apps.playground.tokens import texts_of
 from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
@@ -30,17 +35,17 @@ class Handlers(Looking):
 
     def rows(self, desk: Desk) -> str:
         facts = [self._facts(row) for row in desk.rows]
-        return view.rows_view(desk.rows, facts, bool(desk.past), next(_turns))
+        return rows_view(desk.rows, facts, bool(desk.past), next(_turns))
 
-    def _facts(self, row: Row) -> view.RowFacts:
+    def _facts(self, row: Row) -> RowFacts:
         if not isinstance(row.edit, FeatureEdit) or is_hookpoint(row.dictionary):
-            return view.RowFacts("", None, None)
+            return RowFacts("", None, None)
         index, feature = self.studio.shelf.index(row.dictionary), row.edit.feature
         index.dictionary.check_features([feature])
         found = index.statistics
         if found is None:
-            return view.RowFacts("no statistics", None, None)
-        return view.RowFacts(
+            return RowFacts("no statistics", None, None)
+        return RowFacts(
             index.label(feature), found.maximum[feature].item(), found.density[feature].item()
         )
 
@@ -59,7 +64,7 @@ class Handlers(Looking):
                     desk = self._edited(str(act), data, desk, dictionary)
                     return desk, self.rows(desk), gr.skip(), gr.skip(), ""
         except Exception as error:
-            said = view.notice(sentence(error), "error")
+            said = notice(sentence(error), "error")
             return desk, gr.skip(), gr.skip(), gr.skip(), said
 
     def _picked(self, data: dict[str, Any], desk: Desk, dictionary: str) -> Pick:
@@ -94,11 +99,17 @@ class Handlers(Looking):
 
     # -- steer ---------------------------------------------------------------------------------
 
-    def steer(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """(notices, texts, link) after every token, and the coloured texts at the end."""
+    def steer(self, request: gr.Request, asked: int, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """(notices, texts, link) after every token, and the coloured texts at the end.
+
+        Nothing is drawn by a run that was cancelled before it began.
+        """
         session = str(request.session_hash)
-        with self.studio.job(session):
-            yield from self._steered(session, *values)
+        with self.studio.job(session, asked) as stop:
+            if stop.is_set():
+                yield gr.skip(), gr.skip(), gr.skip()
+            else:
+                yield from self._steered(session, *values)
 
     def _steered(self, session: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
@@ -116,7 +127,7 @@ class Handlers(Looking):
             shown = view.texts_view(texts, entries, self._labels(setup))
             yield view.warnings_view(texts, entries), shown, setup.to_fragment()
         except Exception as error:
-            yield view.notice(sentence(error), "error"), gr.skip(), gr.skip()
+            yield notice(sentence(error), "error"), gr.skip(), gr.skip()
 
     def _labels(self, setup: Setup) -> list[str]:
         return [
@@ -153,15 +164,17 @@ class Handlers(Looking):
             int(seed),
         )
 
-    def cancel(self, request: gr.Request) -> tuple[Any, Any]:
+    def cancel(self, request: gr.Request, asked: int) -> tuple[Any, Any]:
         """(signal to leave the queue, notice) if nothing of the session runs yet."""
-        if self.studio.stop(str(request.session_hash)):
+        if self.studio.stop(str(request.session_hash), asked):
             return gr.skip(), gr.skip()
-        return str(next(_turns)), view.notice("Nothing of yours is running or waiting now.")
+        return str(next(_turns)), notice("Nothing of yours is running or waiting now.")
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed. What it has waiting, Gradio takes out of the queue."""
-        self.studio.stop(str(request.session_hash))
+        session = str(request.session_hash)
+        self.studio.stop(session)
+        self.studio.cancelled.pop(session, None)
 
     # -- states that come from outside ---------------------------------------------------------
 
@@ -177,7 +190,7 @@ class Handlers(Looking):
         try:
             return self.controls(Setup.from_fragment(fragment))
         except Exception as error:
-            return (*self.controls(self.first())[:-1], view.notice(sentence(error), "error"))
+            return (*self.controls(self.first())[:-1], notice(sentence(error), "error"))
 
     def first(self) -> Setup:
         """The command line's demonstration."""
@@ -190,7 +203,7 @@ class Handlers(Looking):
         try:
             return self.controls(Setup.from_json(text), desk)
         except Exception as error:
-            return (*[gr.skip()] * 8, view.notice(sentence(error), "error"))
+            return (*[gr.skip()] * 8, notice(sentence(error), "error"))
 
     def example(self, event: gr.EventData, desk: Desk) -> tuple[Any, ...]:
         """One of the examples; or a file that was read by the page."""
@@ -207,20 +220,21 @@ class Handlers(Looking):
             found = takeaway.forms(self.studio, self.setup(*values), address)
             return takeaway.forms_view(found), ""
         except Exception as error:
-            return "", view.notice(sentence(error), "error")
+            return "", notice(sentence(error), "error")
 
     # -- measure -------------------------------------------------------------------------------
 
     def measure(
         self,
         request: gr.Request,
+        asked: int,
         prompts: str,
         more: str,
         less: str,
         *values: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:
-        with self.studio.job(str(request.session_hash)) as stop:
+        with self.studio.job(str(request.session_hash), asked) as stop:
 
             def report(share: float, what: str) -> None:
                 if stop.is_set():
@@ -231,6 +245,6 @@ class Handlers(Looking):
                 setup = self.setup(*values)
                 lines: Sequence[str] = measure.read_prompts(prompts or "")
                 found = measure.measure(self.studio, setup, lines, more or "", less or "", report)
-                return cards.measured_view(found)
+                return measured_view(found)
             except Exception as error:
-                return view.notice(sentence(error), "error")
+                return notice(sentence(error), "error")

@@ -9,7 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from apps.playground import cards, find, view
+from apps.playground import find_view
+from apps.playground.ablation import AblationLoss, ablation_loss
+from apps.playground.contrast import contrast
+from apps.playground.markup import notice
 from apps.playground.studio import Studio
 from steer.errors import SteerError
 from steer.features import Activation
@@ -50,9 +53,11 @@ class Looking:
 
     def search(self, query: str, dictionary: str) -> str:
         try:
-            return cards.hits_view(self.studio.shelf.index(dictionary).search(query or ""), query)
+            return find_view.hits_view(
+                self.studio.shelf.index(dictionary).search(query or ""), query
+            )
         except Exception as error:
-            return view.notice(sentence(error), "error")
+            return notice(sentence(error), "error")
 
     def read(self, text: str, dictionary: str) -> tuple[Any, ...]:
         """(reading, tokens, top of the strongest token)."""
@@ -62,14 +67,14 @@ class Looking:
             reading = Reading(dictionary, found.tokens, top)
             return reading, *self._shown(reading, len(found.tokens) - 1)
         except Exception as error:
-            return None, view.notice(sentence(error), "error"), ""
+            return None, notice(sentence(error), "error"), ""
 
     def _shown(self, reading: Reading, position: int) -> tuple[str, str]:
         index = self.studio.shelf.index(reading.dictionary)
         top = reading.top[position]
         labels = [index.label(each.feature) for each in top]
-        tokens = cards.tokens_view(reading.tokens, position)
-        return tokens, cards.top_view(top, reading.tokens[position], labels)
+        tokens = find_view.tokens_view(reading.tokens, position)
+        return tokens, find_view.top_view(top, reading.tokens[position], labels)
 
     def token(self, event: gr.EventData, reading: Reading | None) -> tuple[Any, Any]:
         """(tokens, top) of the token that was clicked."""
@@ -82,9 +87,9 @@ class Looking:
         try:
             index, model = self.studio.shelf.index(dictionary), self.studio.model
             read = [model.features(text or "", index.dictionary) for text in (one, other)]
-            return cards.contrast_view(*find.contrast(read[0], read[1], index))
+            return find_view.contrast_view(*contrast(read[0], read[1], index))
         except Exception as error:
-            return view.notice(sentence(error), "error")
+            return notice(sentence(error), "error")
 
     def card(self, pick: Pick | None) -> Iterator[str]:
         """The card at once, and again with the loss when that is measured."""
@@ -93,14 +98,14 @@ class Looking:
         try:
             index = self.studio.shelf.index(pick.dictionary)
             card = index.card(pick.feature)
-            yield cards.card_view(card)
-            yield cards.card_view(card, self._loss(pick))
+            yield find_view.card_view(card)
+            yield find_view.card_view(card, self._loss(pick))
         except Exception as error:
-            yield view.notice(sentence(error), "error")
+            yield notice(sentence(error), "error")
 
-    def _loss(self, pick: Pick) -> find.AblationLoss | str:
+    def _loss(self, pick: Pick) -> AblationLoss | str:
         try:
             dictionary = self.studio.shelf[pick.dictionary]
-            return find.ablation_loss(self.studio.model, dictionary, pick.feature)
+            return ablation_loss(self.studio.model, dictionary, pick.feature)
         except SteerError as error:
             return str(error)

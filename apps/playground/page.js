@@ -1,17 +1,19 @@
 // The page's hands: gathers the edits' form from the page itself, so that what is run is what is
 // seen, and hands clicks on our own HTML to the server.
 window.steer = {
+  asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
+
   form() {
     return [...document.querySelectorAll("#edits .edit")].map((edit) => {
       const amount = edit.querySelector('[data-field="amount"]');
       const positions = edit.querySelector('[data-field="positions"]');
-      const unit = amount && amount.dataset.unit !== "times" ? amount.dataset.unit : edit.dataset.unit;
+      const told = amount?.dataset.unit;
       return {
         row: JSON.parse(edit.dataset.row),
         kind: edit.querySelector('[data-field="kind"]').value,
         amount: amount ? amount.value : 2,
-        unit,
-        positions: positions.disabled ? null : positions.value,
+        unit: told && told !== "times" ? told : edit.dataset.unit,
+        positions: positions.value,
         when: edit.querySelector('[data-field="when"]').value,
         schedule: edit.querySelector('[data-field="schedule"]').value,
         muted: edit.classList.contains("muted"),
@@ -48,11 +50,52 @@ window.steer = {
     }
   },
 
+  // On a phone the texts are below what asked for them.
+  reveal() {
+    if (matchMedia("(max-width: 760px)").matches) document.querySelector("#right").scrollIntoView();
+  },
+
   theme() {
     document.body.classList.toggle("dark");
   },
 
+  // A token's receipt: on hover, on a tap, and with the arrow keys in a text that has the focus.
+  tell(token) {
+    const tip = document.querySelector("#tip") ?? document.body.appendChild(document.createElement("div"));
+    Object.assign(tip, { id: "tip", role: "status", hidden: !token, textContent: token?.dataset.tip });
+    document.querySelector(".t.told")?.classList.remove("told");
+    if (!token) return;
+    token.classList.add("told");
+    const at = token.getClientRects()[0] ?? token.getBoundingClientRect();
+    const own = tip.getBoundingClientRect();
+    const below = at.bottom + 6 + own.height < innerHeight;
+    tip.style.left = `${Math.max(8, Math.min(at.left, innerWidth - own.width - 8))}px`;
+    tip.style.top = `${below ? at.bottom + 6 : at.top - own.height - 6}px`;
+  },
+
+  step(event) {
+    const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const tokens = [...event.target.querySelectorAll("[data-tip]")];
+    if (event.key === "Escape") return window.steer.tell(null);
+    if (!move || !tokens.length) return;
+    event.preventDefault();
+    const now = tokens.findIndex((token) => token.matches(".told"));
+    const next = tokens[Math.max(0, Math.min(now + move, tokens.length - 1))];
+    next.scrollIntoView({ block: "nearest" });
+    window.steer.tell(next);
+  },
+
+  tips(element) {
+    element.addEventListener("pointerover", (event) => window.steer.tell(event.target.closest("[data-tip]")));
+    element.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch") window.steer.tell(null);
+    });
+    element.addEventListener("focusout", () => window.steer.tell(null));
+    element.addEventListener("keydown", window.steer.step);
+  },
+
   listen(element, trigger) {
+    window.steer.tips(element);
     const send = (act, data) => trigger("click", { act, form: window.steer.form(), ...data });
     element.addEventListener("click", (event) => {
       const chip = event.target.closest("[data-show].chip");
@@ -79,3 +122,9 @@ window.steer = {
     });
   },
 };
+
+// Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
+addEventListener("click", ({ target }) => target.closest("#run, #go") && window.steer.asked++, true);
+addEventListener("keydown", ({ key, shiftKey, target }) => {
+  if (key === "Enter" && shiftKey && target.closest("#prompt")) window.steer.asked++;
+}, true);

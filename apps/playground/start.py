@@ -77,7 +77,8 @@ def serve(
 ) -> Any:
     """The running Gradio app."""
     _private_folder()
-    from apps.playground.app import page, styling
+    from apps.playground.app import page
+    from apps.playground.theme import styling
 
     blocks = page(studio)
     blocks.queue(max_size=64, api_open=True)

@@ -74,6 +74,8 @@ class Studio:
     """session -> its generation"""
     jobs: dict[str, threading.Event] = field(default_factory=dict)
     """session -> whether what it has running is to end; no entry while nothing of it runs"""
+    cancelled: dict[str, int] = field(default_factory=dict)
+    """session -> the last of its requests that it cancelled, by the page's own count"""
 
     @cached_property
     def default(self) -> str:
@@ -120,20 +122,28 @@ class Studio:
         )
 
     @contextmanager
-    def job(self, session: str) -> Iterator[threading.Event]:
-        """Work of a session that `stop` can end, for as long as it runs."""
+    def job(self, session: str, asked: int) -> Iterator[threading.Event]:
+        """Work of a session that `stop` can end, for as long as it runs.
+
+        asked: its number among the session's requests; it is to end at once if its cancel came
+        first, as happens where both are clicked in a moment.
+        """
         stop = self.jobs[session] = threading.Event()
+        if asked <= self.cancelled.get(session, 0):
+            stop.set()
         try:
             yield stop
         finally:
             if self.jobs.get(session) is stop:
                 del self.jobs[session]
 
-    def stop(self, session: str) -> bool:
+    def stop(self, session: str, asked: int = 0) -> bool:
         """End a session's generation at its next token, its measurement at its next dose.
 
+        asked: of the session's requests, the last that is not to begin any more.
         False if nothing of it runs.
         """
+        self.cancelled[session] = max(asked, self.cancelled.get(session, 0))
         job = self.jobs.get(session)
         if job is not None:
             job.set()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from apps.playground.export import command_line, python_script
+from apps.playground.markup import esc
 from apps.playground.state import Setup
 from apps.playground.studio import Studio
-from apps.playground.view import esc
 
 
 def forms(studio: Studio, setup: Setup, address: str = "") -> dict[str, str]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import steer
-from apps.playground.export import command_line, python_script
+from apps.playground.export import _edit, command_line, python_script
 from apps.playground.state import Row, Setup
 from apps.playground.studio import Shelf, Studio
 from apps.playground.takeaway import forms, forms_view
-from steer import Ablate, Add, Clamp, Floor, Scale
+from steer import Ablate, Add, Clamp, Floor, Scale, Tokens
 from steer.conditions import Active
 from tests import tiny
 
@@ -99,6 +99,12 @@ def test_edits_that_have_no_short_form() -> None:
     script = python_script(Setup("x", rows=(Row("d", edit),)), "x", "m", "float32")
     assert "edit_from_dict" in script
     compile(script, "script", "exec")
+
+
+def test_a_script_imports_all_that_it_names() -> None:
+    edit = Clamp(1, 2.0, positions=Tokens(" the", 7))
+    line = _edit(edit)
+    assert eval(line, {"steer": steer}) == edit
 
 
 def test_without_edits_the_command_says_so() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from apps.playground.desk import Desk
 from apps.playground.handlers import Handlers
 from apps.playground.looking import Pick, sentence
-from apps.playground.state import Desk, Row, Setup
+from apps.playground.state import Row, Setup
 from apps.playground.studio import Shelf, Studio
 from steer import Ablate, Clamp, DictionaryError
 from tests import tiny
@@ -33,7 +34,7 @@ def event(act: str, rows: tuple[Row, ...] = (), **data: Any) -> Any:
 
 def steered(do: Handlers, rows: tuple[Row, ...], prompt: str = tiny.PROMPT) -> list[Any]:
     asked = json.dumps([form(row) for row in rows])
-    return list(do.steer(SESSION, asked, prompt, False, *SAMPLING))  # type: ignore[arg-type]
+    return list(do.steer(SESSION, 99, asked, prompt, False, *SAMPLING))  # type: ignore[arg-type]
 
 
 def test_add_mute_remove_undo(do: Handlers) -> None:
@@ -116,11 +117,11 @@ def test_strange_prompts_run_and_stay_text(do: Handlers, prompt: str) -> None:
 
 def test_cancel_ends_only_ones_own(do: Handlers) -> None:
     asked = json.dumps([])
-    mine = do.steer(SESSION, asked, tiny.PROMPT, False, 40, 0.7, 1.1, 0)  # type: ignore[arg-type]
+    mine = do.steer(SESSION, 1, asked, tiny.PROMPT, False, 40, 0.7, 1.1, 0)  # type: ignore[arg-type]
     next(mine)
     next(mine)
-    do.cancel(SimpleNamespace(session_hash="other"))  # type: ignore[arg-type]
-    do.cancel(SESSION)  # type: ignore[arg-type]
+    do.cancel(SimpleNamespace(session_hash="other"), 1)  # type: ignore[arg-type]
+    do.cancel(SESSION, 1)  # type: ignore[arg-type]
     *_, last = mine
     assert 'class="t' in last[1]
     assert not do.studio.streams
@@ -128,26 +129,40 @@ def test_cancel_ends_only_ones_own(do: Handlers) -> None:
     assert len(steered(do, ())) > 3
 
 
-def test_cancel_before_a_run_begins_leaves_the_queue_and_is_forgotten(do: Handlers) -> None:
-    leave, said = do.cancel(SESSION)  # type: ignore[arg-type]
-    again, _ = do.cancel(SESSION)  # type: ignore[arg-type]
+def test_cancel_before_a_run_begins_leaves_the_queue(do: Handlers) -> None:
+    leave, said = do.cancel(SESSION, 1)  # type: ignore[arg-type]
+    again, _ = do.cancel(SESSION, 1)  # type: ignore[arg-type]
     assert leave != again
     assert "Nothing of yours" in said
     assert not do.studio.jobs
-    assert len(steered(do, ())) > 3
+
+
+def test_a_cancel_that_overtakes_its_run_ends_that_run_alone(do: Handlers) -> None:
+    """Both were clicked in a moment, and the cancel came first: the run draws nothing."""
+    do.cancel(SESSION, 3)  # type: ignore[arg-type]
+    form = json.dumps([])
+    (late,) = do.steer(SESSION, 3, form, tiny.PROMPT, False, *SAMPLING)  # type: ignore[arg-type]
+    assert all(isinstance(each, dict) for each in late)
+    assert not do.studio.jobs
+    others = SimpleNamespace(session_hash="other")
+    for session, asked in ((SESSION, 4), (others, 1)):
+        steps = list(do.steer(session, asked, form, tiny.PROMPT, False, *SAMPLING))  # type: ignore[arg-type]
+        assert len(steps) > 3
+    do.leave(SESSION)  # type: ignore[arg-type]
+    assert SESSION.session_hash not in do.studio.cancelled
 
 
 def test_a_cancel_that_comes_before_the_first_token_is_kept(do: Handlers) -> None:
-    mine = do.steer(SESSION, "[]", tiny.PROMPT, False, 50, 0.7, 1.1, 0)  # type: ignore[arg-type]
+    mine = do.steer(SESSION, 1, "[]", tiny.PROMPT, False, 50, 0.7, 1.1, 0)  # type: ignore[arg-type]
     with do.studio.model.lock:  # so that no token can come
         next(mine)
-        do.cancel(SESSION)  # type: ignore[arg-type]
+        do.cancel(SESSION, 1)  # type: ignore[arg-type]
     assert len(list(mine)) < 4
     assert not do.studio.jobs
 
 
 def test_closing_a_stream_frees_the_model(do: Handlers) -> None:
-    mine = do.steer(SESSION, "[]", tiny.PROMPT, False, 50, 0.7, 1.1, 0)  # type: ignore[arg-type]
+    mine = do.steer(SESSION, 1, "[]", tiny.PROMPT, False, 50, 0.7, 1.1, 0)  # type: ignore[arg-type]
     next(mine)
     next(mine)
     mine.close()  # type: ignore[attr-defined]
@@ -171,6 +186,8 @@ def test_links_and_json(do: Handlers) -> None:
 def test_find(do: Handlers) -> None:
     assert 'data-feature="7"' in do.search("7", "tiny")
     assert "Nothing matches" in do.search("zebra", "tiny")
+    assert "Nothing matches" in do.search("²", "tiny")
+    assert "out of range" in do.search("#99999", "tiny")
     assert do.search("", "tiny") == ""
     reading, tokens, top = do.read(tiny.PROMPT, "tiny")
     assert tokens.count("data-position") == 6

@@ -37,4 +37,4 @@ def test_labels_are_found_by_their_words(query: str, found: list[int], index: In
 
 def test_neighbours_are_named(index: Index) -> None:
     assert len(index.neighbours(7)) == 8
-    assert all(label for _, label, _ in index.neighbours(7))
+    assert all(each.label for each in index.neighbours(7))

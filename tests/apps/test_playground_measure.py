@@ -6,7 +6,7 @@ import pytest
 
 from apps.playground import controls, results
 from apps.playground import measure as m
-from apps.playground.cards import measured_view
+from apps.playground.measure_view import measured_view
 from apps.playground.state import Row, Setup
 from apps.playground.studio import Shelf, Studio
 from steer import Ablate, Add, Clamp, Scale, SteerError

@@ -11,23 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.playground.state import (
-    Desk,
-    Row,
-    Setup,
-    amount_of,
-    read_form,
-    read_positions,
-    read_rows,
-    show_positions,
-)
-from steer import Ablate, Active, Add, Clamp, First, Ramp, Scale, Seen, SteerError
+from apps.playground.desk import Desk
+from apps.playground.form import amount_of, read_form, read_positions, show_positions
+from apps.playground.state import KINDS, Row, Setup, read_rows
+from steer import Ablate, Active, Add, Clamp, First, Ramp, Rows, Scale, Seen, SteerError, Tokens
 from steer.edits import Edit
 from steer.phrases import show_condition, show_schedule
 
 D = "smollm2-135m/resid_post.20"
 AWKWARD = "<b>*hi*</b> 🏴󠁧󠁢󠁥󠁮󠁧󠁿 שלום\n${x} {{y}} ' \" \\ `"
 
+tokens = st.one_of(st.text(min_size=1, max_size=4), st.integers(0, 999))
 edits: st.SearchStrategy[Edit] = st.one_of(
     st.builds(Clamp, st.integers(0, 9999), st.sampled_from(["2x max", 3.5, "0.5x q99"])),
     st.builds(Add, st.integers(0, 9999), st.floats(-1e6, 1e6)),
@@ -35,6 +29,7 @@ edits: st.SearchStrategy[Edit] = st.one_of(
     st.builds(Ablate, st.integers(0, 9999), positions=st.sampled_from(["all", 3, "2:5", (1, 4)])),
     st.just(Clamp(3, "2x max", when=Active(7, above=1.5) & ~Seen(8))),
     st.just(Clamp(3, "2x max", schedule=Ramp(5))),
+    st.builds(Ablate, st.just(4), positions=st.builds(Tokens, tokens, tokens)),
 )
 setups = st.builds(
     Setup,
@@ -161,6 +156,14 @@ def test_changing_the_kind_keeps_the_amount() -> None:
     assert row.edit == Ablate(7)
 
 
+@pytest.mark.parametrize("before", KINDS)
+@pytest.mark.parametrize("after", KINDS)
+def test_every_kind_becomes_every_other(before: str, after: str) -> None:
+    (row,) = read_form([form(Row(D, Clamp(7, "3x max", positions="last")), kind=before)])
+    (row,) = read_form([form(row, kind=after)])
+    assert (row.edit.kind, row.edit.positions) == (after, "last")
+
+
 @pytest.mark.parametrize("amount", ["", "NaN", "Infinity", None, "much"])
 def test_a_bad_amount_is_a_sentence(amount: Any) -> None:
     with pytest.raises(SteerError, match="not a finite number"):
@@ -168,16 +171,36 @@ def test_a_bad_amount_is_a_sentence(amount: Any) -> None:
 
 
 def test_bad_positions_are_a_sentence() -> None:
-    with pytest.raises(SteerError, match="edit 1: positions='everywhere'"):
+    with pytest.raises(SteerError, match="edit 1: the tokens 'everywhere' are not understood"):
         read_form([form(Row(D, Clamp(7, 1.0)), positions="everywhere")])
 
 
 @pytest.mark.parametrize(
     ("text", "means"),
-    [("all", "all"), (" 3 ", 3), ("-1", -1), ("2:5", "2:5"), ("1, 4,7", [1, 4, 7]), ("", "all")],
+    [
+        ('tokens " a, b", 7', {"tokens": [" a, b", 7]}),
+        ("all", "all"),
+        (" 3 ", 3),
+        ("-1", -1),
+        ("2:5", "2:5"),
+        ("1, 4,7", [1, 4, 7]),
+        ("", "all"),
+    ],
 )
 def test_positions_as_typed(text: str, means: object) -> None:
     assert read_positions(text) == means
+
+
+@pytest.mark.parametrize("typed", ["tokens", "tokens cat", "tokens ,"])
+def test_tokens_without_quotes_are_a_sentence(typed: str) -> None:
+    with pytest.raises(SteerError, match=r'write them in quotes.*" cat"'):
+        read_form([form(Row(D, Clamp(7, 1.0)), positions=typed)])
+
+
+def test_positions_by_row_are_for_one_prompt() -> None:
+    assert Row(D, Ablate(1, positions=Rows("2:5"))) == Row(D, Ablate(1, positions="2:5"))
+    with pytest.raises(SteerError, match="for the 2 rows of one batch"):
+        read_rows([{"dictionary": D, **Ablate(1, positions=Rows(1, "all")).to_dict()}])
 
 
 def test_undo() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from apps.playground import charts, view
 from apps.playground.charts import Line, Point, bar_strip, histogram, line_chart
+from apps.playground.edits_view import RowFacts, rows_view
+from apps.playground.markup import notice, visible
 from apps.playground.state import Row
 from apps.playground.tokens import Fluency, Shown, Texts, repeated
-from apps.playground.view import RowFacts
 from steer import Ablate, Clamp, Scale
 from steer.receipt import EditReceipt
 
@@ -70,36 +71,36 @@ def test_hostile_text_stays_text() -> None:
     assert HOSTILE in parsed(view.streaming_view(HOSTILE, HOSTILE, HOSTILE, 1, 2)).text
     found = view.texts_view(texts(HOSTILE), [receipt(note=HOSTILE)], [HOSTILE])
     assert HOSTILE in parsed(found).text
-    assert HOSTILE in parsed(view.notice(HOSTILE)).text
-    row = view.rows_view([Row(HOSTILE, Clamp(1, 2.0))], [RowFacts(HOSTILE, 3.0, 0.1)], True, 0)
+    assert HOSTILE in parsed(notice(HOSTILE)).text
+    row = rows_view([Row(HOSTILE, Clamp(1, 2.0))], [RowFacts(HOSTILE, 3.0, 0.1)], True, 0)
     assert HOSTILE in parsed(row).text
     parsed(bar_strip(HOSTILE, [HOSTILE], [1.0], HOSTILE))
     parsed(line_chart(HOSTILE, [Line(HOSTILE, (Point(0, 1), Point(1, 2)))], HOSTILE, HOSTILE))
 
 
 def test_a_row_shows_its_amount_in_both_units() -> None:
-    html = view.rows_view([Row("a/b", Clamp(4, "2x max"))], [RowFacts("x", 41.3, 0.1)], True, 0)
+    html = rows_view([Row("a/b", Clamp(4, "2x max"))], [RowFacts("x", 41.3, 0.1)], True, 0)
     assert "× max" in html
     assert "= 82.6" in html
     assert 'data-scale="41.3"' in html
 
 
 def test_a_row_without_statistics_has_only_activation() -> None:
-    html = view.rows_view([Row("a/b", Clamp(4, 10.0))], [RowFacts("", None, None)], False, 0)
+    html = rows_view([Row("a/b", Clamp(4, 10.0))], [RowFacts("", None, None)], False, 0)
     assert 'data-unit="activation"' in html
     assert "× max" not in html
 
 
 def test_rows_of_other_kinds() -> None:
     rows = [Row("d", Ablate(1), muted=True), Row("d", Scale(2, -3.0))]
-    html = view.rows_view(rows, [RowFacts("", 1.0, 0.1)] * 2, True, 0)
+    html = rows_view(rows, [RowFacts("", 1.0, 0.1)] * 2, True, 0)
     assert "edit muted" in html
     assert "Unmute" in html
     assert 'min="-3"' in html
 
 
 def test_every_drawing_differs() -> None:
-    assert view.rows_view([], [], False, 1) != view.rows_view([], [], False, 2)
+    assert rows_view([], [], False, 1) != rows_view([], [], False, 2)
 
 
 def test_a_silent_edit_warns() -> None:
@@ -125,10 +126,11 @@ def test_repeated() -> None:
 
 
 def test_visible() -> None:
-    assert view.visible(" than") == "␣than"
-    assert view.visible("\n") == "⏎"
-    assert view.visible("") == "∅"
-    assert view.visible("<b>") == "&lt;b&gt;"
+    assert visible(" than") == "␣than"
+    assert visible("\n") == "⏎"
+    assert visible("") == "∅"
+    assert visible("\xa0a\x00") == "U+00A0aU+0000"
+    assert visible("<b>") == "&lt;b&gt;"
 
 
 def test_charts_can_be_downloaded() -> None:

@@ -19,8 +19,8 @@ def chromium() -> str | None:
 
 def search(page: Any, words: str) -> None:
     """Type into the search box, and wait for what it finds."""
-    page.click("#query textarea")
-    page.fill("#query textarea", "")
+    page.click("#query input")
+    page.fill("#query input", "")
     page.keyboard.type(words, delay=40)
     page.wait_for_selector("#hits li")
 
@@ -42,6 +42,7 @@ def amount(page: Any, value: float, which: int = 0) -> None:
 
 def type_into(page: Any, field: str, text: str, which: int = 0) -> None:
     """Type into a field of an edit, such as `when`."""
+    page.locator("#edits .where").nth(which).evaluate("where => (where.open = true)")
     box = page.locator(f"#edits [data-field={field}]").nth(which)
     box.fill(text)
     box.dispatch_event("change")

@@ -37,8 +37,8 @@ def shoot(address: str, out: Path) -> list[Path]:
         page.wait_for_selector("#read-top li")
         made += _all(page, out, "find")
         tab(page, "Measure")
-        page.fill("#more textarea", "better, more")
-        page.fill("#less textarea", "good, many")
+        page.fill("#more input", "better, more")
+        page.fill("#less input", "good, many")
         page.click("#go")
         page.wait_for_selector("#measured .measured")
         made += _all(page, out, "measure")
@@ -56,9 +56,11 @@ def _all(page: Any, out: Path, name: str) -> list[Path]:
         for theme in ("light", "dark"):
             page.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
             page.evaluate("scrollTo(0, 0)")
+            if size == "phone" and name != "start":
+                page.evaluate("document.querySelector('#right').scrollIntoView()")
             page.wait_for_timeout(250)
             path = out / f"{name}-{size}-{theme}.png"
-            page.screenshot(path=path, full_page=size == "phone")
+            page.screenshot(path=path)
             made.append(path)
     page.evaluate("document.body.classList.remove('dark')")
     page.set_viewport_size({"width": 1280, "height": 800})

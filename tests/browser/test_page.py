@@ -37,6 +37,46 @@ def test_the_slider_shows_activation_units(page: Any) -> None:
     assert abs(ratio - 2) < 0.05
 
 
+def kind(page: Any, name: str) -> None:
+    """Choose the first edit's kind, and wait until the row is drawn anew."""
+    turn = page.locator("#edits .edits").get_attribute("data-turn")
+    page.locator("#edits [data-field=kind]").first.select_option(name)
+    page.wait_for_selector(f"#edits .edits:not([data-turn='{turn}'])")
+
+
+def test_every_kind_of_edit_runs(page: Any) -> None:
+    """One after another, so that each comes from the controls of the one before."""
+    names = page.locator("#edits [data-field=kind] option").evaluate_all(
+        "all => all.map(o => o.value)"
+    )
+    assert len(names) > 4
+    for name in (*names[1:], names[0]):
+        kind(page, name)
+        run(page)
+        assert page.locator("#edits [data-field=kind]").input_value() == name
+        assert page.inner_text("#texts .receipt tbody th").startswith(name)
+
+
+def test_a_receipt_is_reached_with_the_keyboard(page: Any) -> None:
+    run(page)
+    page.locator("#texts .pane.edited .body").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#tip").startswith("position 0")
+    page.keyboard.press("ArrowRight")
+    assert "clamp #" in page.inner_text("#tip")
+    page.keyboard.press("Escape")
+    assert not page.locator("#tip").is_visible()
+
+
+def test_what_is_pasted_is_searched(page: Any) -> None:
+    page.fill("#query input", "than")
+    page.wait_for_selector("#hits li")
+    page.fill("#query input", "qzxqzx")
+    page.wait_for_selector("#hits .empty")
+    page.fill("#query input", "#99999")
+    page.wait_for_selector("#hits .notice.error:has-text('out of range')")
+
+
 def test_an_overdose_warns(page: Any) -> None:
     amount(page, 12)
     run(page)
@@ -92,7 +132,8 @@ def test_who_waits_sees_the_queue(page: Any, browser: Any, address: str) -> None
     other.wait_for_selector("#edits .edit")
     begin_a_long_run(page)
     other.click("#run")
-    other.wait_for_selector("text=/queue: \\d+\\/\\d+/")
+    place = other.wait_for_selector("text=/queue: \\d+\\/\\d+/")
+    assert place.evaluate("at => getComputedStyle(at.parentElement).overflow") == "visible"
     page.click("#cancel")
     other.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     other.close()
@@ -137,6 +178,23 @@ def test_cancel(page: Any) -> None:
     page.click("#cancel")
     page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     assert len(texts(page)[0]) < 1500
+
+
+def test_a_cancel_in_the_same_moment_as_the_run(page: Any, studio: Any) -> None:
+    """Nothing is left half drawn, whichever of the two the server hears first."""
+    begin_a_long_run(page)
+    page.click("#cancel")
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
+    for wait in (0, 5, 20):
+        page.evaluate(
+            "wait => { document.querySelector('#run').click();"
+            " wait ? setTimeout(() => document.querySelector('#cancel').click(), wait)"
+            " : document.querySelector('#cancel').click() }",
+            wait,
+        )
+        page.wait_for_timeout(1500)
+        page.wait_for_selector("#texts .texts:not(.live)")
+        assert not studio.jobs
 
 
 def test_reload_from_the_link(page: Any, browser: Any) -> None:
@@ -225,6 +283,8 @@ def test_mistakes_are_sentences(page: Any) -> None:
 
 
 def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
+    add(page, "music")
+    kind(page, "scale")
     page.set_viewport_size({"width": 390, "height": 844})
     for name in ("Steer", "Find", "Measure", "Take away"):
         tab(page, name)

@@ -1,13 +1,15 @@
-"""What Find and Measure show, as HTML text."""
+"""What Find shows, as HTML text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apps.playground.charts import Line, Point, bar_strip, histogram, line_chart
-from apps.playground.find import AblationLoss, Card, Difference, Example, Hit
-from apps.playground.results import Along, Curve, Interval, Measured, Moved
-from apps.playground.view import esc, figure, visible
+from apps.feature_card import Context, FeatureCard
+from apps.playground.ablation import AblationLoss
+from apps.playground.charts import histogram
+from apps.playground.contrast import Difference
+from apps.playground.find import Card, Hit
+from apps.playground.markup import esc, figure, visible
 from steer.features import Activation
 
 
@@ -24,6 +26,15 @@ def hits_view(hits: Sequence[Hit], query: str) -> str:
         for hit in hits
     )
     return f'<ul class="hits">{items}</ul>'
+
+
+def found_nothing_view() -> str:
+    """In the place of a card, before one is opened."""
+    return (
+        '<p class="empty">Type into “Find a feature to edit”: a word of its label, a token that it '
+        "fires on or promotes, a phrase of its examples, or its number. A click on a feature’s "
+        "number opens its card here.</p>"
+    )
 
 
 def tokens_view(tokens: Sequence[str], chosen: int) -> str:
@@ -85,29 +96,46 @@ def contrast_view(one: Sequence[Difference], other: Sequence[Difference]) -> str
 
 def card_view(card: Card, loss: AblationLoss | str | None = None) -> str:
     """One feature. loss: measured, or a sentence that says why not, or None while it is coming."""
-    figures = ""
-    if card.maximum is not None and card.density is not None and card.mean is not None:
-        figures = (
-            f"{_figure('active on', f'{card.density:.3%}', f'of {card.tokens:,} tokens')}"
-            f"{_figure('maximum', figure(card.maximum))}"
-            f"{_figure('mean if active', figure(card.mean))}"
-        )
-    figures += _figure("when ablated", *_loss(loss))
-    examples = "".join(_example(each) for each in card.examples) or (
-        '<p class="empty">This dictionary ships no examples.</p>'
-    )
+    known = card.facts
+    figures = (_known(known) if known else "") + _figure("when ablated", *_loss(loss))
     return f"""
 <article class="card" data-feature="{card.feature}" data-dictionary="{esc(card.dictionary)}">
  <header><div><h2>#{card.feature} <small>{esc(card.hookpoint)}</small></h2>
   <p class="label">{esc(card.label)}</p></div>
   <button class="go" data-act="add" data-feature="{card.feature}">Steer with it</button></header>
  <div class="figures">{figures}</div>
- <div class="three"><div><h3>activations</h3>{histogram(card.histogram)}</div>
-  <div><h3>promotes</h3>{_chips(card.promoted)}</div>
-  <div><h3>suppresses</h3>{_chips(card.suppressed)}</div></div>
- <h3>fires on</h3><div class="examples">{examples}</div>
+ {_statistics(known) if known else '<p class="empty">This dictionary has no statistics.</p>'}
  <h3>nearest neighbours</h3><ul class="bars">{_neighbours(card)}</ul>
 </article>"""
+
+
+def _known(facts: FeatureCard) -> str:
+    return (
+        _figure("active on", f"{facts.density:.3%}", f"of {facts.tokens:,} tokens")
+        + _figure("maximum", figure(facts.maximum))
+        + _figure("mean if active", figure(facts.mean))
+    )
+
+
+def _statistics(facts: FeatureCard) -> str:
+    examples = "".join(map(_example, facts.contexts)) or '<p class="empty">No examples.</p>'
+    return f"""
+ <div class="three"><div><h3>activations<small>but the highest 1%</small></h3>
+   {histogram(_bins(facts))}</div>
+  <div><h3>promotes</h3>{_chips(facts.promoted)}</div>
+  <div><h3>suppresses</h3>{_chips(facts.suppressed)}</div></div>
+ <h3>fires on</h3><div class="examples">{examples}</div>"""
+
+
+def _bins(facts: FeatureCard) -> tuple[tuple[float, float, float], ...]:
+    """(from, to, share of its active tokens) up to each quantile that was kept.
+
+    The last one's tail up to the maximum is said in words: it is many times as long as the rest.
+    """
+    edges = [0.0, *facts.quantiles.values()]
+    shares = [0.0, *(int(name[1:]) / 100 for name in facts.quantiles)]
+    bins = zip(edges, edges[1:], shares, shares[1:], strict=False)
+    return tuple((low, high, b - a) for low, high, a, b in bins if high > low)
 
 
 def _figure(name: str, value: str, rest: str = "") -> str:
@@ -131,7 +159,7 @@ def _chips(pairs: Sequence[tuple[str, float]]) -> str:
     return f'<p class="chiplets">{items}</p>'
 
 
-def _example(example: Example) -> str:
+def _example(example: Context) -> str:
     top = max(example.activations, default=0.0) or 1.0
     tokens = "".join(
         f'<span class="t" style="--a0:{max(value, 0) / top:.2f}" '
@@ -145,55 +173,6 @@ def _example(example: Example) -> str:
 
 def _neighbours(card: Card) -> str:
     return "".join(
-        _bar(feature, label, max(cosine, 0.0), f"{cosine:.2f}")
-        for feature, label, cosine in card.neighbours
+        _bar(each.feature, each.label, max(each.cosine, 0.0), f"{each.cosine:.2f}")
+        for each in card.neighbours
     )
-
-
-# -- Measure -----------------------------------------------------------------------------------
-
-
-def measured_view(found: Measured) -> str:
-    """Tables and charts of what the edits do."""
-    kl = "".join(f"<tr><th>{esc(name)}</th>{_cells(value)}</tr>" for name, value in found.kl)
-    named = "".join(
-        f"<tr><th>{esc(name)}</th>{_cells(value)}</tr>" for name, value in found.difference
-    )
-    pairs = f"n = {found.prompts} prompts, {found.dtype}; intervals are 95% bootstraps over them"
-    return f"""
-<section class="measured"><p class="count">{esc(pairs)}</p>
- <div class="two"><div>
-  <table><caption>KL(clean ‖ edited) of the next token, nats</caption>{kl}</table>
-  {f"<table><caption>logit difference</caption>{named}</table>" if named else ""}
- </div>{_curve(found.curves)}</div>
- <div class="two"><table><caption>promoted, Δ logit</caption>{_moved(found.promoted)}</table>
-  <table><caption>suppressed, Δ logit</caption>{_moved(found.suppressed)}</table></div>
- <div class="two">{"".join(map(_along, found.along))}</div>
-</section>"""
-
-
-def _cells(value: Interval) -> str:
-    ends = "" if value.low is None else f"{value.low:.3f} to {value.high:.3f}"
-    return f'<td class="num">{value.mean:.3f}</td><td class="num soft">{ends}</td>'
-
-
-def _moved(rows: Sequence[Moved]) -> str:
-    return "".join(f"<tr><th>{visible(row.token)}</th>{_cells(row.change)}</tr>" for row in rows)
-
-
-def _curve(curves: Sequence[Curve]) -> str:
-    lines = [
-        Line(
-            curve.name,
-            tuple(
-                Point(share, value.mean, value.low, value.high)
-                for share, value in zip(curve.shares, curve.kl, strict=True)
-            ),
-        )
-        for curve in curves
-    ]
-    return line_chart("Dose and response", lines, "share of the present dose", "KL, nats")
-
-
-def _along(along: Along) -> str:
-    return bar_strip(along.title, along.tokens, along.kl, "KL, nats")
