@@ -14,10 +14,11 @@ from dictionaries.base import Dictionary
 from steer import metrics
 from steer.edits import Clamp, Intervention
 from steer.effects.clean import run_clean
-from steer.effects.controls import edit_delta, random_trials
+from steer.effects.controls import edit_delta
 from steer.effects.direct_effect import TokenChange, top_tokens
 from steer.effects.logit_result import LogitEffect, TokenEffect
 from steer.effects.logits import logit_effect
+from steer.effects.trials import random_trials
 from steer.model import Model
 from steer.precision import exact
 from steer.runs import Run

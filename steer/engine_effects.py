@@ -27,6 +27,7 @@ class Resume:
     skipped: paths of the blocks that do not run; `entry` [b, s, d] stands in for their output.
     inner: a site inside the first block that runs, or None where the entry itself is edited.
     delta [b, s, d_site]: what is added at the inner site.
+    also: later sites and what is added there, in the order of the forward pass.
     cache: keys and values of the positions before these s; None if there are none.
     keep: how many last positions get logits; 0 is all.
     """
@@ -37,6 +38,7 @@ class Resume:
     entry: Tensor
     inner: Site | None = None
     delta: Tensor | None = None
+    also: Sequence[tuple[Site, Tensor]] = ()
     cache: Any = None
     keep: int = 0
 
@@ -73,12 +75,15 @@ def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, 
     """Logits [b, keep or s, V] of a resumed pass, and activations at later sites."""
     skipped, entry, inner = start.skipped, start.entry, start.inner
     delta: Any = start.delta
+    also = start.also
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
         saved: list[Tensor] = save([])
         for path in skipped:
             nn.get(path).skip(entry)
         if inner is not None:
             read(nn, inner)[:] += delta
+        for site, more in also:
+            read(nn, site)[:] += more
         for site in sites:
             saved.append(read(nn, site).clone())
         output = tracer.result.save()

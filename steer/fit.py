@@ -59,7 +59,7 @@ def refuse_later(later: object, what: str) -> None:
     if later:
         raise InterventionError(
             f"{what} of an edit that writes one site, and a feature of a cross-layer transcoder "
-            "writes every block from its own on; generate, logit_effect (draws=0) and evaluations "
+            "writes every block from its own on; generate, logit_effect and evaluations "
             "take it"
         )
 

@@ -16,6 +16,7 @@ from hypothesis import settings
 import steer
 from tests import tiny
 from tests.command import Output, Run
+from tests.cross_layer import random_blocks, write_pairs, write_scope
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)
@@ -47,6 +48,19 @@ def untouched(family: str) -> Any:
 def llama() -> steer.Model:
     """One family, where the family does not matter."""
     return tiny.tiny_model("llama")
+
+
+@pytest.fixture
+def clt(tmp_path: Path) -> Path:
+    """A random cross-layer transcoder of the tiny models."""
+    return write_pairs(tmp_path / "clt", random_blocks())
+
+
+@pytest.fixture(params=[write_pairs, write_scope], ids=["circuit-tracer", "gemma scope 2"])
+def either_clt(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The same, in either layout."""
+    found: Path = request.param(tmp_path / "clt", random_blocks())
+    return found
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from dictionaries.base import Dictionary
 from steer.edits import Clamp, Intervention
 from steer.effects.changes import clean_for
 from steer.effects.clean import Clean, Edited
-from steer.effects.controls import Trial, edit_delta, matched_trials, random_trials
+from steer.effects.controls import edit_delta
 from steer.effects.matching import matched_features
 from steer.effects.metric import Divergence, Reference
+from steer.effects.trials import Trial, matched_trials, random_trials
 from steer.model import Model
 
 CONTROLS = ("edit", "random", "matched")

@@ -19,6 +19,9 @@ from steer.positions import Positions, canonical, resolve, select
 if TYPE_CHECKING:
     from steer.model import Model
 
+Also = Sequence[tuple[Site, Tensor]]
+"""Later sites that change too, and what is added there [b, s, d]."""
+
 
 @dataclass(frozen=True, eq=False)
 class Edited:
@@ -71,9 +74,9 @@ class Clean:
         stack = stack_path(self.model.module)
         return [f"{stack}.{number}" for number in range(self.first)]
 
-    def start(self, delta: Tensor, every: bool = False) -> Resume:
+    def start(self, delta: Tensor, every: bool = False, also: Also = ()) -> Resume:
         """Where a pass with delta [b, s, d_site] added at the site resumes."""
-        first = self._first_changed(delta)
+        first = self._first_changed([delta, *(more for _, more in also)])
         rows, tail = len(delta), slice(first, None)
         entry = self.entry[tail].expand(rows, -1, -1)
         ids = self.ids.expand(rows, -1)
@@ -84,17 +87,26 @@ class Clean:
             entry=entry + delta[:, tail] if self.inner is None else entry,
             inner=self.inner,
             delta=None if self.inner is None else delta[:, tail],
+            also=[(site, more[:, tail]) for site, more in also],
             cache=_cut(self.cache, first, rows) if first else None,
             keep=0 if every else 1,
         )
 
-    def resume(self, delta: Tensor, *, every: bool = False, sites: Sequence[Site] = ()) -> Edited:
+    def resume(
+        self,
+        delta: Tensor,
+        *,
+        every: bool = False,
+        sites: Sequence[Site] = (),
+        also: Also = (),
+    ) -> Edited:
         """Run b copies of the prompt, with delta [b, s, d_site] added at the site of each.
 
         every: logits at every position from the first changed one on, not at the last alone.
-        sites: later sites to read; they must be in `others`.
+        sites: later sites to read; they must be in `others`, and come after those of `also`.
+        also: later sites that change too, in the order of the forward pass.
         """
-        begin = self.start(delta, every)
+        begin = self.start(delta, every, also)
         with self.model.lock:
             logits, found = engine_effects.resume(self.model.nn, begin, sites)
         first = self.length - begin.ids.shape[1]
@@ -104,11 +116,11 @@ class Clean:
         ]
         return Edited(logits, first, tuple(whole))
 
-    def _first_changed(self, delta: Tensor) -> int:
+    def _first_changed(self, deltas: Sequence[Tensor]) -> int:
         """The first position that any row changes; the last one if none does."""
         if not _croppable(self.cache):
             return 0
-        changed = (delta != 0).any(-1).any(0).nonzero()
+        changed = torch.stack([(delta != 0).any(-1).any(0) for delta in deltas]).any(0).nonzero()
         return int(changed[0]) if len(changed) else self.length - 1
 
 

@@ -5,7 +5,10 @@ dictionaries in many causal tests (Korznikov 2026), so an effect that does not e
 nothing.
 matched: other features of the same dictionary, about as dense, with the edit's ‖Δ‖ and sign.
 reconstruction: what replacing x by its reconstruction alone does at those positions; an upper
-bound of what an imperfect dictionary breaks.
+bound of what an imperfect dictionary breaks. A cross-layer transcoder has none: a block is a part
+of the reconstruction.
+
+Where a feature writes several sites, a control has the edit's ‖Δ‖ at each of them.
 """
 
 from __future__ import annotations
@@ -23,10 +26,13 @@ from steer import splice
 from steer.edits import FeatureEdit, Intervention
 from steer.effects.changes import clean_for
 from steer.effects.clean import Clean, run_clean
-from steer.effects.matching import Like, Matched, matched_features
+from steer.effects.matching import Matched, matched_features
 from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.plans import plan_each
 from steer.effects.statistics import bootstrap
+from steer.effects.trials import Trial, matched_trials, random_trials
+from steer.fit import refuse_later
+from steer.hookpoints import Site
 from steer.plan import SitePlan
 from steer.precision import compute_dtype, exact
 
@@ -91,17 +97,6 @@ class Controls:
         return table.assign(share=table["share"].where(table["control"] != "edit"))
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One control of one edit: what kind, which draw, its Δ [s, d], and whose row it is."""
-
-    control: str
-    draw: int
-    feature: int | None
-    delta: Tensor
-    density: float | None = None
-
-
 def controls(
     model: Model,
     prompts: Sequence[str],
@@ -126,23 +121,31 @@ def controls(
         clean = _clean(model, ids[0], plan, whole, measures[number].every)
         if whole is not None and matched is None:
             matched = matched_features(clean, whole, _edited(intervention), draws, seed)
-        delta, sign = edit_delta(clean, plan)
+        (delta, *later), sign = edit_deltas(clean, plan)
         density = None if matched is None else matched.density
-        trials = [Trial("edit", 0, None, delta, density)]
-        trials += random_trials(delta, draws, seed)
+        trials = [Trial("edit", 0, None, delta, density, tuple(later))]
+        trials += random_trials(delta, draws, seed, later)
         if whole is not None:
-            trials += matched_trials(delta, whole, matched.others if matched else (), sign)
+            trials += matched_trials(delta, whole, matched.others if matched else (), sign, later)
+        if whole is not None and whole.later is None and not whole.config.partial:
             trials.append(Trial("reconstruction", 0, None, _reconstruction(clean, whole, delta)))
-        rows += run_trials(clean, measures[number], trials, number)
+        rows += run_trials(clean, measures[number], trials, number, plan.outs[1:])
     return Controls(tuple(rows), type(measures[0]).__name__, intervention.error)
 
 
 def run_trials(
-    clean: Clean, metric: Metric, trials: Sequence[Trial], number: int
+    clean: Clean,
+    metric: Metric,
+    trials: Sequence[Trial],
+    number: int,
+    later: Sequence[Site] = (),
 ) -> list[dict[str, Any]]:
-    """The effect of every trial on one prompt, in one batch."""
-    delta = torch.stack([trial.delta for trial in trials]).to(clean.x.dtype)
-    edited = clean.resume(delta, every=metric.every)
+    """The effect of every trial on one prompt, in one batch; later: the sites of `Trial.later`."""
+    delta, *more = (
+        torch.stack(each).to(clean.x.dtype)
+        for each in zip(*(trial.deltas for trial in trials), strict=True)
+    )
+    edited = clean.resume(delta, every=metric.every, also=tuple(zip(later, more, strict=True)))
     reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)
     with torch.inference_mode():
         effects = metric.change(edited.logits, reference).tolist()
@@ -154,47 +157,32 @@ def run_trials(
             "feature": trial.feature,
             "density": trial.density,
             "effect": effect,
-            "norm": exact(trial.delta).norm().item(),
+            "norm": exact(torch.cat(trial.deltas)).norm().item(),
         }
         for trial, effect in zip(trials, effects, strict=True)
     ]
 
 
 def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
-    """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) its targets."""
+    """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) its targets.
+
+    Raises `InterventionError` for a plan that writes several sites.
+    """
+    refuse_later(plan.later, "effects resume from the one site")
+    (delta,), sign = edit_deltas(clean, plan)
+    return delta, sign
+
+
+def edit_deltas(clean: Clean, plan: SitePlan) -> tuple[list[Tensor], float]:
+    """`edit_delta` at each site that the plan writes: what it reads comes before all of them."""
     x = clean.others.get(plan.site, clean.x).unsqueeze(0)
     y, ids = clean.x.unsqueeze(0), clean.ids.unsqueeze(0)
     whole = replace(plan, rows=slice(None), clean=slice(None))
     with torch.inference_mode():
         span = clean.model.span(ids, torch.ones_like(ids))
         reading = splice.observe(x, whole, span, {}, 0, x)
-        delta = splice.delta(y, whole, plan.out, reading, y)[0]
-    return delta, 1.0 if reading.change.sum() >= 0 else -1.0
-
-
-def random_trials(delta: Tensor, draws: int, seed: int) -> list[Trial]:
-    """Random unit directions with the edit's norm at every position, as fair as O27 asks."""
-    generator = torch.Generator().manual_seed(seed)
-    norm = delta.double().norm(dim=-1, keepdim=True)
-    directions = torch.randn(draws, delta.shape[-1], generator=generator, dtype=torch.float64)
-    directions = (directions / directions.norm(dim=-1, keepdim=True)).to(delta.device)
-    return [
-        Trial("random", number, None, (norm * direction).to(delta.dtype))
-        for number, direction in enumerate(directions)
-    ]
-
-
-def matched_trials(
-    delta: Tensor, dictionary: Dictionary, others: Sequence[Like], sign: float
-) -> list[Trial]:
-    """Decoder rows of other features with the edit's norm at every position, and its sign."""
-    norm = delta.double().norm(dim=-1, keepdim=True)
-    rows = dictionary.W_dec[[each.feature for each in others]].double().to(delta.device)
-    rows = sign * rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    return [
-        Trial("matched", number, each.feature, (norm * row).to(delta.dtype), each.density)
-        for number, (each, row) in enumerate(zip(others, rows, strict=True))
-    ]
+        deltas = [splice.delta(y, whole, site, reading, y)[0] for site in plan.outs]
+    return deltas, 1.0 if reading.change.sum() >= 0 else -1.0
 
 
 def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tensor:
@@ -210,8 +198,8 @@ def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tens
 def _clean(
     model: Model, ids: Tensor, plan: SitePlan, dictionary: Dictionary | None, every: bool
 ) -> Clean:
-    if dictionary is None:
-        return run_clean(model, ids, plan.out, every=every)
+    if dictionary is None or plan.later:
+        return run_clean(model, ids, plan.out, [plan.site] if plan.later else (), every=every)
     return clean_for(model, ids, dictionary, every=every)
 
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer.effects.clean import run_clean
-from steer.effects.controls import matched_trials, random_trials
 from steer.effects.direct import direct_logits
 from steer.effects.equals import by_kind, said
 from steer.effects.frozen_norm import FrozenNorm
 from steer.effects.matching import Matched, matched_features
 from steer.effects.statistics import Interval, interval
+from steer.effects.trials import matched_trials, random_trials
 from steer.errors import InterventionError, ModelError
 from steer.explain import NEUTRAL
 from steer.fit import refuse_later

@@ -13,11 +13,11 @@ from steer import engine_paths
 from steer.cache import Progress
 from steer.edits import Intervention
 from steer.effects.clean import Clean
-from steer.effects.controls import Trial
 from steer.effects.downstream_result import Changed, Downstream
 from steer.effects.edited import EditedPrompt, edited_prompts, written_site
 from steer.effects.equals import Equals, by_kind, parts
 from steer.effects.sweep import TEXT
+from steer.effects.trials import Trial
 from steer.errors import InterventionError
 from steer.hookpoints import Site
 from steer.positions import Positions

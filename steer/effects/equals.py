@@ -15,10 +15,10 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer.edits import FeatureEdit, Intervention
-from steer.effects.controls import Trial, matched_trials, random_trials
 from steer.effects.edited import EditedPrompt
 from steer.effects.matching import Matched, matched_features
 from steer.effects.statistics import benjamini_hochberg, exceeds
+from steer.effects.trials import Trial, matched_trials, random_trials
 from steer.errors import SteerError
 
 if TYPE_CHECKING:

@@ -54,8 +54,7 @@ def logit_effect(
     metric: such as `LogitDifference(" Mary", " John")`, for the edit and its controls (KL for the
         controls if it is None).
     draws: how many random and matched controls to run, 8 if nothing is said; 0 for none. They
-        resume from a clean pass that is kept here, so a remote run has none, and from one site, so
-        a cross-layer transcoder has none.
+        resume from a clean pass that is kept here, so a remote run has none.
     continuation: greedy tokens to write, clean and edited, and to read with both models.
     remote: as for `Model.generate`.
 
@@ -80,7 +79,7 @@ def logit_effect(
     before, after = (torch.stack([getattr(f, n) for f in found]) for n in ("clean", "edited"))
     delta, log_ratio = after - before, metrics.delta_logprob(before, after)
     count = min(top, delta.shape[1])
-    wanted = _default_draws(model, interventions, dictionaries, remote) if draws is None else draws
+    wanted = (0 if remote else DRAWS) if draws is None else draws
     return LogitEffect(
         prompts=texts,
         kl=metrics.kl(before, after),
@@ -111,17 +110,6 @@ def logit_effect(
         if continuation
         else None,
     )
-
-
-def _default_draws(
-    model: Model,
-    interventions: Sequence[Intervention],
-    dictionaries: Sequence[Dictionary],
-    remote: Remote,
-) -> int:
-    given = {dictionary.name: dictionary for dictionary in dictionaries}
-    used = [model.dictionary_of(each, given) for each in interventions]
-    return 0 if remote or any(each and each.later for each in used) else DRAWS
 
 
 @dataclass(frozen=True, eq=False)

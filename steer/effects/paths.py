@@ -15,7 +15,6 @@ from torch import Tensor
 
 from dictionaries.base import Dictionary
 from steer.edits import Intervention
-from steer.effects.controls import Trial
 from steer.effects.direct_effect import check_residual
 from steer.effects.edited import EditedPrompt, edited_prompts, written_site
 from steer.effects.equals import Equals, by_kind, parts
@@ -26,6 +25,7 @@ from steer.effects.frozen import Freeze as Freeze
 from steer.effects.frozen import frozen_logits as frozen_logits
 from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.paths_result import PathEffects as PathEffects
+from steer.effects.trials import Trial
 from steer.errors import SteerError
 from steer.hookpoints import Site
 from steer.precision import exact

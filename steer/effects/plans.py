@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from dictionaries.base import Dictionary
 from steer.by_row import of_row
 from steer.edits import Intervention
-from steer.fit import refuse_later
 from steer.plan import SitePlan
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ def plan_each(
 ) -> list[SitePlan]:
     """The plan for each of so many prompts: the same for all, unless positions differ by row.
 
-    Raises what `Model.plans` raises, `InterventionError` for positions of another number of rows
-    or features that write several sites.
+    Raises what `Model.plans` raises, and `InterventionError` for positions of another number of
+    rows.
     """
     found: dict[str, SitePlan] = {}
     plans = []
@@ -32,7 +31,6 @@ def plan_each(
         (own,) = of_row([intervention], row, prompts)
         if own.digest not in found:
             (plan,) = model.plans([own], dictionaries, clean=slice(0, 1))
-            refuse_later(plan.later, "effects and controls resume from the one site")
             found[own.digest] = plan
         plans.append(found[own.digest])
     return plans

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from dictionaries.base import Dictionary
-from steer.effects.controls import matched_trials, random_trials
 from steer.effects.matching import Matched, matched_features
 from steer.effects.prepared import Prepared, in_batches
+from steer.effects.trials import matched_trials, random_trials
 from steer.errors import SteerError
 
 KINDS = ("random", "matched")

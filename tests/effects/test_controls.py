@@ -10,9 +10,10 @@ import torch
 import steer
 from steer.effects.changes import clean_for, encode_clean
 from steer.effects.contrast import contrast
-from steer.effects.controls import controls, edit_delta, matched_trials, random_trials
+from steer.effects.controls import controls, edit_delta
 from steer.effects.matching import Like, matched_features
 from steer.effects.metric import LogitDifference
+from steer.effects.trials import matched_trials, random_trials
 from steer.errors import InterventionError
 from tests import tiny
 
