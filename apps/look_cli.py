@@ -112,7 +112,7 @@ def contrast(
     with progress_bars(not json_output) as progress:
         loaded = load(model, dtype, progress)
         sae = loaded.dictionary(dictionary)
-        found = feature_contrast(loaded, sae, *sets, per=cast("Per", per))
+        found = feature_contrast(loaded, sae, *sets, per=cast("Per", per), progress=progress)
     data = replace(found, features=found.features[:top]).to_dict()
     title = f"{found.per} of a prompt; difference with its {found.level:.0%} interval"
     emit(json_output, data, lambda: table(_labelled(data["features"], sae), title))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,16 +10,22 @@ import torch
 from torch import Tensor
 
 from dictionaries.base import Dictionary
+from steer.cache import Progress
 from steer.effects.statistics import benjamini_hochberg
 from steer.errors import PromptError
 from steer.model import Model
+from steer.precision import exact
+from steer.prompts import can_pad
 
 if TYPE_CHECKING:
     import pandas
 
+Report = Callable[[int], None]
 Per = Literal["mean", "max", "last"]
 _RESAMPLES, _FLIPS = 2000, 10_000
 _PART = 256
+_TOKENS = 1024
+"""Most tokens of a batch of prompts."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ def feature_contrast(
     per: Per = "mean",
     level: float = 0.95,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> FeatureContrast:
     """Compare every feature between two sets of prompts; a prompt counts once, however long.
 
@@ -89,7 +96,8 @@ def feature_contrast(
     for name, prompts in (("first", first), ("second", second)):
         if isinstance(prompts, str) or len(prompts) < 2:
             raise PromptError(f"the {name} set needs two prompts or more, for an interval")
-    one, other = (_per_prompt(model, dictionary, prompts, per) for prompts in (first, second))
+    report = _counted(progress, len(first) + len(second))
+    one, other = (_per_prompt(model, dictionary, each, per, report) for each in (first, second))
     tested = ((one != 0).any(0) | (other != 0).any(0)).nonzero().flatten()
     one, other = one[:, tested], other[:, tested]
     low, high = _interval(one, other, level, seed)
@@ -110,20 +118,58 @@ def feature_contrast(
     )
 
 
-def _per_prompt(model: Model, dictionary: Dictionary, prompts: Sequence[str], per: Per) -> Tensor:
+def _counted(progress: Progress | None, total: int) -> Report:
+    """Tells the progress of more prompts read."""
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress:
+            progress("reading", done, total)
+
+    return report
+
+
+def _per_prompt(
+    model: Model, dictionary: Dictionary, prompts: Sequence[str], per: Per, report: Report
+) -> Tensor:
     """[n, width] float64: each feature's mean, maximum or last activation over a prompt."""
-    found = []
-    for prompt in prompts:
-        activations = model.features(prompt, dictionary).activations
-        counted = activations[1:] if len(activations) > 1 else activations
-        match per:
-            case "mean":
-                found.append(counted.mean(0))
-            case "max":
-                found.append(counted.amax(0))
-            case _:
-                found.append(activations[-1])
-    return torch.stack(found).double()
+    hookpoint = model.site_of(dictionary)
+    lengths = [len(model.tokenize([prompt])[0][0]) for prompt in prompts]
+    found = torch.zeros(len(prompts), dictionary.width, dtype=torch.float64)
+    for batch in _batches(lengths, padded=can_pad(model)):
+        ids, mask = model.tokenize([prompts[place] for place in batch])
+        x = exact(model.collect(ids, mask, [hookpoint])[hookpoint])
+        ours = dictionary.to(x.device, x.dtype)
+        for place, row in zip(batch, x, strict=True):
+            activations = ours.encode_texts(row[-lengths[place] :].unsqueeze(0))[0][0]
+            found[place] = _of_prompt(activations, per).cpu()
+        report(len(batch))
+    return found
+
+
+def _batches(lengths: Sequence[int], padded: bool) -> Iterator[list[int]]:
+    """Places of about equally long prompts, few tokens together; one by one without padding."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (not padded or (len(batch) + 1) * lengths[place] > _TOKENS):
+            yield batch
+            batch = []
+        batch.append(place)
+    yield batch
+
+
+def _of_prompt(activations: Tensor, per: Per) -> Tensor:
+    """[width], of one prompt's [s, width]."""
+    counted = activations[1:] if len(activations) > 1 else activations
+    match per:
+        case "mean":
+            return counted.mean(0)
+        case "max":
+            return counted.amax(0)
+        case _:
+            return activations[-1]
 
 
 def _interval(one: Tensor, other: Tensor, level: float, seed: int) -> tuple[Tensor, Tensor]:

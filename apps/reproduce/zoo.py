@@ -25,7 +25,6 @@ from dictionaries.base import Dictionary, DictionaryConfig
 from dictionaries.errors import TrainingError
 from dictionaries.formats import load_folder
 from dictionaries.train import REVISION, Step, TrainConfig, train
-from steer.cache import cache_folder
 
 L1_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """α of ‖c‖₁ against ‖x − x̂‖², with inputs scaled to E‖x‖ = √d. 0 is a control."""
@@ -69,11 +68,11 @@ def site(settings: Settings) -> str:
 
 
 def recipe(settings: Settings) -> Recipe:
-    """What is harvested. A full run on the default model takes what `steer train` harvests."""
+    """What is harvested: in a full run on the default model, what its own dictionaries read."""
     base = load_recipe("smollm2-135m")
     whole = not settings.fast and settings.scale == 1 and not (settings.corpora or settings.tokens)
     if whole and settings.model == base.model:
-        return base
+        return replace(base, sites=(site(settings),), train={})
     return replace(
         base,
         name=Path(settings.model).name,
@@ -91,7 +90,8 @@ def recipe(settings: Settings) -> Recipe:
 def corpus(settings: Settings) -> Corpus:
     """Harvest, or take the harvest from the cache."""
     chosen = recipe(settings)
-    store = run_harvest(chosen, _harvest_folder(settings, chosen), settings.progress)
+    folder = settings.cache / f"harvest-{digest(made_of_harvest(settings))}"
+    store = run_harvest(chosen, folder, settings.progress)
     kept = kept_activations(chosen, site(settings), store)
     if not len(kept.heldout):
         raise TrainingError(
@@ -225,9 +225,3 @@ def made_of_harvest(settings: Settings) -> Mapping[str, Any]:
         made_of.pop(irrelevant)
     # A folder may be moved: the fingerprint says which model it was.
     return {**made_of, "model": settings.load().fingerprint, "sites": list(chosen.sites)}
-
-
-def _harvest_folder(settings: Settings, chosen: Recipe) -> Path:
-    if chosen == load_recipe("smollm2-135m"):
-        return cache_folder() / "training" / chosen.name
-    return settings.cache / f"harvest-{digest(made_of_harvest(settings))}"

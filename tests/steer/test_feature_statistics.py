@@ -121,13 +121,18 @@ SECOND = [f"w{20 + i}" + 7 * " w60" for i in range(8)]
 """The same first words, and another after them."""
 
 
+UNEVEN = [f"w{20 + i}" + (9 - i) * " w7" for i in range(5)]
+
+
 @pytest.mark.parametrize("per", ["mean", "max", "last"])
-def test_what_is_compared(llama: steer.Model, per: Any) -> None:
-    sae = tiny.dictionary(SITE)
-    found = feature_contrast(llama, sae, FIRST, SECOND, per=per)
+@pytest.mark.parametrize("first", [FIRST, UNEVEN], ids=["even", "uneven"])
+def test_what_is_compared(family: str, first: list[str], per: Any) -> None:
+    """Every prompt counts as if it were read alone."""
+    model, sae = tiny.tiny_model(family), tiny.dictionary(SITE)
+    found = feature_contrast(model, sae, first, SECOND, per=per)
     for row in found.features[:6]:
-        for prompts, mean in ((FIRST, row.first), (SECOND, row.second)):
-            values = [llama.features(p, sae).activations[:, row.feature] for p in prompts]
+        for prompts, mean in ((first, row.first), (SECOND, row.second)):
+            values = [model.features(p, sae).activations[:, row.feature] for p in prompts]
             each = {
                 "mean": [v[1:].mean() for v in values],
                 "max": [v[1:].max() for v in values],
