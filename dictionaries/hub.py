@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dictionaries.errors import DictionaryError
 from dictionaries.formats.numbered import block_file, blocks_in
+from dictionaries.labels import FILE as LABELS
 
 SCHEME = "hf://"
 _WEIGHTS = ("safetensors", "npz", "pt", "pth", "pkl")
@@ -51,7 +52,13 @@ def fetch(text: str) -> Path:
     Raises `DictionaryError` if it does not exist, or is not in the cache while offline.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     address = parse(text)
     allowed, ignored = _patterns(address)
@@ -64,6 +71,15 @@ def fetch(text: str) -> Path:
         )
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise DictionaryError(f"{text} is not in the cache, and {_why_not_fetched()}") from error
+    except RepositoryNotFoundError as error:  # a gated one's error too
+        raise DictionaryError(
+            f"{text} can't be fetched: there is no repository {address.repo}, or it is not open to "
+            "everyone: ask for access on its page and log in with `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise DictionaryError(
+            f"{text} can't be fetched: {address.repo} has no revision {address.revision}"
+        ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DictionaryError(f"{text} can't be fetched: {first_line}") from error
@@ -89,11 +105,12 @@ def _patterns(address: Address) -> tuple[list[str], list[str] | None]:
         return [
             path,
             other,
+            f"{inside}{LABELS}",
             *(f"{inside}*.{kind}" for kind in _KINDS if kind not in _WEIGHTS),
         ], None
     which = "*" if address.block is None else f"*_{address.block}"
     wanted = [f"{inside}{which if kind in _WEIGHTS else '*'}.{kind}" for kind in _KINDS]
-    return [*wanted, "config.json"], None if folder else ["*/*"]
+    return [*wanted, f"{inside}{LABELS}", "config.json"], None if folder else ["*/*"]
 
 
 def _holds_weights(found: Path, block: int | None) -> bool:
