@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -171,7 +173,7 @@ class SafeTensors(Tensors):
     def __init__(self, path: Path, features: Sequence[int] | None = None) -> None:
         super().__init__(path, features)
         try:
-            with safe_open(path, "pt"), path.open("rb") as file:
+            with safe_open(path, "np"), path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length))
         except (OSError, SafetensorError, ValueError) as error:
@@ -190,11 +192,28 @@ class SafeTensors(Tensors):
                 f"{self.path}: {name} is stored as {entry['dtype']}; allowed: {_listed(_DTYPES)}"
             )
         if not wanted or len(wanted) * _FEW > shape[axis]:
-            with safe_open(self.path, "pt") as file:
-                tensor: Tensor = file.get_tensor(name)
+            tensor = self._mapped(name)
             index = torch.tensor(wanted or [], dtype=torch.long)
             return tensor if wanted is None else tensor.index_select(axis, index)
         return self._read_few(entry, shape, axis, wanted)
+
+    def _mapped(self, name: str) -> Tensor:
+        try:
+            with safe_open(self.path, "pt") as file:
+                tensor: Tensor = file.get_tensor(name)
+        except RuntimeError:  # torch maps privately, which takes as much memory as the file is long
+            return self._read_only(name)
+        return tensor
+
+    def _read_only(self, name: str) -> Tensor:
+        """Mapped so that it can't be written to, and so may be larger than memory."""
+        entry = self._entries[name]
+        start, end = entry["data_offsets"]
+        raw = np.memmap(self.path, np.uint8, "r", self._start + start, (end - start,))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            flat = torch.from_numpy(raw)
+        return flat.view(_DTYPES[entry["dtype"]]).view(self.shapes[name])
 
     def _read_few(
         self, entry: dict[str, Any], shape: tuple[int, ...], axis: int, wanted: list[int]

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import steer
 from dictionaries import catalogue
 from dictionaries.base import Dictionary
+from dictionaries.formats.files import SafeTensors
 from tests import plain, tiny
 from tests.dictionaries.test_rows import ITEM, bytes_read, hole
 
@@ -71,6 +73,26 @@ def test_eight_gigabytes_by_rows(llama: steer.Model, tmp_path: Path) -> None:
     )
     torch.testing.assert_close(clamped, added, atol=1e-5, rtol=1e-5)
     assert (clamped - steered(llama, silent, steer.Clamp(0, 0.0))).abs().max() > 0.1
+
+
+def test_a_file_that_memory_can_t_hold(tmp_path: Path) -> None:
+    """Where even the address space for a private mapping would be refused."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    width = memory // (2 * tiny.D * ITEM) + 2**20
+    folder = hole(tmp_path / "larger", tiny.D, width)
+    assert (folder / "sae_weights.safetensors").stat().st_size > memory
+    plant(folder, [width - 3])
+    rows = catalogue.load(folder, features=[width - 3])
+    assert torch.equal(rows.W_dec[0], torch.full((tiny.D,), 0.1 * (1 + (width - 3) % 7)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_mapped_so_that_it_can_t_be_written_to(dtype: torch.dtype, tmp_path: Path) -> None:
+    stored = {"a": torch.randn(3).to(dtype), "b": torch.randn(5, 7).to(dtype)}
+    save_file(stored, tmp_path / "x.safetensors")
+    file = SafeTensors(tmp_path / "x.safetensors")
+    for name, tensor in stored.items():
+        assert torch.equal(file._read_only(name), tensor)
 
 
 def anonymous_memory() -> int:
