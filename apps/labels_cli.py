@@ -75,7 +75,9 @@ def search_labels(
         raise DictionaryError(f"{dictionary} has no labels: steer labels import FILE")
     found = labels.search(words, top)
     rows = [label.to_dict() for label in found]
-    brief = [{key: row[key] for key in ("feature", "text", "f1", "source")} for row in rows]
+    measured = ("f1",) if any(label.f1 is not None for label in found) else ()
+    shown = ("feature", "text", *measured, "source")
+    brief = [{name: getattr(label, name) for name in shown} for label in found]
     emit(json_output, rows, lambda: table(brief) if brief else "no label has these words")
 
 

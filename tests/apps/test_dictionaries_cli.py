@@ -91,6 +91,7 @@ def test_labels(run: Run, root: Path) -> None:
     found = json.loads(run("labels", "search", "bridge", *of, "--json").out)
     assert [each["feature"] for each in found] == [5]
     assert "a bridge" in run("labels", "search", "bridge", *of).out
+    assert "towers" in run("labels", "search", "towers", *of).out  # that nobody measured
     assert "no label has" in run("labels", "search", "river", *of).out
     card = ["feature", "5", *of, "--model", root / "model"]
     assert json.loads(run(*card, "--json").out)["labels"][0]["text"] == "a bridge"
