@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from steer.engine import quiet, read  # isort: skip  # before nnsight itself, see there
 from nnsight import save
@@ -29,6 +31,7 @@ class Resume:
     delta [b, s, d_site]: what is added at the inner site.
     also: later sites and what is added there, in the order of the forward pass.
     cache: keys and values of the positions before these s; None if there are none.
+    cache_name: what the model calls it, see `cache_name`.
     keep: how many last positions get logits; 0 is all.
     """
 
@@ -40,6 +43,7 @@ class Resume:
     delta: Tensor | None = None
     also: Sequence[tuple[Site, Tensor]] = ()
     cache: Any = None
+    cache_name: str = "cache"
     keep: int = 0
 
     def repeat(self, rows: int) -> Resume:
@@ -53,22 +57,30 @@ class Resume:
 
     @property
     def options(self) -> dict[str, Any]:
-        cached = {"past_key_values": self.cache} if self.cache is not None else {}
+        cached = {self.cache_name: self.cache} if self.cache is not None else {}
         return {"use_cache": self.cache is not None, "logits_to_keep": self.keep, **cached}
 
 
+def cache_name(module: Module) -> str:
+    """Of a model's keys and values, as an argument and in its output; transformers 5.24 renamed."""
+    return "cache" if "cache" in signature(module.forward).parameters else "past_key_values"
+
+
 def clean_pass(
-    nn: Any, ids: Tensor, mask: Tensor, sites: Sequence[Site], keep: int
+    nn: Any, ids: Tensor, mask: Tensor, sites: Sequence[Site], keep: int, cache: str | None = None
 ) -> tuple[list[Tensor], Tensor, Any]:
-    """Activations at the sites (in the order of the forward pass), logits [b, p, V], cache."""
+    """Activations at the sites (in the order of the forward pass), logits [b, p, V], the cache.
+
+    cache: its name in the output; None, and none is kept.
+    """
     inputs = {"input_ids": ids, "attention_mask": mask}
-    options = {"use_cache": True, "logits_to_keep": keep}
+    options = {"use_cache": cache is not None, "logits_to_keep": keep}
     with torch.inference_mode(), nn.trace(inputs, **options) as tracer:
         saved: list[Tensor] = save([])
         for site in sites:
             saved.append(read(nn, site).clone())
         output = tracer.result.save()
-    return saved, output.logits, output.past_key_values
+    return saved, output.logits, None if cache is None else getattr(output, cache)
 
 
 def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, list[Tensor]]:

@@ -55,7 +55,7 @@ def run(settings: Settings) -> Table:
     trained |= {k: zoo.trained(settings, k, c) for k, c in zoo.reseeded(settings).items()}
     found = zoo.corpus(settings)
     entries = _entries(settings, trained, found)
-    losses = _losses(settings, entries, found, settings.count(64, 3))
+    losses = _losses(settings, entries, found, settings.count(64, 2))
     heldout = found.contexts.heldout.nonzero().flatten()[: settings.count(64, 40)]
     activations, keep = found.store.mapped(found.site)[heldout], found.keep[heldout]
     rows = []

@@ -119,7 +119,7 @@ def _matched(density: Tensor, dictionary: Dictionary, seed: int) -> Tensor:
 
 def _random_weights(settings: Settings, partitions: dict[str, Grouping]) -> Row:
     """A dictionary of the same architecture with random weights: what the text alone gives."""
-    tokens = settings.tokens or settings.count(250_000, 25_000)
+    tokens = settings.tokens or settings.count(250_000, 15_000)
     control = replace(settings, model=str(random_model(settings)), tokens=tokens)
     found = zoo.corpus(control)
     label, config = next(iter(zoo.middle(control).items()))
@@ -151,7 +151,7 @@ def random_model(settings: Settings) -> Path:
 
 
 def _reading(settings: Settings, found: zoo.Corpus) -> Reading:
-    fit, heldout = settings.count(300, 40), settings.count(150, 16)
+    fit, heldout = settings.count(300, 24), settings.count(150, 10)
     return read(found.store, found.site, found.keep, fit=fit, heldout=heldout)
 
 
@@ -260,8 +260,8 @@ def _number(row: Row, column: str) -> float:
 
 def _notes(settings: Settings) -> tuple[str, ...]:
     return (
-        f"Rules are chosen on {settings.count(300, 40)} contexts and measured on at most "
-        f"{settings.count(150, 16)} held-out ones. Controls have thresholds that match the "
+        f"Rules are chosen on {settings.count(300, 24)} contexts and measured on at most "
+        f"{settings.count(150, 10)} held-out ones. Controls have thresholds that match the "
         f"densities of the first row's features. A rule is good if its F1 is above {GOOD} and that "
         f'of "always" below {DENSE}.',
         "The random-weights model is the same architecture as initialised, with a dictionary "

@@ -106,7 +106,7 @@ def run(settings: Settings) -> Table:
     dictionary = model.dictionary(DICTIONARY)
     texts = [each.text for each in passages(model, settings.count(6, 4), 48, settings.seed)]
     bench = make_bench(settings, model, dictionary, texts)
-    concepts = CONCEPTS[: settings.count(len(CONCEPTS), 3)]
+    concepts = CONCEPTS[: settings.count(len(CONCEPTS), 2)]
     return compare(settings, bench, concepts)
 
 

@@ -78,12 +78,12 @@ def erase_gender(
     women: Sequence[str] = WOMEN,
 ) -> Table:
     """Every eraser, fitted on each family, on every family and on the texts."""
-    fit, test = split_names(model, settings.count(40, 12, least=4), settings.seed, men, women)
+    fit, test = split_names(model, settings.count(40, 8, least=4), settings.seed, men, women)
     found: list[Erased] = []
     fitted, tested = [], []
     for family in families:
         # Shots are of fitted names, so that a tested name is new in every way.
-        fitted.append(prompts(model, family, fit, fit, settings.count(4, 3), settings.seed))
+        fitted.append(prompts(model, family, fit, fit, settings.count(4, 2), settings.seed))
         tested.append(
             prompts(model, family, test, fit, settings.count(2, 1, least=1), settings.seed + 1)
         )

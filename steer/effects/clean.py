@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from steer import engine_effects
-from steer.engine_effects import Resume
+from steer.engine_effects import Resume, cache_name
 from steer.hookpoints import Hookpoint, Site, locate, stack_path
 from steer.positions import Positions, canonical, resolve, select
 
@@ -89,6 +89,7 @@ class Clean:
             delta=None if self.inner is None else delta[:, tail],
             also=[(site, more[:, tail]) for site, more in also],
             cache=_cut(self.cache, first, rows) if first else None,
+            cache_name=cache_name(self.model.module),
             keep=0 if every else 1,
         )
 
@@ -137,7 +138,12 @@ def run_clean(
     batch = ids.unsqueeze(0)
     with model.lock:
         saved, logits, cache = engine_effects.clean_pass(
-            model.nn, batch, torch.ones_like(batch), wanted, keep=0 if every else 1
+            model.nn,
+            batch,
+            torch.ones_like(batch),
+            wanted,
+            keep=0 if every else 1,
+            cache=cache_name(model.module),
         )
     found = {each: value[0] for each, value in zip(wanted, saved, strict=True)}
     return Clean(
