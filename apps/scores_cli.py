@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command(
     rich_help_panel=EVALUATE,
-    epilog='Example: steer score 1176 --words "than,larger,better,longer" --dtype bfloat16',
+    epilog='Example: steer score 1176 --words "than,larger,better,longer"',
 )
 def score(
     feature: FeatureId,
@@ -113,7 +113,7 @@ def score(
 
 @app.command(
     rich_help_panel=EVALUATE,
-    epilog="Example: steer select --at-least 0.1 --top 20 --dtype bfloat16",
+    epilog="Example: steer select --at-least 0.1 --top 20",
 )
 def select(
     at_least: Annotated[float, typer.Option(help="The least output score, 0 to 1.")] = 0.1,
@@ -124,29 +124,29 @@ def select(
     json_output: Json = False,
 ) -> None:
     """Features that can be expected to steer, by their output score (Arad et al. 2025)."""
+    from apps.render import shown
     from steer.evals.arad import feature_scores
 
     with progress_bars(not json_output) as progress:
         loaded = load(model, dtype, progress)
         found = feature_scores(loaded, loaded.dictionary(dictionary), progress=progress)
     chosen = found.at_least(at_least)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "feature": feature,
             "output_score": found.output[feature].item(),
             "input_score": found.input[feature].item(),
-            "promotes": "  ".join(
-                loaded.token(token) for token in found.lens[feature, :5].tolist()
-            ),
+            "promotes": [loaded.token(token) for token in found.lens[feature, :5].tolist()],
         }
         for feature in chosen[:top]
     ]
     data = {"passed": len(chosen), "of": len(found.features), "features": rows}
     title = f"{len(chosen)} of {len(found.features)} features have an output score ≥ {at_least:g}"
-    emit(json_output, data, lambda: [title, *([table(rows)] if rows else [])])
+    seen = [{**row, "promotes": "  ".join(map(shown, row["promotes"]))} for row in rows]
+    emit(json_output, data, lambda: [title, *([table(seen)] if seen else [])])
 
 
-@app.command(rich_help_panel=EVALUATE, epilog="Example: steer calibrate --dtype bfloat16")
+@app.command(rich_help_panel=EVALUATE, epilog="Example: steer calibrate")
 def calibrate(
     dictionary: DictionaryName = DICTIONARY,
     model: ModelName = MODEL,
