@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -77,8 +78,13 @@ def serve(
     password: str | None = None,
     open_browser: bool = False,
 ) -> Any:
-    """The running Gradio app."""
+    """The running Gradio app.
+
+    Python's threads take turns every half millisecond from here on, not every 5: the server's has
+    to get a word in, several times a token, while the model's runs.
+    """
     _private_folder()
+    sys.setswitchinterval(0.0005)
     from apps.playground.app import page
     from apps.playground.theme import styling
 
