@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -118,7 +118,12 @@ def serve(
             raise typer.BadParameter(
                 f"{error.name} is missing: pip install 'sae-steer[app]'"
             ) from error
-        options = {"dtype": dtype, "share": share, "password": password, "open_browser": browser}
+        options: dict[str, Any] = {
+            "dtype": dtype,
+            "share": share,
+            "password": password,
+            "open_browser": browser,
+        }
         blocks = launch(model, dictionary, port, wait=False, **options)
     blocks.block_thread()
 
