@@ -215,8 +215,8 @@ def _find(do: Handlers, dictionary: gr.Dropdown, reading: gr.State) -> tuple[gr.
     top = gr.HTML(elem_id="read-top", js_on_load=LISTEN)
     with gr.Accordion("Contrast two texts", open=False):
         with gr.Row():
-            one = gr.Textbox(label="First", lines=2, elem_id="one")
-            other = gr.Textbox(label="Second", lines=2, elem_id="other")
+            one = gr.Textbox(label="First", lines=2, elem_id="one", min_width=260)
+            other = gr.Textbox(label="Second", lines=2, elem_id="other", min_width=260)
         compare = gr.Button("Contrast", elem_id="compare", size="sm", min_width=90)
         difference = gr.HTML(elem_id="difference", js_on_load=LISTEN)
     private: dict[str, Any] = {"api_visibility": "private"}

@@ -55,8 +55,14 @@ async def frames(
                     live = view.streaming_view(prompt, at.baseline, at.edited, at.step, total)
                     yield Frame("", live)
                 case Run():
-                    ran = True
-                    yield await asyncio.to_thread(_finished, studio, setup, at, labels)
+                    ran, begun = True, time.monotonic()
+                    work = asyncio.to_thread(_finished, studio, setup, at, labels, stop.is_set())
+                    finished = asyncio.ensure_future(work)
+                    while not (await asyncio.wait({finished}, timeout=1))[0]:
+                        said = f"colouring both texts · {time.monotonic() - begun:.0f} s"
+                        both = at.baseline.text, at.text
+                        yield Frame("", view.waiting_view(prompt, said, both))
+                    yield finished.result()
                 case before if not ran and (waited := time.monotonic() - begun) > PATIENCE:
                     if said != (said := view.waiting(before, waited)):
                         yield Frame("", view.waiting_view(prompt, said))
@@ -86,8 +92,8 @@ async def _course(
             yield stream.result()
 
 
-def _finished(studio: Studio, setup: Setup, run: Run, labels: Labels) -> Frame:
-    texts, entries = texts_of(studio, setup, run), tuple(run.receipt)
+def _finished(studio: Studio, setup: Setup, run: Run, labels: Labels, cancelled: bool) -> Frame:
+    texts, entries = texts_of(studio, setup, run, cancelled), tuple(run.receipt)
     return Frame(
         view.warnings_view(texts, entries),
         view.texts_view(texts, entries, labels(setup)),

@@ -27,9 +27,9 @@ def waiting(before: int, seconds: float) -> str:
     return f"{what} · {seconds:.0f} s" if seconds >= 1 else what
 
 
-def waiting_view(prompt: str, said: str) -> str:
-    """The prompt twice, and what it waits for."""
-    return _live(prompt, ("", ""), 0.0, said)
+def waiting_view(prompt: str, said: str, texts: tuple[str, str] | None = None) -> str:
+    """The prompt twice, or the texts that have come, and what is waited for."""
+    return _live(prompt, texts or ("", ""), 1.0 if texts else 0.0, said)
 
 
 def streaming_view(prompt: str, baseline: str, edited: str, done: int, total: int) -> str:

@@ -186,6 +186,26 @@ def test_a_cancel_that_comes_before_the_first_token_is_kept(do: Handlers) -> Non
     assert not do.studio.jobs
 
 
+def test_a_long_text_that_was_cancelled_is_not_read_again(do: Handlers, monkeypatch: Any) -> None:
+    """What the edits did is still told; a short one has its colours too."""
+
+    feature = do.read(tiny.PROMPT, "tiny")[0].top[3][0].feature
+
+    async def use() -> str:
+        mine = asking(do, (Row("tiny", Clamp(feature, "3x max")),), asked=1, most=40)
+        await anext(mine)
+        do.cancel(SESSION, 1)
+        return str((await drawn(mine))[-1][1])
+
+    read = asyncio.run(use())
+    do.leave(SESSION)
+    monkeypatch.setattr("apps.playground.tokens._SECOND", 5)
+    unread = asyncio.run(use())
+    assert "--a0" in read
+    assert "--a0" not in unread
+    assert "Receipt" in unread
+
+
 def test_closing_a_stream_frees_the_model(do: Handlers) -> None:
     async def use() -> None:
         mine = asking(do, most=50)
