@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
@@ -108,12 +111,29 @@ def serve(
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = False,
 ) -> None:
     """Try edits by hand, in a page on this machine (127.0.0.1)."""
+    with _uncollected():
+        try:
+            from apps.playground import launch
+        except ModuleNotFoundError as error:
+            raise typer.BadParameter(
+                f"{error.name} is missing: pip install 'sae-steer[app]'"
+            ) from error
+        options: dict[str, Any] = {
+            "dtype": dtype,
+            "share": share,
+            "password": password,
+            "open_browser": browser,
+        }
+        blocks = launch(model, dictionary, port, wait=False, **options)
+    blocks.block_thread()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing is garbage while thousands of modules come in; to look for it takes a fifth of it."""
+    gc.disable()
     try:
-        from apps.playground import launch
-    except ModuleNotFoundError as error:
-        raise typer.BadParameter(
-            f"{error.name} is missing: pip install 'sae-steer[app]'"
-        ) from error
-    launch(
-        model, dictionary, port, dtype=dtype, share=share, password=password, open_browser=browser
-    )
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

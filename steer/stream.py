@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -27,12 +29,14 @@ class Piece:
 class Stream:
     """Iterate to get a `Piece` a token; leave the loop or the `with` block to cancel.
 
+    In an event loop, iterate over `pieces()` instead.
     `result()` waits for the end and returns the run, or raises what the run raised. A cancelled
     run returns what it had so far.
     """
 
     def __init__(self, start: Callable[[OnStep], Run], text: Callable[[Tensor], str]) -> None:
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._listeners: list[Callable[[], None]] = []
         self._text = text
         self._cancelled = threading.Event()
         self._outcome: Run | BaseException | None = None
@@ -46,20 +50,53 @@ class Stream:
         except BaseException as error:  # handed to whoever asks for the result
             self._outcome = error
         finally:
-            self._pieces.put(None)
+            self._put(None)
+
+    def _put(self, piece: Piece | None) -> None:
+        self._pieces.put(piece)
+        for tell in self._listeners:
+            tell()
 
     def _on_step(self, ids: Tensor) -> bool:
         if self._prompt_length is None:
             self._prompt_length = ids.shape[1] - 1
         step = ids.shape[1] - self._prompt_length
         baseline, edited = (self._text(row[self._prompt_length :]) for row in ids)
-        self._pieces.put(Piece(step, baseline, edited))
+        self._put(Piece(step, baseline, edited))
         return self._cancelled.is_set()
 
     def __iter__(self) -> Iterator[Piece]:
         try:
             while (piece := self._pieces.get()) is not None:
                 yield piece
+        finally:
+            self.cancel()
+
+    async def pieces(self, tick: float | None = None) -> AsyncGenerator[Piece | None]:
+        """The same in an event loop, where no thread waits for the tokens.
+
+        tick: also yield None whenever so many seconds have passed without a token.
+        """
+        loop, came = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop is closed, so nobody listens any more
+                loop.call_soon_threadsafe(came.set)
+
+        self._listeners.append(tell)
+        tell()
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(came.wait(), tick)
+                if not came.is_set():
+                    yield None
+                came.clear()
+                while not self._pieces.empty():
+                    piece = self._pieces.get_nowait()
+                    if piece is None:
+                        return
+                    yield piece
         finally:
             self.cancel()
 

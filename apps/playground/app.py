@@ -31,10 +31,11 @@ _ADDRESS = (
     "JSON.stringify(window.steer.form()), ...rest]"
 )
 _FRAGMENT = "() => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '']"
-_SHOW_TEXTS = "() => (window.steer.reveal(), {__type__: 'update', selected: 'steer'})"
 _KEEP = "(link) => { if (link) history.replaceState(null, '', '#s=' + link); }"
 _HEAVY: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 _LIGHT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+_PLAIN: dict[str, Any] = {"preprocess": False, "postprocess": False}
+"""Values as they are: Gradio hands each to a thread and back, 10 ms in all before a run begins."""
 _PROMPTS = """The weather today is
 She opened the door and
 In the next few years, the company will
@@ -161,25 +162,20 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         event(
             do.search, [query, dictionary], [hits], trigger_mode="always_last", **_LIGHT, **private
         )
-    work: list[dict[str, Any]] = []
     for event in (run.click, prompt.submit):
-        event(None, None, [tabs], js=_SHOW_TEXTS)
-        begun = event(
+        event(
             do.steer,
             [asked, *settings],
             [notices, texts, link],
             js=_FORM,
-            **shown(texts),
-            **_HEAVY,
+            **_PLAIN,
+            **_LIGHT,
             **private,
         )
-        work.append(begun)
     link.change(None, [link], None, js=_KEEP)
     go, halt, measured, terms = measuring
-    work.append(
-        go.click(
-            do.measure, [asked, *terms, *settings], [measured], js=_MEASURE, **_HEAVY, **private
-        )
+    measures = go.click(
+        do.measure, [asked, *terms, *settings], [measured], js=_MEASURE, **_HEAVY, **private
     )
     for button in (stop, halt):
         button.click(
@@ -191,7 +187,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
             show_progress="hidden",
             **private,
         )
-    gone.change(None, cancels=work)
+    gone.change(None, cancels=[measures])
     take.select(
         do.take_away, [address, *settings], [forms, notices], js=_ADDRESS, **_LIGHT, **private
     )
@@ -200,11 +196,6 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
         source.click(do.example, [desk], controls, **_LIGHT, **private)
     blocks.load(do.open, [link], controls, js=_FRAGMENT, **_LIGHT, **private)
     blocks.unload(do.leave)
-
-
-def shown(on: gr.HTML) -> dict[str, Any]:
-    """The place in the queue, and the seconds, in a corner of what is coming."""
-    return {"show_progress": "minimal", "show_progress_on": [on]}
 
 
 _MEASURE = (
@@ -224,8 +215,8 @@ def _find(do: Handlers, dictionary: gr.Dropdown, reading: gr.State) -> tuple[gr.
     top = gr.HTML(elem_id="read-top", js_on_load=LISTEN)
     with gr.Accordion("Contrast two texts", open=False):
         with gr.Row():
-            one = gr.Textbox(label="First", lines=2, elem_id="one")
-            other = gr.Textbox(label="Second", lines=2, elem_id="other")
+            one = gr.Textbox(label="First", lines=2, elem_id="one", min_width=260)
+            other = gr.Textbox(label="Second", lines=2, elem_id="other", min_width=260)
         compare = gr.Button("Contrast", elem_id="compare", size="sm", min_width=90)
         difference = gr.HTML(elem_id="difference", js_on_load=LISTEN)
     private: dict[str, Any] = {"api_visibility": "private"}

@@ -73,7 +73,9 @@ def _number(value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise InterventionError(f"the amount {value!r} is not a finite number")
+        raise InterventionError(
+            f"the amount {value!r} is not a finite number; write one, such as 2"
+        )
     return number
 
 

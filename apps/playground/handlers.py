@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from apps.playground.looking import Looking, Pick, sentence
 from apps.playground.markup import notice
 from apps.playground.measure_view import measured_view
 from apps.playground.state import Row, Setup
-from apps.playground.tokens import texts_of
+from apps.playground.steering import frames
 from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
 from steer.hookpoints import is_hookpoint
@@ -99,35 +100,29 @@ class Handlers(Looking):
 
     # -- steer ---------------------------------------------------------------------------------
 
-    def steer(self, request: gr.Request, asked: int, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """(notices, texts, link) after every token, and the coloured texts at the end.
+    async def steer(
+        self, request: gr.Request, asked: int, *values: Any
+    ) -> AsyncGenerator[tuple[Any, ...]]:
+        """(notices, texts, link) of every frame.
 
         Nothing is drawn by a run that was cancelled before it began.
         """
-        session = str(request.session_hash)
+        session, shown = str(request.session_hash), False
         with self.studio.job(session, asked) as stop:
             if stop.is_set():
                 yield gr.skip(), gr.skip(), gr.skip()
-            else:
-                yield from self._steered(session, *values)
-
-    def _steered(self, session: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        try:
-            setup = self.setup(*values)
-            prompt, total = self.studio.read(setup).text, setup.max_new_tokens
-            with self.studio.stream(setup, session) as stream:
-                yield "", view.streaming_view(prompt, "", "", 0, total), gr.skip()
-                for piece in stream:
-                    live = view.streaming_view(
-                        prompt, piece.baseline, piece.edited, piece.step, total
-                    )
-                    yield gr.skip(), live, gr.skip()
-                run = stream.result()
-            texts, entries = texts_of(self.studio, setup, run), tuple(run.receipt)
-            shown = view.texts_view(texts, entries, self._labels(setup))
-            yield view.warnings_view(texts, entries), shown, setup.to_fragment()
-        except Exception as error:
-            yield notice(sentence(error), "error"), gr.skip(), gr.skip()
+                return
+            try:
+                setup = self.setup(*values)
+                drawn = frames(self.studio, setup, self._labels, stop, session)
+                async with aclosing(drawn):
+                    async for frame in drawn:
+                        shown = shown or frame.texts is not None
+                        texts = gr.skip() if frame.texts is None else frame.texts
+                        yield frame.notices, texts, frame.link
+            except Exception as error:
+                idle = view.welcome_view() if shown else gr.skip()
+                yield notice(sentence(error), "error"), idle, gr.skip()
 
     def _labels(self, setup: Setup) -> list[str]:
         return [

@@ -50,8 +50,11 @@ window.steer = {
     }
   },
 
-  // On a phone the texts are below what asked for them.
-  reveal() {
+  // A run is asked for: its texts are in the first tab, and on a phone below what asked for them.
+  begin() {
+    window.steer.asked++;
+    const tab = document.querySelector("#views button[role=tab]");
+    if (tab?.getAttribute("aria-selected") === "false") tab.click();
     if (matchMedia("(max-width: 760px)").matches) document.querySelector("#right").scrollIntoView();
   },
 
@@ -124,7 +127,10 @@ window.steer = {
 };
 
 // Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
-addEventListener("click", ({ target }) => target.closest("#run, #go") && window.steer.asked++, true);
+addEventListener("click", ({ target }) => {
+  if (target.closest("#run")) window.steer.begin();
+  if (target.closest("#go")) window.steer.asked++;
+}, true);
 addEventListener("keydown", ({ key, shiftKey, target }) => {
-  if (key === "Enter" && shiftKey && target.closest("#prompt")) window.steer.asked++;
+  if (key === "Enter" && shiftKey && target.closest("#prompt")) window.steer.begin();
 }, true);

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 # nnsight gives every object a `.save`, after which anyio's server classes can't be defined.
 import anyio._backends._asyncio  # noqa: F401
 
 from apps.playground.studio import Shelf, Studio, offered
+from apps.playground.turns import MOST
 from dictionaries.base import Dictionary
 from steer.default_model import NAME
 from steer.errors import SteerError
@@ -75,13 +78,20 @@ def serve(
     password: str | None = None,
     open_browser: bool = False,
 ) -> Any:
-    """The running Gradio app."""
+    """The running Gradio app.
+
+    Python's threads take turns every half millisecond from here on, not every 5: the server's has
+    to get a word in, several times a token, while the model's runs.
+    """
     _private_folder()
+    sys.setswitchinterval(0.0005)
     from apps.playground.app import page
     from apps.playground.theme import styling
 
     blocks = page(studio)
     blocks.queue(max_size=64, api_open=True)
+    with suppress(AttributeError):  # Gradio's own: it looks for work 1,000 times a second
+        blocks._queue.sleep_when_free = 0.005
     blocks.launch(
         server_name="127.0.0.1",
         server_port=port,
@@ -90,6 +100,7 @@ def serve(
         inbrowser=open_browser,
         prevent_thread_lock=True,
         max_file_size=1,
+        max_threads=MOST + 40,  # of Gradio's jobs: a run that waits is one, though no thread
         mcp_server=importlib.util.find_spec("mcp") is not None,
         footer_links=["api"],
         ssr_mode=False,

@@ -15,6 +15,7 @@ from functools import cached_property
 
 from apps.playground.find import Index
 from apps.playground.state import Setup
+from apps.playground.turns import Turns
 from dictionaries import catalogue
 from dictionaries.base import Dictionary
 from steer.errors import DictionaryError, PromptError, SteerError
@@ -22,6 +23,7 @@ from steer.hookpoints import is_hookpoint
 from steer.model import Model
 from steer.prompts import Prompt, read_prompt
 from steer.runs import Run
+from steer.sampling import OnStep
 from steer.stream import Stream
 
 
@@ -70,10 +72,11 @@ class Studio:
 
     model: Model
     shelf: Shelf
+    turns: Turns = field(default_factory=Turns)
     streams: dict[str, Stream] = field(default_factory=dict)
     """session -> its generation"""
-    jobs: dict[str, threading.Event] = field(default_factory=dict)
-    """session -> whether what it has running is to end; no entry while nothing of it runs"""
+    jobs: dict[str, list[threading.Event]] = field(default_factory=dict)
+    """session -> of each thing that it has running or in the line, whether it is to end"""
     cancelled: dict[str, int] = field(default_factory=dict)
     """session -> the last of its requests that it cancelled, by the page's own count"""
 
@@ -91,18 +94,24 @@ class Studio:
         """The prompt as the model reads it, with its token ids."""
         return read_prompt(self.model, self.prompt(setup))
 
+    def check(self, setup: Setup) -> None:
+        """Raises what a run would raise at once, for one that has to wait."""
+        self.read(setup)
+        self.model.plans(setup.interventions(), self.shelf.used(setup))
+
     @contextmanager
     def stream(self, setup: Setup, session: str = "") -> Iterator[Stream]:
-        """Its generation, begun before this returns; when left, the model is soon free."""
-        stream = self.model.stream(
-            self.prompt(setup),
-            setup.interventions(),
-            dictionaries=self.shelf.used(setup),
-            if_silent="ignore",
-            **setup.sampling,
+        """Its generation, begun before this returns; when left, the model is soon free.
+
+        All that it takes is done in its own thread: what is wrong with it is raised by its result.
+        """
+        tokenizer = self.model.tokenizer
+        stream = Stream(
+            lambda on_step: self.run(setup, on_step),
+            lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
         )
         self.streams[session] = stream
-        if session in self.jobs and self.jobs[session].is_set():
+        if any(stop.is_set() for stop in self.jobs.get(session, ())):
             stream.cancel()
         try:
             yield stream
@@ -111,45 +120,50 @@ class Studio:
             if self.streams.get(session) is stream:
                 del self.streams[session]
 
-    def run(self, setup: Setup) -> Run:
-        """The run at once, for those who don't watch."""
+    def run(self, setup: Setup, on_step: OnStep | None = None) -> Run:
+        """The run, watched or not."""
         return self.model.generate(
             self.prompt(setup),
             setup.interventions(),
             dictionaries=self.shelf.used(setup),
             if_silent="ignore",
+            on_step=on_step,
             **setup.sampling,
         )
 
     @contextmanager
     def job(self, session: str, asked: int) -> Iterator[threading.Event]:
-        """Work of a session that `stop` can end, for as long as it runs.
+        """Work of a session that `stop` can end, for as long as it runs or waits for its turn.
 
         asked: its number among the session's requests; it is to end at once if its cancel came
         first, as happens where both are clicked in a moment.
         """
-        stop = self.jobs[session] = threading.Event()
+        stop = threading.Event()
+        self.jobs[session] = [*self.jobs.get(session, []), stop]
         if asked <= self.cancelled.get(session, 0):
             stop.set()
         try:
             yield stop
         finally:
-            if self.jobs.get(session) is stop:
+            left = [each for each in self.jobs[session] if each is not stop]
+            if left:
+                self.jobs[session] = left
+            else:
                 del self.jobs[session]
 
     def stop(self, session: str, asked: int = 0) -> bool:
         """End a session's generation at its next token, its measurement at its next dose.
 
         asked: of the session's requests, the last that is not to begin any more.
-        False if nothing of it runs.
+        False if nothing of it runs or waits for its turn.
         """
         self.cancelled[session] = max(asked, self.cancelled.get(session, 0))
-        job = self.jobs.get(session)
-        if job is not None:
+        jobs = self.jobs.get(session, [])
+        for job in jobs:
             job.set()
         if stream := self.streams.get(session):
             stream.cancel()
-        return job is not None
+        return bool(jobs)
 
 
 def _named(data: object) -> Iterator[str]:

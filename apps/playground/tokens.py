@@ -19,6 +19,8 @@ from steer.runs import Run
 
 _JUDGED = 64
 """Tokens of the prompt that are read again to judge the continuation."""
+_SECOND = 500
+"""Tokens that the default model reads in about a second on two cores."""
 _ERROR = {"keep": "kept", "drop": "dropped", "frozen": "frozen"}
 
 
@@ -74,11 +76,19 @@ class Texts:
     fluency: Fluency | None
 
 
-def texts_of(studio: Studio, setup: Setup, run: Run) -> Texts:
-    """Read both texts once more with the unedited model, and join them with the receipt."""
+def texts_of(studio: Studio, setup: Setup, run: Run, cancelled: bool = False) -> Texts:
+    """Read both texts once more with the unedited model, and join them with the receipt.
+
+    cancelled: leave out the reading, and with it the colours, where it would take over a second.
+    """
     prompt = studio.read(setup).ids
     rows = (*prompt, *run.baseline.ids), (*prompt, *run.ids)
-    readings = [readings_of(studio, setup.active, ids) for ids in rows]
+    unread = cancelled and sum(map(len, rows)) > _SECOND
+    if unread:
+        readings = [torch.zeros(len(ids), len(setup.active)) for ids in rows]
+    else:
+        once = {ids: readings_of(studio, setup.active, ids) for ids in dict.fromkeys(rows)}
+        readings = [once[ids] for ids in rows]
     receipts = tips(run.receipt)
     shown = [
         tuple(_shown(studio, ids, len(prompt), reading, setup.active, notes))
@@ -89,7 +99,7 @@ def texts_of(studio: Studio, setup: Setup, run: Run) -> Texts:
         edited=shown[1],
         baseline_text=run.baseline.text,
         edited_text=run.text,
-        fluency=_fluency(studio, prompt, run),
+        fluency=None if unread else _fluency(studio, prompt, run),
     )
 
 

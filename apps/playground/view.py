@@ -21,19 +21,32 @@ def welcome_view() -> str:
     return f'<section class="texts idle">{panes}</section>'
 
 
+def waiting(before: int, seconds: float) -> str:
+    """What is said before the first token: the place in the line, and since when."""
+    what = f"{before} before you" if before else "reading the prompt…"
+    return f"{what} · {seconds:.0f} s" if seconds >= 1 else what
+
+
+def waiting_view(prompt: str, said: str, texts: tuple[str, str] | None = None) -> str:
+    """The prompt twice, or the texts that have come, and what is waited for."""
+    return _live(prompt, texts or ("", ""), 1.0 if texts else 0.0, said)
+
+
 def streaming_view(prompt: str, baseline: str, edited: str, done: int, total: int) -> str:
     """Both texts as they come."""
-    share = done / total if total else 0.0
-    bar = f'<div class="bar"><i style="width:{share:.1%}"></i></div>'
-    count = f"{done} of at most {total} tokens" if done else "reading the prompt…"
+    return _live(prompt, (baseline, edited), done / total, f"{done} of at most {total} tokens")
+
+
+def _live(prompt: str, texts: tuple[str, str], share: float, said: str) -> str:
     panes = "".join(
         _pane(
             title,
             f'<span class="prompt">{esc(prompt)}</span>{esc(text)}<span class="caret"></span>',
         )
-        for title, text in (("Baseline", baseline), ("Edited", edited))
+        for title, text in zip(("Baseline", "Edited"), texts, strict=True)
     )
-    return f'<section class="texts live">{bar}<p class="count">{count}</p>{panes}</section>'
+    bar = f'<div class="bar"><i style="width:{share:.1%}"></i></div>'
+    return f'<section class="texts live">{bar}<p class="count">{esc(said)}</p>{panes}</section>'
 
 
 def texts_view(texts: Texts, receipt: Sequence[EditReceipt], labels: Sequence[str]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +21,8 @@ from tests import tiny
 from tests.apps.test_playground_state import form
 
 SAMPLING = (8, 0.7, 1.1, 0)
-SESSION = SimpleNamespace(session_hash="me")
+SESSION: Any = SimpleNamespace(session_hash="me")
+OTHER: Any = SimpleNamespace(session_hash="other")
 
 
 @pytest.fixture
@@ -33,8 +36,24 @@ def event(act: str, rows: tuple[Row, ...] = (), **data: Any) -> Any:
 
 
 def steered(do: Handlers, rows: tuple[Row, ...], prompt: str = tiny.PROMPT) -> list[Any]:
-    asked = json.dumps([form(row) for row in rows])
-    return list(do.steer(SESSION, 99, asked, prompt, False, *SAMPLING))  # type: ignore[arg-type]
+    return asyncio.run(drawn(asking(do, rows, prompt)))
+
+
+async def drawn(frames: AsyncIterator[Any]) -> list[Any]:
+    return [frame async for frame in frames]
+
+
+def asking(
+    do: Handlers,
+    rows: tuple[Row, ...] = (),
+    prompt: str = tiny.PROMPT,
+    asked: int = 99,
+    session: Any = SESSION,
+    most: int = SAMPLING[0],
+) -> Any:
+    """A click on Run."""
+    edits = json.dumps([form(row) for row in rows])
+    return do.steer(session, asked, edits, prompt, False, most, *SAMPLING[1:])
 
 
 def test_add_mute_remove_undo(do: Handlers) -> None:
@@ -80,7 +99,7 @@ def test_a_bad_click_is_a_sentence(do: Handlers, bad: Any, says: str) -> None:
 def test_steer_streams_and_ends_with_the_receipt(do: Handlers) -> None:
     steps = steered(do, (Row("tiny", Clamp(5, "3x max")),))
     assert len(steps) > 3
-    assert "reading the prompt" in steps[0][1]
+    assert "1 of at most 8 tokens" in steps[0][1]
     assert "Receipt" in steps[-1][1]
     assert "error term kept" in steps[-1][1]
     assert Setup.from_fragment(steps[-1][2]).rows[0].edit == Clamp(5, "3x max")
@@ -116,22 +135,24 @@ def test_strange_prompts_run_and_stay_text(do: Handlers, prompt: str) -> None:
 
 
 def test_cancel_ends_only_ones_own(do: Handlers) -> None:
-    asked = json.dumps([])
-    mine = do.steer(SESSION, 1, asked, tiny.PROMPT, False, 40, 0.7, 1.1, 0)  # type: ignore[arg-type]
-    next(mine)
-    next(mine)
-    do.cancel(SimpleNamespace(session_hash="other"), 1)  # type: ignore[arg-type]
-    do.cancel(SESSION, 1)  # type: ignore[arg-type]
-    *_, last = mine
+    async def use() -> list[Any]:
+        mine = asking(do, asked=1, most=40)
+        await anext(mine)
+        do.cancel(OTHER, 1)
+        do.cancel(SESSION, 1)
+        return await drawn(mine)
+
+    *_, last = asyncio.run(use())
     assert 'class="t' in last[1]
     assert not do.studio.streams
     assert not do.studio.jobs
     assert len(steered(do, ())) > 3
 
 
-def test_cancel_before_a_run_begins_leaves_the_queue(do: Handlers) -> None:
-    leave, said = do.cancel(SESSION, 1)  # type: ignore[arg-type]
-    again, _ = do.cancel(SESSION, 1)  # type: ignore[arg-type]
+def test_cancel_without_a_run_leaves_gradios_queue(do: Handlers) -> None:
+    """Where a measurement may wait."""
+    leave, said = do.cancel(SESSION, 1)
+    again, _ = do.cancel(SESSION, 1)
     assert leave != again
     assert "Nothing of yours" in said
     assert not do.studio.jobs
@@ -139,36 +160,100 @@ def test_cancel_before_a_run_begins_leaves_the_queue(do: Handlers) -> None:
 
 def test_a_cancel_that_overtakes_its_run_ends_that_run_alone(do: Handlers) -> None:
     """Both were clicked in a moment, and the cancel came first: the run draws nothing."""
-    do.cancel(SESSION, 3)  # type: ignore[arg-type]
-    form = json.dumps([])
-    (late,) = do.steer(SESSION, 3, form, tiny.PROMPT, False, *SAMPLING)  # type: ignore[arg-type]
+    do.cancel(SESSION, 3)
+    (late,) = asyncio.run(drawn(asking(do, asked=3)))
     assert all(isinstance(each, dict) for each in late)
     assert not do.studio.jobs
-    others = SimpleNamespace(session_hash="other")
-    for session, asked in ((SESSION, 4), (others, 1)):
-        steps = list(do.steer(session, asked, form, tiny.PROMPT, False, *SAMPLING))  # type: ignore[arg-type]
-        assert len(steps) > 3
-    do.leave(SESSION)  # type: ignore[arg-type]
+    for session, asked in ((SESSION, 4), (OTHER, 1)):
+        assert len(asyncio.run(drawn(asking(do, asked=asked, session=session)))) > 3
+    do.leave(SESSION)
     assert SESSION.session_hash not in do.studio.cancelled
 
 
 def test_a_cancel_that_comes_before_the_first_token_is_kept(do: Handlers) -> None:
-    mine = do.steer(SESSION, 1, "[]", tiny.PROMPT, False, 50, 0.7, 1.1, 0)  # type: ignore[arg-type]
-    with do.studio.model.lock:  # so that no token can come
-        next(mine)
-        do.cancel(SESSION, 1)  # type: ignore[arg-type]
-    assert len(list(mine)) < 4
+    """And the wait was long, so it is said what for."""
+
+    async def use() -> list[Any]:
+        mine = asking(do, asked=1, most=50)
+        with do.studio.model.lock:  # so that no token can come
+            said = await anext(mine)
+            do.cancel(SESSION, 1)
+        return [said, *await drawn(mine)]
+
+    said, *rest = asyncio.run(use())
+    assert "reading the prompt" in said[1]
+    assert len(rest) < 4
     assert not do.studio.jobs
 
 
+def test_a_long_text_that_was_cancelled_is_not_read_again(do: Handlers, monkeypatch: Any) -> None:
+    """What the edits did is still told; a short one has its colours too."""
+
+    feature = do.read(tiny.PROMPT, "tiny")[0].top[3][0].feature
+
+    async def use() -> str:
+        mine = asking(do, (Row("tiny", Clamp(feature, "3x max")),), asked=1, most=40)
+        await anext(mine)
+        do.cancel(SESSION, 1)
+        return str((await drawn(mine))[-1][1])
+
+    read = asyncio.run(use())
+    do.leave(SESSION)
+    monkeypatch.setattr("apps.playground.tokens._SECOND", 5)
+    unread = asyncio.run(use())
+    assert "--a0" in read
+    assert "--a0" not in unread
+    assert "Receipt" in unread
+
+
 def test_closing_a_stream_frees_the_model(do: Handlers) -> None:
-    mine = do.steer(SESSION, 1, "[]", tiny.PROMPT, False, 50, 0.7, 1.1, 0)  # type: ignore[arg-type]
-    next(mine)
-    next(mine)
-    mine.close()  # type: ignore[attr-defined]
+    async def use() -> None:
+        mine = asking(do, most=50)
+        await anext(mine)
+        await mine.aclose()
+
+    asyncio.run(use())
     assert not do.studio.streams
     assert do.studio.model.lock.acquire(timeout=10)
     do.studio.model.lock.release()
+
+
+def test_who_waits_knows_its_place_and_can_leave(do: Handlers) -> None:
+    """The one behind it moves up, and a mistake is told before the wait."""
+
+    async def use() -> None:
+        with do.studio.model.lock:
+            first = asyncio.create_task(drawn(asking(do, asked=1)))
+            await asyncio.sleep(0)
+            second = asking(do, asked=1, session=OTHER)
+            third = asking(do, asked=1, session=SimpleNamespace(session_hash="third"))
+            places = [await anext(second), await anext(third)]
+            assert ["1 before you" in places[0][1], "2 before you" in places[1][1]] == [True, True]
+            (bad,) = await drawn(asking(do, (Row("tiny", Ablate(9999)),), session=OTHER))
+            assert "out of range" in bad[0]
+            do.cancel(OTHER, 1)
+            (left,) = await drawn(second)
+            assert "Cancelled" in left[0]
+            assert "idle" in left[1]
+            assert "1 before you" in (await anext(third))[1]
+        assert "Receipt" in (await first)[-1][1] or 'class="t' in (await first)[-1][1]
+        assert 'class="t' in (await drawn(third))[-1][1]
+
+    asyncio.run(use())
+    assert not do.studio.jobs
+
+
+def test_sixteen_at_once_get_what_each_gets_alone(do: Handlers) -> None:
+    rows = [(Row("tiny", Clamp(feature, "4x max")),) for feature in range(1, 17)]
+    alone = [steered(do, row)[-1] for row in rows]
+
+    async def use() -> list[Any]:
+        sessions = [SimpleNamespace(session_hash=str(n)) for n in range(16)]
+        runs = (asking(do, row, session=at) for row, at in zip(rows, sessions, strict=True))
+        return await asyncio.gather(*map(drawn, runs))
+
+    assert [frames[-1] for frames in asyncio.run(use())] == alone
+    assert len({frame[1] for frame in alone}) > 1
 
 
 def test_links_and_json(do: Handlers) -> None:

@@ -132,15 +132,42 @@ def test_who_waits_sees_the_queue(page: Any, browser: Any, address: str) -> None
     other.wait_for_selector("#edits .edit")
     begin_a_long_run(page)
     other.click("#run")
-    place = other.wait_for_selector("text=/queue: \\d+\\/\\d+/")
-    assert place.evaluate("at => getComputedStyle(at.parentElement).overflow") == "visible"
+    other.wait_for_selector("#texts .live .count:has-text('1 before you')")
+    other.wait_for_selector("#texts .live .count:text-matches('1 before you · \\\\d+ s')")
     page.click("#cancel")
     other.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     other.close()
 
 
+def watch_counts(page: Any) -> None:
+    """Keep every text that the line above the two texts ever shows."""
+    page.evaluate(
+        """() => {
+          window.said = [];
+          new MutationObserver(() => {
+            const count = document.querySelector("#texts .count");
+            if (count) window.said.push(count.textContent);
+          }).observe(document.querySelector("#texts"), { childList: true, subtree: true });
+        }"""
+    )
+
+
+def test_a_run_that_is_soon_there_is_not_waited_for(page: Any, monkeypatch: Any) -> None:
+    """However slow this machine: no frame comes before the first token's. A slow one says why."""
+    monkeypatch.setattr("apps.playground.steering.PATIENCE", 60)
+    watch_counts(page)
+    run(page)
+    said = page.evaluate("window.said")
+    assert said
+    assert all(" of at most " in each for each in said)
+    monkeypatch.setattr("apps.playground.steering.PATIENCE", 0)
+    page.fill("#prompt textarea", "The old bridge. " * 100)
+    run(page)
+    assert any("reading the prompt" in each for each in page.evaluate("window.said"))
+
+
 def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, studio: Any) -> None:
-    """It ends at once, while the other's run goes on; when its turn comes nothing is computed."""
+    """It ends at once, while the other's run goes on, and nothing of it is computed."""
     other = browser.new_page()
     other.set_default_timeout(120_000)
     other.goto(address)
@@ -148,10 +175,10 @@ def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, st
     begin_a_long_run(page)
     (running,) = studio.streams
     other.click("#run")
-    other.wait_for_selector("text=/queue: \\d+\\/\\d+/")
+    other.wait_for_selector("#texts .count:has-text('1 before you')")
     other.click("#cancel")
-    other.wait_for_selector("#notices .notice:has-text('Nothing of yours is running')")
-    other.wait_for_selector("text=/queue: \\d+\\/\\d+/", state="hidden")
+    other.wait_for_selector("#notices .notice:has-text('Cancelled')")
+    other.wait_for_selector("#texts .idle")
     assert set(studio.streams) == set(studio.jobs) == {running}
     assert page.locator("#texts .live").count() == 1
     page.click("#cancel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,27 @@ def test_a_stream_ends_with_the_text_of_generate(model: steer.Model) -> None:
     assert [piece.step for piece in pieces] == list(range(1, len(pieces) + 1))
     assert stream.result() == alone
     assert pieces[-1].edited == alone.text
+
+
+def test_an_event_loop_reads_the_same_pieces(model: steer.Model) -> None:
+    """And hears now and then that none came, while the model is another's."""
+    options: dict[str, Any] = {"max_new_tokens": 6, "dictionaries": [dictionary()]}
+
+    async def read() -> tuple[int, list[Any], steer.Run]:
+        waits, pieces = 0, []
+        model.lock.acquire()
+        stream = model.stream(PROMPT, EDIT, **options)
+        async for piece in stream.pieces(0.01):
+            waits += piece is None
+            pieces.append(piece)
+            if waits == 2 and piece is None:
+                model.lock.release()
+        return waits, [piece for piece in pieces if piece], stream.result()
+
+    waits, pieces, run = asyncio.run(read())
+    assert waits >= 2
+    assert pieces == list(model.stream(PROMPT, EDIT, **options))
+    assert run == model.generate(PROMPT, EDIT, **options)
 
 
 def test_leaving_the_loop_stops_the_run_at_its_next_token(model: steer.Model) -> None:
