@@ -12,7 +12,7 @@ import pytest
 from dictionaries import catalogue
 from tests import tiny
 from tests.command import Run
-from tests.steer.test_cross_layer import random_blocks, write_scope
+from tests.cross_layer import random_blocks, write_scope
 
 
 @pytest.fixture
