@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
@@ -63,8 +64,13 @@ def _drawn(do: Handlers, example: Example) -> tuple[str, str]:
         for row in setup.rows
     ]
     asked = json.dumps(desk_rows), setup.prompt, setup.chat, *setup.sampling.values()
-    *_, last = do.steer(ANYONE, 1, *asked)  # type: ignore[arg-type]
-    return last[0], last[1]
+
+    async def last() -> tuple[Any, ...]:
+        frames = [frame async for frame in do.steer(ANYONE, 1, *asked)]  # type: ignore[arg-type]
+        return frames[-1]
+
+    notices, texts, _ = asyncio.run(last())
+    return notices, texts
 
 
 def panes(page: str) -> tuple[str, str]:
