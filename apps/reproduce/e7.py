@@ -127,7 +127,7 @@ def make_bench(
         neutral=read_texts(model, texts, model.site_of(dictionary)),
         instructions=tuple(instructions[: settings.count(8, 4, least=4)]),
         seeds=tuple(settings.seed + i for i in range(settings.count(2, 1, least=1))),
-        new_tokens=settings.count(24, 10, least=4),
+        new_tokens=settings.count(24, 8, least=4),
         relevance=relevance or Relevance(),
         fluency=Fluency(model, settings.seed),
     )

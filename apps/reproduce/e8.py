@@ -62,7 +62,7 @@ class Eraser:
 def run(settings: Settings) -> Table:
     """On the default model and its two dictionaries."""
     model = settings.load()
-    texts = [each.text for each in passages(model, settings.count(20, 4), 48, settings.seed)]
+    texts = [each.text for each in passages(model, settings.count(20, 3), 48, settings.seed)]
     dictionaries = [model.dictionary(name) for name in DICTIONARIES]
     return erase_gender(settings, model, dictionaries, texts)
 
@@ -78,7 +78,7 @@ def erase_gender(
     women: Sequence[str] = WOMEN,
 ) -> Table:
     """Every eraser, fitted on each family, on every family and on the texts."""
-    fit, test = split_names(model, settings.count(40, 8, least=4), settings.seed, men, women)
+    fit, test = split_names(model, settings.count(40, 6, least=4), settings.seed, men, women)
     found: list[Erased] = []
     fitted, tested = [], []
     for family in families:

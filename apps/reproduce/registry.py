@@ -31,14 +31,14 @@ class Experiment:
 
 
 _ALL = (
-    Experiment("e1", "frontier", "Reconstruction against sparsity", (75, 3)),
-    Experiment("e2", "interpretability", "Interpretability without a judge", (15, 2)),
+    Experiment("e1", "frontier", "Reconstruction against sparsity", (75, 2)),
+    Experiment("e2", "interpretability", "Interpretability without a judge", (15, 1.4)),
     Experiment("e3", "localisation", "Localisation of indirect object identification", (14, 1)),
     Experiment("e4", "cards", "Feature cards of the case studies", (11, 1)),
     Experiment("e5", "attribution", "Attribution against ablation", (7, 0.5)),
     Experiment("e6", "dose", "Dose response", (8, 0.7)),
-    Experiment("e7", "steering", "Feature edits against other ways to steer", (20, 2)),
-    Experiment("e8", "erasure", "Erasing gender", (12, 2)),
+    Experiment("e7", "steering", "Feature edits against other ways to steer", (20, 1.5)),
+    Experiment("e8", "erasure", "Erasing gender", (12, 1)),
     Experiment("e9", "side-effects", "Side effects of edits", (3, 0.5)),
 )
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in _ALL}

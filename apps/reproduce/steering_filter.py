@@ -76,7 +76,7 @@ def steer_random_features(settings: Settings, bench: Bench) -> Filter:
     The concept of a feature without a label is what it fires on: whether the untouched model,
     reading the answer, finds the feature there.
     """
-    chosen = _draw(bench.dictionary, settings.count(48, 6), settings.seed)
+    chosen = _draw(bench.dictionary, settings.count(48, 4), settings.seed)
     scores = feature_scores(bench.model, bench.dictionary, chosen)
     asked = [Question.ask(bench.model, each) for each in bench.instructions[:_ASKED]]
     tokens = max(4, bench.new_tokens * 3 // 4)

@@ -114,10 +114,10 @@ def configurations(settings: Settings) -> dict[str, TrainConfig]:
     width = WIDTHS * settings.load().module.config.get_text_config().hidden_size
     common: dict[str, Any] = {
         "width": width,
-        "samples": settings.count(1_200_000, 25_000),
+        "samples": settings.count(1_200_000, 18_000),
         "batch": 256,
         "learning_rate": 1e-3,
-        "dead_after": settings.count(200_000, 10_000),
+        "dead_after": settings.count(200_000, 8_000),
         "seed": settings.seed,
     }
     weights = FAST_L1_WEIGHTS if settings.fast else L1_WEIGHTS
@@ -131,7 +131,7 @@ def configurations(settings: Settings) -> dict[str, TrainConfig]:
 
 def reseeded(settings: Settings) -> dict[str, TrainConfig]:
     """Label -> how it is trained: the middle TopK and L1 again, shortly, with several seeds."""
-    samples, seeds = settings.count(200_000, 6_000), settings.count(3, 2)
+    samples, seeds = settings.count(200_000, 4_000), settings.count(3, 2)
     found = {}
     for label, config in middle(settings).items():
         for seed in range(settings.seed, settings.seed + seeds):
