@@ -67,13 +67,14 @@ class Fluency:
 
 @dataclass(frozen=True)
 class Texts:
-    """Both texts, prompt included."""
+    """Both texts, prompt included. read: whether they were read again, for the activations."""
 
     baseline: tuple[Shown, ...]
     edited: tuple[Shown, ...]
     baseline_text: str
     edited_text: str
     fluency: Fluency | None
+    read: bool = True
 
 
 def texts_of(studio: Studio, setup: Setup, run: Run, cancelled: bool = False) -> Texts:
@@ -100,6 +101,7 @@ def texts_of(studio: Studio, setup: Setup, run: Run, cancelled: bool = False) ->
         baseline_text=run.baseline.text,
         edited_text=run.text,
         fluency=None if unread else _fluency(studio, prompt, run),
+        read=not unread,
     )
 
 

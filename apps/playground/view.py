@@ -49,6 +49,9 @@ def _live(prompt: str, texts: tuple[str, str], share: float, said: str) -> str:
     return f'<section class="texts live">{bar}<p class="count">{esc(said)}</p>{panes}</section>'
 
 
+_UNREAD = "not coloured: the run was cancelled, and its texts are too long to be read again at once"
+
+
 def texts_view(texts: Texts, receipt: Sequence[EditReceipt], labels: Sequence[str]) -> str:
     """Both finished texts, coloured by an edited feature's activation, receipts on hover."""
     chips = "".join(
@@ -57,7 +60,8 @@ def texts_view(texts: Texts, receipt: Sequence[EditReceipt], labels: Sequence[st
         for number, label in enumerate(labels)
     )
     said = "underlined where an edit acted: point at a token, or step with ← →, for its receipt"
-    legend = f'<p class="legend">coloured by {chips}<span>{said}</span></p>' if labels else ""
+    by = f"coloured by {chips}" if texts.read else f"<span>{_UNREAD}</span>"
+    legend = f'<p class="legend">{by}<span>{said}</span></p>' if labels else ""
     same = texts.baseline_text == texts.edited_text
     panes = _pane("Baseline", _tokens(texts.baseline), _loss(texts.fluency, 0))
     panes += _pane(

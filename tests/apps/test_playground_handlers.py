@@ -203,6 +203,8 @@ def test_a_long_text_that_was_cancelled_is_not_read_again(do: Handlers, monkeypa
     unread = asyncio.run(use())
     assert "--a0" in read
     assert "--a0" not in unread
+    assert ("coloured by" in read, "not coloured" in read) == (True, False)
+    assert ("coloured by" in unread, "not coloured" in unread) == (False, True)
     assert "Receipt" in unread
 
 
