@@ -13,7 +13,7 @@ from steer import engine, receipt
 from steer.by_row import of_row
 from steer.edits import Intervention
 from steer.errors import InterventionError, PromptError, SteerError
-from steer.few_rows import FewRows
+from steer.few_rows import quick_rows
 from steer.precision import exact
 from steer.prompts import Prompt, pad
 from steer.receipt import Receipt
@@ -129,7 +129,7 @@ def generate(
         "output_logits": bool(watched),
     }
     flat = [plan for row in plans for plan in row]
-    with model.lock, FewRows():
+    with model.lock, quick_rows():
         result, steps = engine.generate(model.nn, ids, model.span(ids, mask), flat, options, remote)
     texts = [_text(model, row[ids.shape[1] :]) for row in result.sequences]
     runs, taken = [], 0
