@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio import events
 
+from apps.playground.apart import apart
 from apps.playground.api import ENDPOINTS, Api
 from apps.playground.desk import Desk
 from apps.playground.edits_view import examples_view
@@ -62,7 +63,7 @@ def spoken(call: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(call)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return call(*args, **kwargs)
+            return apart(call)(*args, **kwargs)
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 

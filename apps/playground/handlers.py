@@ -13,6 +13,7 @@ import gradio as gr
 
 from apps.demo import FEATURE, PROMPT, VALUE
 from apps.playground import measure, takeaway, view
+from apps.playground.apart import apart
 from apps.playground.desk import Desk
 from apps.playground.edits_view import RowFacts, rows_view
 from apps.playground.examples import EXAMPLES
@@ -50,6 +51,7 @@ class Handlers(Looking):
             index.label(feature), found.maximum[feature].item(), found.density[feature].item()
         )
 
+    @apart
     def act(self, event: gr.EventData, desk: Desk, dictionary: str) -> tuple[Any, ...]:
         """A click or a change among our own HTML: (desk, rows, pick, tab, notice)."""
         data = event._data or {}
@@ -178,6 +180,7 @@ class Handlers(Looking):
         desk = Desk(setup.rows) if past is None else past.change(setup.rows)
         return (desk, self.rows(desk), setup.prompt, setup.chat, *setup.sampling.values(), "")
 
+    @apart
     def open(self, fragment: str) -> tuple[Any, ...]:
         """What a link holds; without one, the demonstration."""
         if not fragment:
@@ -193,6 +196,7 @@ class Handlers(Looking):
         feature = min(FEATURE, self.studio.shelf[name].width - 1)
         return Setup(PROMPT, rows=(self.new_row(name, feature),))
 
+    @apart
     def load(self, text: str, desk: Desk) -> tuple[Any, ...]:
         """A state from JSON."""
         try:
@@ -209,6 +213,7 @@ class Handlers(Looking):
             return tuple(gr.skip() for _ in range(9))
         return self.load(EXAMPLES[int(data["example"])].setup.to_json(), desk)
 
+    @apart
     def take_away(self, address: str, *values: Any) -> tuple[str, str]:
         """(the four forms, notice)."""
         try:
@@ -219,6 +224,7 @@ class Handlers(Looking):
 
     # -- measure -------------------------------------------------------------------------------
 
+    @apart
     def measure(
         self,
         request: gr.Request,

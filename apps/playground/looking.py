@@ -11,6 +11,7 @@ import gradio as gr
 
 from apps.playground import find_view
 from apps.playground.ablation import AblationLoss, ablation_loss
+from apps.playground.apart import apart
 from apps.playground.contrast import contrast
 from apps.playground.markup import notice
 from apps.playground.studio import Studio
@@ -51,6 +52,7 @@ class Looking:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
 
+    @apart
     def search(self, query: str, dictionary: str) -> str:
         try:
             return find_view.hits_view(
@@ -59,6 +61,7 @@ class Looking:
         except Exception as error:
             return notice(sentence(error), "error")
 
+    @apart
     def read(self, text: str, dictionary: str) -> tuple[Any, ...]:
         """(reading, tokens, top of the strongest token)."""
         try:
@@ -83,6 +86,7 @@ class Looking:
             return gr.skip(), gr.skip()
         return self._shown(reading, position)
 
+    @apart
     def contrast(self, one: str, other: str, dictionary: str) -> str:
         try:
             index, model = self.studio.shelf.index(dictionary), self.studio.model
@@ -97,12 +101,13 @@ class Looking:
             return
         try:
             index = self.studio.shelf.index(pick.dictionary)
-            card = index.card(pick.feature)
+            card = apart(index.card)(pick.feature)
             yield find_view.card_view(card)
             yield find_view.card_view(card, self._loss(pick))
         except Exception as error:
             yield notice(sentence(error), "error")
 
+    @apart
     def _loss(self, pick: Pick) -> AblationLoss | str:
         try:
             dictionary = self.studio.shelf[pick.dictionary]

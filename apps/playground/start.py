@@ -14,6 +14,7 @@ from typing import Any
 # nnsight gives every object a `.save`, after which anyio's server classes can't be defined.
 import anyio._backends._asyncio  # noqa: F401
 
+from apps.playground.apart import apart
 from apps.playground.studio import Shelf, Studio, offered
 from apps.playground.turns import MOST
 from dictionaries.base import Dictionary
@@ -47,7 +48,7 @@ def launch(
     """
     if share and not password:
         raise SteerError("sharing gives everyone this page: set a password too")
-    studio = open_studio(model, dictionary, dtype=dtype, dictionaries=dictionaries)
+    studio = apart(open_studio)(model, dictionary, dtype=dtype, dictionaries=dictionaries)
     blocks = serve(studio, port, share=share, password=password, open_browser=open_browser)
     if wait:
         blocks.block_thread()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from apps.playground import view
+from apps.playground.apart import apart
 from apps.playground.markup import notice
 from apps.playground.state import Setup
 from apps.playground.studio import Studio
@@ -56,7 +57,9 @@ async def frames(
                     yield Frame("", live)
                 case Run():
                     ran, begun = True, time.monotonic()
-                    work = asyncio.to_thread(_finished, studio, setup, at, labels, stop.is_set())
+                    work = asyncio.to_thread(
+                        apart(_finished), studio, setup, at, labels, stop.is_set()
+                    )
                     finished = asyncio.ensure_future(work)
                     while not (await asyncio.wait({finished}, timeout=1))[0]:
                         said = f"colouring both texts · {time.monotonic() - begun:.0f} s"
@@ -78,7 +81,7 @@ async def _course(
     it is coloured."""
     with studio.turns.join(stop):
         if studio.turns.before(stop):
-            await asyncio.to_thread(studio.check, setup)
+            await asyncio.to_thread(apart(studio.check), setup)
         async with aclosing(studio.turns.wait(stop)) as places:
             async for before in places:
                 yield before

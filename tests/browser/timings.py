@@ -28,13 +28,14 @@ def main() -> None:
     started = time.perf_counter()
     from transformers import AutoModelForCausalLM
 
+    from apps.playground.apart import apart
     from apps.playground.start import open_studio, serve
     from steer import default_model
 
-    studio = open_studio()
+    studio = apart(open_studio)()
     app = serve(studio)
     print(f"start to ready: {time.perf_counter() - started:.1f} s")
-    studio.shelf.index(studio.default).warm()
+    apart(studio.shelf.index(studio.default).warm)()
     from apps.playground.handlers import Handlers
 
     setup = Handlers(studio).first()
@@ -42,6 +43,7 @@ def main() -> None:
     ids = model.tokenizer(setup.prompt, return_tensors="pt")
     untouched = AutoModelForCausalLM.from_pretrained(default_model.folder(), dtype="float32")
 
+    @apart
     def plain() -> float:
         begun = time.perf_counter()
         untouched.generate(**ids, max_new_tokens=1, do_sample=False)
