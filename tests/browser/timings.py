@@ -11,12 +11,24 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.browser.driver import HOW, chromium
 
+if TYPE_CHECKING:
+    from apps.playground.state import Setup
+    from apps.playground.studio import Studio
+
 REPEATS = 7
+PARAGRAPH = (
+    "The old bridge over the river had been closed for three years before anyone in the town began "
+    "to ask when it would open again. The council had promised to repair it, and then to replace "
+    "it, and in the end had put up a sign that asked drivers to go round by the mill. Children "
+    "fished from it in the summer, and their parents, who had once driven across it to work every "
+    "morning, now and then stopped to look at"
+)
 
 
 def median(act: Callable[[], float]) -> float:
@@ -29,6 +41,7 @@ def main() -> None:
     from transformers import AutoModelForCausalLM
 
     from apps.playground.apart import apart
+    from apps.playground.handlers import Handlers
     from apps.playground.start import open_studio, serve
     from steer import default_model
 
@@ -36,12 +49,28 @@ def main() -> None:
     app = serve(studio)
     print(f"start to ready: {time.perf_counter() - started:.1f} s")
     apart(studio.shelf.index(studio.default).warm)()
-    from apps.playground.handlers import Handlers
+    if chromium() is None:
+        sys.exit(HOW)
+    opened = apart(AutoModelForCausalLM.from_pretrained)
+    untouched = opened(default_model.folder(), dtype="float32")
+    first = Handlers(studio).first()
+    for setup in (first, replace(first, prompt=PARAGRAPH)):
+        compare(studio, setup, untouched, app.local_url)
+    app.close()
+    bare = constant()
+    bare.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    floor = median_click(bare.local_url)
+    print(f"a constant from a page of one button, click to page: {floor * 1000:.0f} ms")
+    bare.close()
 
-    setup = Handlers(studio).first()
+
+def compare(studio: Studio, setup: Setup, untouched: Any, address: str) -> None:
+    """One prompt's first token: plain, in the server, and from a click to the page."""
+    from apps.playground.apart import apart
+
     model = studio.model
     ids = model.tokenizer(setup.prompt, return_tensors="pt")
-    untouched = AutoModelForCausalLM.from_pretrained(default_model.folder(), dtype="float32")
+    print(f"a prompt of {ids.input_ids.shape[1]} tokens")
 
     @apart
     def plain() -> float:
@@ -65,20 +94,12 @@ def main() -> None:
             return time.perf_counter() - begun
 
     base = median(plain)
-    print(f"first token of plain generate: {base * 1000:.0f} ms")
+    print(f"  first token of plain generate: {base * 1000:.0f} ms")
     first = median(streamed)
-    print(f"first steered token, in the server: {first * 1000:.0f} ms ({first / base:.2f}x)")
-    print(f"cancel until the model is free: {median(cancelled) * 1000:.0f} ms")
-    if chromium() is None:
-        sys.exit(HOW)
-    clicked = median_click(app.local_url)
-    print(f"first steered token, click to page: {clicked * 1000:.0f} ms ({clicked / base:.2f}x)")
-    app.close()
-    bare = constant()
-    bare.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
-    floor = median_click(bare.local_url)
-    print(f"a constant from a page of one button, click to page: {floor * 1000:.0f} ms")
-    bare.close()
+    print(f"  first steered token, in the server: {first * 1000:.0f} ms ({first / base:.2f}x)")
+    print(f"  cancel until the model is free: {median(cancelled) * 1000:.0f} ms")
+    clicked = median_click(address, setup.prompt)
+    print(f"  first steered token, click to page: {clicked * 1000:.0f} ms ({clicked / base:.2f}x)")
 
 
 def constant() -> Any:
@@ -102,7 +123,7 @@ def constant() -> Any:
     return blocks
 
 
-def median_click(address: str) -> float:
+def median_click(address: str, prompt: str | None = None) -> float:
     """Measured by the page itself."""
     from playwright.sync_api import sync_playwright
 
@@ -113,6 +134,8 @@ def median_click(address: str) -> float:
         page.set_default_timeout(120_000)
         page.goto(address)
         page.wait_for_selector("#edits .edit")
+        if prompt:
+            page.fill("#prompt textarea", prompt)
 
         def click() -> float:
             spent = page.evaluate(script)
