@@ -20,23 +20,18 @@ from apps.playground.looking import sentence
 from apps.playground.markup import esc
 from apps.playground.state import MOST_TOKENS
 from apps.playground.studio import Studio
-from apps.playground.view import welcome_view
+from apps.playground.view import drawn_view, welcome_view
 
 LISTEN = "window.steer.listen(element, trigger);"
-_FORM = (
-    "(asked, form, ...rest) => [window.steer.asked, JSON.stringify(window.steer.form()), ...rest]"
-)
+_RUN = "(session, form, ...rest) => { window.steer.run(session, rest); return ''; }"
 _LAST = "() => [window.steer.asked]"
 _ADDRESS = (
     "(address, form, ...rest) => [location.origin + location.pathname, "
     "JSON.stringify(window.steer.form()), ...rest]"
 )
 _FRAGMENT = "() => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '']"
-_KEEP = "(link) => { if (link) history.replaceState(null, '', '#s=' + link); }"
 _HEAVY: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 _LIGHT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
-_PLAIN: dict[str, Any] = {"preprocess": False, "postprocess": False}
-"""Values as they are: Gradio hands each to a thread and back, 10 ms in all before a run begins."""
 _PROMPTS = """The weather today is
 She opened the door and
 In the next few years, the company will
@@ -47,13 +42,13 @@ According to the report, the
 When I was young, I"""
 
 
-def page(studio: Studio) -> gr.Blocks:
-    """The whole app, not yet launched."""
+def page(studio: Studio, do: Handlers) -> gr.Blocks:
+    """The whole app, not yet launched; its runs need `wire.connect` too."""
     with gr.Blocks(title="steer", analytics_enabled=False, fill_width=True) as blocks:
         api = Api(studio)
         for name in ENDPOINTS:  # first, or a private handler takes the name
             events.api(spoken(getattr(api, name)), api_name=name, **_HEAVY)
-        _build(studio, Handlers(studio), blocks)
+        _build(studio, do, blocks)
     return blocks
 
 
@@ -73,7 +68,8 @@ def spoken(call: Callable[..., Any]) -> Callable[..., Any]:
 def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
     model = studio.model
     desk, pick, reading = gr.State(Desk()), gr.State(None), gr.State(None)
-    form, link, address, gone = (gr.Textbox(visible="hidden", value="") for _ in range(4))
+    hidden = (gr.Textbox(visible="hidden", value="") for _ in range(5))
+    session, form, link, address, gone = hidden
     asked = gr.Number(visible="hidden", value=0, precision=0)
     gr.HTML(
         '<div class="bar-top"><h1>steer</h1>'
@@ -115,7 +111,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
             notices = gr.HTML(elem_id="notices")
             with gr.Tabs(elem_id="views") as tabs:
                 with gr.Tab("Steer", id="steer"):
-                    texts = gr.HTML(welcome_view(), elem_id="texts", js_on_load=LISTEN)
+                    gr.HTML(drawn_view(welcome_view()), elem_id="texts", js_on_load=LISTEN)
                     examples = gr.HTML(
                         examples_view(EXAMPLES) if DICTIONARY in studio.shelf.names else "",
                         elem_id="examples",
@@ -164,16 +160,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
             do.search, [query, dictionary], [hits], trigger_mode="always_last", **_LIGHT, **private
         )
     for event in (run.click, prompt.submit):
-        event(
-            do.steer,
-            [asked, *settings],
-            [notices, texts, link],
-            js=_FORM,
-            **_PLAIN,
-            **_LIGHT,
-            **private,
-        )
-    link.change(None, [link], None, js=_KEEP)
+        event(None, [session, *settings], [notices], js=_RUN)
     go, halt, measured, terms = measuring
     measures = go.click(
         do.measure, [asked, *terms, *settings], [measured], js=_MEASURE, **_HEAVY, **private
@@ -195,7 +182,7 @@ def _build(studio: Studio, do: Handlers, blocks: gr.Blocks) -> None:
     loading.click(do.load, [pasted, desk], controls, **_LIGHT, **private)
     for source in (examples, file):
         source.click(do.example, [desk], controls, **_LIGHT, **private)
-    blocks.load(do.open, [link], controls, js=_FRAGMENT, **_LIGHT, **private)
+    blocks.load(do.open, [link], [session, *controls], js=_FRAGMENT, **_LIGHT, **private)
     blocks.unload(do.leave)
 
 

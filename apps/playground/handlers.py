@@ -22,7 +22,7 @@ from apps.playground.looking import Looking, Pick, sentence
 from apps.playground.markup import notice
 from apps.playground.measure_view import measured_view
 from apps.playground.state import Row, Setup
-from apps.playground.steering import frames
+from apps.playground.steering import Frame, frames
 from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
 from steer.hookpoints import is_hookpoint
@@ -102,17 +102,11 @@ class Handlers(Looking):
 
     # -- steer ---------------------------------------------------------------------------------
 
-    async def steer(
-        self, request: gr.Request, asked: int, *values: Any
-    ) -> AsyncGenerator[tuple[Any, ...]]:
-        """(notices, texts, link) of every frame.
-
-        Nothing is drawn by a run that was cancelled before it began.
-        """
-        session, shown = str(request.session_hash), False
+    async def steer(self, session: str, asked: int, *values: Any) -> AsyncGenerator[Frame]:
+        """Every frame of a run; none of one that was cancelled before it began."""
+        shown = False
         with self.studio.job(session, asked) as stop:
             if stop.is_set():
-                yield gr.skip(), gr.skip(), gr.skip()
                 return
             try:
                 setup = self.setup(*values)
@@ -120,11 +114,10 @@ class Handlers(Looking):
                 async with aclosing(drawn):
                     async for frame in drawn:
                         shown = shown or frame.texts is not None
-                        texts = gr.skip() if frame.texts is None else frame.texts
-                        yield frame.notices, texts, frame.link
+                        yield frame
             except Exception as error:
-                idle = view.welcome_view() if shown else gr.skip()
-                yield notice(sentence(error), "error"), idle, gr.skip()
+                idle = view.welcome_view() if shown else None
+                yield Frame(notice(sentence(error), "error"), idle)
 
     def _labels(self, setup: Setup) -> list[str]:
         return [
@@ -181,14 +174,16 @@ class Handlers(Looking):
         return (desk, self.rows(desk), setup.prompt, setup.chat, *setup.sampling.values(), "")
 
     @apart
-    def open(self, fragment: str) -> tuple[Any, ...]:
-        """What a link holds; without one, the demonstration."""
+    def open(self, request: gr.Request, fragment: str) -> tuple[Any, ...]:
+        """(session, controls…) of what a link holds; without one, of the demonstration."""
+        session = str(request.session_hash)
         if not fragment:
-            return self.controls(self.first())
+            return session, *self.controls(self.first())
         try:
-            return self.controls(Setup.from_fragment(fragment))
+            return session, *self.controls(Setup.from_fragment(fragment))
         except Exception as error:
-            return (*self.controls(self.first())[:-1], notice(sentence(error), "error"))
+            first = self.controls(self.first())[:-1]
+            return session, *first, notice(sentence(error), "error")
 
     def first(self) -> Setup:
         """The command line's demonstration."""

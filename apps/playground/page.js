@@ -2,6 +2,7 @@
 // seen, and hands clicks on our own HTML to the server.
 window.steer = {
   asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
+  running: false,
 
   form() {
     return [...document.querySelectorAll("#edits .edit")].map((edit) => {
@@ -58,6 +59,40 @@ window.steer = {
     if (matchMedia("(max-width: 760px)").matches) document.querySelector("#right").scrollIntoView();
   },
 
+  // A frame of a run: [what it has to say, the texts or null, the link of finished ones or ""].
+  draw([said, texts, link]) {
+    document.querySelector("#texts [data-said]").innerHTML = said;
+    if (texts !== null) document.querySelector("#texts [data-texts]").innerHTML = texts;
+    if (link) history.replaceState(null, "", `#s=${link}`);
+  },
+
+  // One run of a page at a time; its frames come as lines of JSON.
+  async run(session, rest) {
+    if (window.steer.running) return;
+    window.steer.running = true;
+    try {
+      const values = [JSON.stringify(window.steer.form()), ...rest];
+      const answer = await fetch("steer/run", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ session, asked: window.steer.asked, values }),
+      });
+      if (!answer.ok) throw new Error(`it answers ${answer.status}`);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let left = "", part; !(part = await reader.read()).done; ) {
+        const lines = (left + part.value).split("\n");
+        left = lines.pop();
+        for (const line of lines) window.steer.draw(JSON.parse(line));
+      }
+    } catch (error) {
+      const said = Object.assign(document.createElement("p"), { className: "notice error", role: "alert" });
+      said.textContent = `The server can't be reached (${error.message}): is it still running?`;
+      window.steer.draw([said.outerHTML, null, ""]);
+    } finally {
+      window.steer.running = false;
+    }
+  },
+
   theme() {
     document.body.classList.toggle("dark");
   },
@@ -99,7 +134,10 @@ window.steer = {
 
   listen(element, trigger) {
     window.steer.tips(element);
-    const send = (act, data) => trigger("click", { act, form: window.steer.form(), ...data });
+    const send = (act, data) => {
+      window.steer.draw(["", null, ""]);
+      trigger("click", { act, form: window.steer.form(), ...data });
+    };
     element.addEventListener("click", (event) => {
       const chip = event.target.closest("[data-show].chip");
       if (chip) return window.steer.show(chip);

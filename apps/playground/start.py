@@ -87,9 +87,12 @@ def serve(
     _private_folder()
     sys.setswitchinterval(0.0005)
     from apps.playground.app import page
+    from apps.playground.handlers import Handlers
     from apps.playground.theme import styling
+    from apps.playground.wire import connect
 
-    blocks = page(studio)
+    do = Handlers(studio)
+    blocks = page(studio, do)
     blocks.queue(max_size=64, api_open=True)
     with suppress(AttributeError):  # Gradio's own: it looks for work 1,000 times a second
         blocks._queue.sleep_when_free = 0.005
@@ -109,6 +112,7 @@ def serve(
         quiet=True,
         **styling(),
     )
+    connect(blocks.app, do)
     print(f"steer app: {blocks.share_url or blocks.local_url}", flush=True)
     return blocks
 

@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from threading import Event
+from typing import NamedTuple
 
 from apps.playground import view
 from apps.playground.apart import apart
@@ -26,8 +26,7 @@ PATIENCE = 0.5
 """Seconds before one is told to wait: whatever is drawn sooner delays the first token."""
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """What is drawn.
 
     texts: None leaves them. link: of the state that they are of, once they are finished.

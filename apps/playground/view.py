@@ -21,6 +21,11 @@ def welcome_view() -> str:
     return f'<section class="texts idle">{panes}</section>'
 
 
+def drawn_view(texts: str) -> str:
+    """What a run draws into past Gradio: what it has to say, and the texts."""
+    return f"<div data-said></div><div data-texts>{texts}</div>"
+
+
 def waiting(before: int, seconds: float) -> str:
     """What is said before the first token: the place in the line, and since when."""
     what = f"{before} before you" if before else "reading the prompt…"

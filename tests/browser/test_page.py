@@ -80,7 +80,7 @@ def test_what_is_pasted_is_searched(page: Any) -> None:
 def test_an_overdose_warns(page: Any) -> None:
     amount(page, 12)
     run(page)
-    page.wait_for_selector("#notices .notice.warn")
+    page.wait_for_selector("#texts .notice.warn")
 
 
 def test_a_condition_and_a_schedule(page: Any) -> None:
@@ -91,14 +91,14 @@ def test_a_condition_and_a_schedule(page: Any) -> None:
     run(page)
     baseline, edited = texts(page)
     assert baseline == edited == plain[0]
-    assert "did nothing" in page.inner_text("#notices")
+    assert "did nothing" in page.inner_text("#texts [data-said]")
     type_into(page, "when", "")
     type_into(page, "schedule", "first 2")
     run(page)
     assert page.locator("#texts .pane.edited .t.acted:not(.prompt)").count() <= 2
     type_into(page, "when", "the moon is full")
     page.click("#run")
-    page.wait_for_selector("#notices .notice.error:has-text('is not understood')")
+    page.wait_for_selector("#texts .notice.error:has-text('is not understood')")
 
 
 def begin_a_long_run(page: Any) -> None:
@@ -177,7 +177,7 @@ def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, st
     other.click("#run")
     other.wait_for_selector("#texts .count:has-text('1 before you')")
     other.click("#cancel")
-    other.wait_for_selector("#notices .notice:has-text('Cancelled')")
+    other.wait_for_selector("#texts .notice:has-text('Cancelled')")
     other.wait_for_selector("#texts .idle")
     assert set(studio.streams) == set(studio.jobs) == {running}
     assert page.locator("#texts .live").count() == 1
@@ -195,8 +195,8 @@ def test_a_prompt_of_ten_thousand_characters(page: Any) -> None:
     page.locator("input[aria-label='number input for New tokens']").fill("2")
     page.keyboard.press("Tab")
     page.click("#run")
-    page.wait_for_selector("#texts .texts:not(.live):not(.idle), #notices .notice.error")
-    assert page.locator("#notices .notice.error").count() == 0
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle), #texts .notice.error")
+    assert page.locator("#texts .notice.error").count() == 0
     assert texts(page)[0].startswith("The old bridge. The old bridge.")
 
 
@@ -299,14 +299,14 @@ def test_hostile_prompt_is_shown_as_text(page: Any) -> None:
 def test_mistakes_are_sentences(page: Any) -> None:
     page.locator("#edits [data-field=amount]").fill("")
     page.click("#run")
-    page.wait_for_selector("#notices .notice.error:has-text('not a finite number')")
+    page.wait_for_selector("#texts .notice.error:has-text('not a finite number')")
     amount(page, 2)
     there = page.locator("#edits .id").first.inner_text().removeprefix("#")
     search(page, there)
     page.click(f"#hits .hit[data-feature='{there}']")
     page.wait_for_selector("#edits .edit:nth-of-type(2)")
     page.click("#run")
-    page.wait_for_selector("#notices .notice.error:has-text('two edits')")
+    page.wait_for_selector("#texts .notice.error:has-text('two edits')")
 
 
 def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:

@@ -7,7 +7,6 @@ import html
 import json
 import re
 import shlex
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +18,6 @@ from apps.playground.markup import visible
 from apps.playground.start import open_studio
 from apps.playground.takeaway import forms
 from tests.command import Run
-
-ANYONE = SimpleNamespace(session_hash="anyone")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +63,7 @@ def _drawn(do: Handlers, example: Example) -> tuple[str, str]:
     asked = json.dumps(desk_rows), setup.prompt, setup.chat, *setup.sampling.values()
 
     async def last() -> tuple[Any, ...]:
-        frames = [frame async for frame in do.steer(ANYONE, 1, *asked)]  # type: ignore[arg-type]
+        frames = [frame async for frame in do.steer("anyone", 1, *asked)]
         return frames[-1]
 
     notices, texts, _ = asyncio.run(last())
