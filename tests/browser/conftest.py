@@ -12,7 +12,7 @@ import pytest
 from tests.browser.driver import HOW, chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def studio() -> Any:
     """What the served page works with, to see what it is doing."""
     from apps.playground.start import open_studio
@@ -20,7 +20,7 @@ def studio() -> Any:
     return open_studio()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(studio: Any) -> Iterator[str]:
     """The app on the default model, at a free port."""
     from apps.playground.start import serve
@@ -30,8 +30,9 @@ def address(studio: Any) -> Iterator[str]:
     app.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Closed with the module: while it is open, no later test can have an event loop of its own."""
     sync_api = pytest.importorskip("playwright.sync_api", reason=HOW)
     if chromium() is None:
         pytest.skip(HOW)
