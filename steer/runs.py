@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from steer.precision import exact
 from steer.prompts import Prompt, pad
 from steer.receipt import Receipt
 from steer.remote import Remote
-from steer.same_rows import same_rows
 from steer.sampling import OnStep, Sampling
 
 if TYPE_CHECKING:
@@ -131,8 +129,7 @@ def generate(
         "output_logits": bool(watched),
     }
     flat = [plan for row in plans for plan in row]
-    shared = nullcontext() if remote else same_rows(model.module, engine.sites_of(flat))
-    with model.lock, quick_rows(), shared:
+    with model.lock, quick_rows():
         result, steps = engine.generate(model.nn, ids, model.span(ids, mask), flat, options, remote)
     texts = [_text(model, row[ids.shape[1] :]) for row in result.sequences]
     runs, taken = [], 0
