@@ -38,18 +38,22 @@ if TYPE_CHECKING:
 DICTIONARY = "smollm2-135m/resid_post.20"
 BUDGET = 0.3
 """ΔCE that every edit costs, nats per token."""
-REVISION = 1
+REVISION = 2
 """Of the code that steers and rates: another one does not take results from the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Steered:
-    """What a method's answers were rated, [instructions, seeds, 3], at what dose."""
+    """What a method's answers were rated, [instructions, seeds, 3], at what dose.
+
+    density: of the method's feature, if it has one.
+    """
 
     concept: str
     method: str
     ratings: Tensor
     matched: MatchedDose | None
+    density: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "ratings": self.ratings.tolist()}
@@ -58,7 +62,7 @@ class Steered:
     def from_dict(cls, data: dict[str, Any]) -> Steered:
         matched = data["matched"] and MatchedDose(**data["matched"])
         ratings = torch.tensor(data["ratings"], dtype=torch.float64)
-        return cls(data["concept"], data["method"], ratings, matched)
+        return cls(data["concept"], data["method"], ratings, matched, data["density"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,9 +184,11 @@ def steer_concept(
         [j(unsteered)(flat) for j in (judges.concept, judges.instruction, judges.fluency)], dim=-1
     )
     shaped = ratings.view(1 + len(methods), len(bench.instructions), len(bench.seeds), 3)
-    names = ["unsteered", *(method.name for method in methods)]
-    each = zip(names, shaped, [None, *matched], strict=True)
-    return [Steered(concept.name, name, rated, dose) for name, rated, dose in each]
+    tried = zip([Method("unsteered", None), *methods], shaped, [None, *matched], strict=True)
+    return [
+        Steered(concept.name, method.name, rated, dose, method.density)
+        for method, rated, dose in tried
+    ]
 
 
 def answer(

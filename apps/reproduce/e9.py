@@ -21,7 +21,7 @@ from apps.reproduce.single_latents import Ablated, ablate_each
 from apps.reproduce.spillover import Spilled, spillover
 from apps.reproduce.table import Table
 
-REVISION = 2
+REVISION = 3
 """Of what a row means: raise it, and interrupted runs start anew."""
 
 

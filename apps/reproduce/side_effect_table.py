@@ -56,6 +56,10 @@ COLUMNS = {
         )
         for end, what in _BOTH
     },
+    "density": "share of tokens at which the clamped features are active, or those in their place, "
+    "mean",
+    "density_low": "the lowest of them",
+    "density_high": "the highest",
     "n": "tokens, or features clamped",
     "edits": "edits measured",
 }
@@ -114,6 +118,9 @@ def _clamp_row(spilled: Sequence[Spilled], control: str, seed: int) -> Row:
     row = _blank(CLAMP, control)
     for name in FIGURES:
         row |= _bounds(name, _over(own, name, seed))
+    if densities := [each.density for each in own if each.density is not None]:
+        row |= {"density": sum(densities) / len(densities)}
+        row |= {"density_low": min(densities), "density_high": max(densities)}
     return row | {"n": len(own), "edits": len(own)}
 
 

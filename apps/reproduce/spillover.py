@@ -32,6 +32,8 @@ class Spilled:
     delta_ce, top1: rise of the loss and of the share of tokens guessed right, at tokens that the
         feature does not promote.
     ioi: share of indirect objects that are put above the subject.
+    density: share of tokens at which the feature is active, or on average those in its place; None
+        for random directions.
     """
 
     feature: int
@@ -42,6 +44,7 @@ class Spilled:
     delta_ce: float
     top1: float
     ioi: float
+    density: float | None
 
 
 def spillover(
@@ -74,8 +77,13 @@ def spillover(
                 figures[name] for each, figures in rows if each == control and name in figures
             ]
             means[name] = sum(values) / len(values) if values else math.nan
-        found.append(Spilled(feature, control, **means))
+        found.append(Spilled(feature, control, **means, density=_density(trials, control)))
     return found
+
+
+def _density(trials: Sequence[Trial], control: str) -> float | None:
+    known = [t.density for t in trials if t.control == control and t.density is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _trials(
@@ -94,7 +102,7 @@ def _trials(
     delta, sign = edit_delta(clean, plan)
     others = matched_features(clean, dictionary, [feature], draws, seed)
     return clean, [
-        Trial("edit", 0, feature, delta),
+        Trial("edit", 0, feature, delta, others.density if others else None),
         *random_trials(delta, draws, seed + feature),
         *matched_trials(delta, dictionary, others.others if others else (), sign),
     ]

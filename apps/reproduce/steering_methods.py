@@ -29,11 +29,16 @@ RANDOMS = 2
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """One way to steer one concept. edit: None for the prompt, which has no dose."""
+    """One way to steer one concept.
+
+    edit: None for the prompt, which has no dose.
+    density: share of tokens at which the feature is active, if it is one.
+    """
 
     name: str
     edit: Dosed | None
     hint: str = ""
+    density: float | None = None
 
 
 def methods_of(
@@ -53,13 +58,16 @@ def methods_of(
     def push(source: Direction) -> Dosed:
         return _dosed(name, lambda dose: AddDirection(source, dose, positions=POSITIONS))
 
+    assert dictionary.statistics is not None
+    density = dictionary.statistics.density.tolist()
+    projection = _dosed(name, lambda dose: ClampProjection(row, dose, positions=POSITIONS))
     methods = [
-        Method("feature: code clamp", feature(Clamp)),
-        Method("feature: add", feature(Add)),
-        Method(
-            "feature: projection clamp",
-            _dosed(name, lambda dose: ClampProjection(row, dose, positions=POSITIONS)),
-        ),
+        Method(f"feature: {kind}", edit, density=density[concept.feature])
+        for kind, edit in (
+            ("code clamp", feature(Clamp)),
+            ("add", feature(Add)),
+            ("projection clamp", projection),
+        )
     ]
     if direction is not None:
         methods.append(Method("difference of means", push(Vector(direction.tolist()))))
@@ -67,7 +75,8 @@ def methods_of(
     for number in range(RANDOMS):
         methods.append(Method("random direction", push(Random(100 * seed + number))))
     for other in unrelated(dictionary, concept.feature, RANDOMS, seed):
-        methods.append(Method("unrelated feature", feature(Clamp, other)))
+        edit = feature(Clamp, other)
+        methods.append(Method("unrelated feature", edit, density=density[other]))
     return methods
 
 

@@ -33,6 +33,7 @@ COLUMNS = {
     "fluency rating": "0 to 2",
     "delta CE": "cost of the edit on neutral text, nats per token",
     "dose": "length along the direction, or the value that is clamped to, in units of the residual",
+    "density": "share of tokens at which the feature is active; of unrelated ones, on average",
     "n": "instructions, concepts or features",
 }
 _AXBENCH, _ARAD = "Wu et al. 2025, AxBench, table 2", "Arad et al. 2025"
@@ -69,6 +70,7 @@ def _row(concept: str, method: str, group: Sequence[Steered]) -> dict[str, Any]:
     found = interval(harmonic_mean(ratings).mean((0, 2)))
     means = ratings.mean((0, 1, 2)).tolist()
     doses = [each.matched for each in group if each.matched is not None]
+    densities = [each.density for each in group if each.density is not None]
     return {
         "part": "methods",
         "concept": concept,
@@ -77,6 +79,7 @@ def _row(concept: str, method: str, group: Sequence[Steered]) -> dict[str, Any]:
         **{f"{name} rating": value for name, value in zip(RATINGS, means, strict=True)},
         "delta CE": sum(d.delta_ce for d in doses) / len(doses) if doses else None,
         "dose": sum(d.dose for d in doses) / len(doses) if doses else None,
+        "density": sum(densities) / len(densities) if densities else None,
         "n": found.n,
     }
 
@@ -123,6 +126,7 @@ def _filtered(name: str, scored: Filter, kept: Tensor) -> dict[str, Any]:
         "fluency rating": scored.fluency[kept].mean().item(),
         "delta CE": None,
         "dose": None,
+        "density": None,
         "n": found.n,
     }
 

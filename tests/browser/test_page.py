@@ -189,6 +189,35 @@ def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, st
     other.close()
 
 
+def test_who_waits_can_close_the_page(page: Any, browser: Any, address: str, studio: Any) -> None:
+    """Its place is free at once, and the other's run goes on."""
+    other = browser.new_page()
+    other.set_default_timeout(120_000)
+    other.goto(address)
+    other.wait_for_selector("#edits .edit")
+    begin_a_long_run(page)
+    (running,) = studio.jobs
+    other.click("#run")
+    other.wait_for_selector("#texts .count:has-text('1 before you')")
+    assert len(studio.jobs) == 2
+    other.close()
+    until = time.monotonic() + 60
+    while len(studio.jobs) > 1 and time.monotonic() < until:
+        time.sleep(0.02)
+    assert set(studio.streams) == set(studio.jobs) == {running}
+    page.click("#cancel")
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
+
+
+def test_a_server_that_is_gone_is_told(page: Any) -> None:
+    page.route("**/steer/run", lambda route: route.abort())
+    page.click("#run")
+    page.wait_for_selector('#texts .notice.error:has-text("can\'t be reached")')
+    page.unroute("**/steer/run")
+    run(page)
+    assert page.locator("#texts .notice.error").count() == 0
+
+
 def test_a_prompt_of_ten_thousand_characters(page: Any) -> None:
     page.fill("#prompt textarea", "The old bridge. " * 625)
     page.click("text=Sampling")
