@@ -328,7 +328,9 @@ def test_hostile_prompt_is_shown_as_text(page: Any) -> None:
 def test_mistakes_are_sentences(page: Any) -> None:
     page.locator("#edits [data-field=amount]").fill("")
     page.click("#run")
-    page.wait_for_selector("#texts .notice.error:has-text('not a finite number')")
+    page.wait_for_selector("#notices .notice.error:has-text('not a finite number')")
+    page.wait_for_selector("#texts .notice.error", state="attached")
+    assert page.locator(".notice.error:visible").count() == 1
     amount(page, 2)
     there = page.locator("#edits .id").first.inner_text().removeprefix("#")
     search(page, there)
