@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from dictionaries.formats.sites import TO_TRANSFORMER_LENS, TRANSFORMER_LENS
 from steer.errors import HookpointError, ModelError
 
 KINDS = (
@@ -38,16 +39,6 @@ KINDS = (
 )
 """In the order in which a forward pass visits them within a block."""
 
-_TRANSFORMER_LENS = {
-    "hook_resid_pre": "resid_pre",
-    "hook_resid_mid": "resid_mid",
-    "hook_resid_post": "resid_post",
-    "hook_attn_out": "attn_out",
-    "hook_mlp_out": "mlp_out",
-    "attn.hook_z": "attn_z",
-    "mlp.hook_post": "mlp_hidden",
-    "mlp.hook_in": "mlp_in",
-}
 _STACKS = ("model.layers", "transformer.h", "gpt_neox.layers", "model.language_model.layers")
 
 
@@ -82,7 +73,7 @@ def parse(name: str) -> Hookpoint:
     Raises `HookpointError` with the nearest known kinds.
     """
     if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", name):
-        layer, kind = int(match[1]), _TRANSFORMER_LENS.get(match[2], match[2])
+        layer, kind = int(match[1]), TRANSFORMER_LENS.get(match[2], match[2])
     elif match := re.fullmatch(r"([a-z_]+)\.(\d+)", name):
         layer, kind = int(match[2]), match[1]
     else:
@@ -104,8 +95,7 @@ def is_hookpoint(name: str) -> bool:
 
 def transformer_lens_name(hookpoint: Hookpoint) -> str:
     """The name that TransformerLens and SAELens give the site."""
-    names = {ours: theirs for theirs, ours in _TRANSFORMER_LENS.items()}
-    return f"blocks.{hookpoint.layer}.{names[hookpoint.kind]}"
+    return f"blocks.{hookpoint.layer}.{TO_TRANSFORMER_LENS[hookpoint.kind]}"
 
 
 def stack_path(model: nn.Module) -> str:

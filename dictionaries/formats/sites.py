@@ -14,7 +14,7 @@ from typing import Literal
 
 Side = Literal["input", "output"]
 
-_TRANSFORMER_LENS = {
+TRANSFORMER_LENS = {
     "hook_resid_pre": "resid_pre",
     "hook_resid_mid": "resid_mid",
     "hook_resid_post": "resid_post",
@@ -24,7 +24,7 @@ _TRANSFORMER_LENS = {
     "mlp.hook_post": "mlp_hidden",
     "mlp.hook_in": "mlp_in",
 }
-_TO_TRANSFORMER_LENS = {ours: theirs for theirs, ours in _TRANSFORMER_LENS.items()}
+TO_TRANSFORMER_LENS = {ours: theirs for theirs, ours in TRANSFORMER_LENS.items()}
 _MODULES: dict[tuple[str, Side], str] = {
     ("", "input"): "resid_pre",
     ("", "output"): "resid_post",
@@ -51,16 +51,16 @@ _OF_RESIDUAL = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 def from_transformer_lens(name: str | None) -> str | None:
     """`blocks.20.hook_resid_post` -> `resid_post.20`."""
     match = re.fullmatch(r"blocks\.(\d+)\.(.+)", name or "")
-    if match and match[2] in _TRANSFORMER_LENS:
-        return f"{_TRANSFORMER_LENS[match[2]]}.{match[1]}"
+    if match and match[2] in TRANSFORMER_LENS:
+        return f"{TRANSFORMER_LENS[match[2]]}.{match[1]}"
     return name
 
 
 def to_transformer_lens(name: str | None) -> str | None:
     """`resid_post.20` -> `blocks.20.hook_resid_post`."""
     kind, _, layer = (name or "").rpartition(".")
-    if kind in _TO_TRANSFORMER_LENS:
-        return f"blocks.{layer}.{_TO_TRANSFORMER_LENS[kind]}"
+    if kind in TO_TRANSFORMER_LENS:
+        return f"blocks.{layer}.{TO_TRANSFORMER_LENS[kind]}"
     return name
 
 
