@@ -32,6 +32,10 @@ class Stream:
     In an event loop, iterate over `pieces()` instead.
     `result()` waits for the end and returns the run, or raises what the run raised. A cancelled
     run returns what it had so far.
+
+    The model runs in a thread of its own. On a CPU a token takes up to twice its time there if the
+    thread that asks has computed before, since OpenMP then has more threads than there are cores;
+    `generate` with `on_step` does not pay for that.
     """
 
     def __init__(self, start: Callable[[OnStep], Run], text: Callable[[Tensor], str]) -> None:
