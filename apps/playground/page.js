@@ -72,7 +72,7 @@ window.steer = {
     window.steer.running = true;
     try {
       const values = [JSON.stringify(window.steer.form()), ...rest];
-      const answer = await fetch("steer/run", {
+      const answer = await fetch(location.pathname.replace(/\/?$/, "/steer/run"), {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ session, asked: window.steer.asked, values }),
