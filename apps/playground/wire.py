@@ -19,6 +19,8 @@ from pydantic import BaseModel
 from apps.playground.handlers import Handlers
 
 PATH = "/steer/run"
+_AT_ONCE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""For what may stand between: neither keep the answer nor collect its lines."""
 
 
 class Asked(BaseModel):
@@ -36,7 +38,9 @@ def connect(server: FastAPI, do: Handlers) -> None:
     """
 
     async def run(asked: Asked) -> StreamingResponse:
-        return StreamingResponse(_lines(do, asked), media_type="application/x-ndjson")
+        return StreamingResponse(
+            _lines(do, asked), headers=_AT_ONCE, media_type="application/x-ndjson"
+        )
 
     server.add_api_route(PATH, run, methods=["POST"], dependencies=_login(server))
 
