@@ -60,7 +60,8 @@ def test_frames_come_while_the_model_runs_and_who_leaves_frees_it(
     monkeypatch.setattr("apps.playground.steering.PATIENCE", 0)
     with studio.model.lock:  # so that no token can come
         with httpx.stream("POST", url, json=asked(), timeout=60) as answer:
-            assert "reading the prompt" in next(answer.iter_lines())
+            coming = answer.iter_lines()  # kept: a dropped iterator closes the answer
+            assert "reading the prompt" in next(coming)
             assert list(studio.jobs) == ["me"]
         until = time.monotonic() + 60
         while studio.jobs and time.monotonic() < until:

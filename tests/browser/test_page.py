@@ -98,7 +98,7 @@ def test_a_condition_and_a_schedule(page: Any) -> None:
     assert page.locator("#texts .pane.edited .t.acted:not(.prompt)").count() <= 2
     type_into(page, "when", "the moon is full")
     page.click("#run")
-    page.wait_for_selector("#texts .notice.error:has-text('is not understood')")
+    page.wait_for_selector(".notice.error:visible:has-text('is not understood')")
 
 
 def begin_a_long_run(page: Any) -> None:
@@ -328,7 +328,7 @@ def test_hostile_prompt_is_shown_as_text(page: Any) -> None:
 def test_mistakes_are_sentences(page: Any) -> None:
     page.locator("#edits [data-field=amount]").fill("")
     page.click("#run")
-    page.wait_for_selector("#notices .notice.error:has-text('not a finite number')")
+    page.wait_for_selector(".notice.error:visible:has-text('not a finite number')")
     page.wait_for_selector("#texts .notice.error", state="attached")
     assert page.locator(".notice.error:visible").count() == 1
     amount(page, 2)
