@@ -65,11 +65,11 @@ def score(
     dtype: Dtype = "float32",
     json_output: Json = False,
 ) -> None:
-    """How well a feature steers: concept, instruction and fluency, each rated 0 to 2.
+    r"""How well a feature steers: concept, instruction and fluency, each rated 0 to 2.
 
     The factor is chosen on half of the instructions and reported on the other. Without --words or
     --pattern, the concept is what the feature fires on. The instruction is rated by sentence
-    embeddings: pip install 'sae-steer[evals]'.
+    embeddings: pip install 'sae-steer\[evals]'.
     """
     from apps.scoring import asked, offline, steering_of, title_of
     from steer.evals.answers import INSTRUCTIONS

@@ -55,6 +55,10 @@ def test_help_has_an_example(command: str, run: Run) -> None:
     assert f"Example: steer {command}" in found.out
 
 
+def test_help_names_the_extra_that_is_needed(run: Run) -> None:
+    assert "pip install 'sae-steer[evals]'" in run("score", "--help").out
+
+
 @pytest.mark.usefixtures("related")
 @pytest.mark.parametrize("concept", [[], ["--words", "w31,w40"], ["--pattern", r"w4\d"]])
 def test_score(run: Run, arguments: list[str], concept: list[str]) -> None:
