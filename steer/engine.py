@@ -32,6 +32,9 @@ from steer.span import Span  # noqa: E402
 from steer.splice import Reading, Record, delta, observe, record  # noqa: E402
 from steer.texts import Memory  # noqa: E402
 
+Begun = tuple[list[Record], Memory]
+"""What the plans did in a pass, and what they remember of it."""
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -120,17 +123,24 @@ def generate(
     plans: list[SitePlan],
     options: dict[str, Any],
     remote: Remote = False,
+    begun: Begun | None = None,
 ) -> tuple[Any, list[list[Record]]]:
-    """transformers' output under the plans, and what each plan did at each step."""
+    """transformers' output under the plans, and what each plan did at each step.
+
+    begun: of the first pass, what it did where the edited rows' prompt was read before.
+    """
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
     embedding = input_embedding(nn)
+    read, memory = begun or ([], {})
     with quiet(), torch.inference_mode(), nn.generate(**options, **backend(nn, remote)) as tracer:
         records: list[list[Record]] = save([])
-        memory: Memory = {}
         with tracer.invoke(inputs):
             for step in tracer.iter[:]:
                 token_ids = nn.get(embedding).input
-                records.append(apply(nn, plans, span.step(step, token_ids), memory))
+                if step == 0 and read:
+                    records.append(read)
+                else:
+                    records.append(apply(nn, plans, span.step(step, token_ids), memory))
         with tracer.invoke():
             result = save(tracer.result)
     return result, records

@@ -190,6 +190,7 @@ class Model:
         dictionaries: Sequence[Dictionary] = (),
         if_silent: IfSilent = "warn",
         on_step: OnStep | None = None,
+        on_first: OnStep | None = None,
         remote: Remote = False,
         **options: Any,
     ) -> Run:
@@ -203,6 +204,8 @@ class Model:
         dictionaries: to look names up in before the catalogue.
         if_silent: what to do when an edit changed nothing: warn, raise or ignore.
         on_step: called after each token with ids [2, so far], baseline first; True stops.
+        on_first: called with the edited text's first token, ids [1, s + 1], before the baseline is
+            begun, which on_step waits for; True stops.
         remote: True runs it on NDIF through nnsight, "local" rehearses that, a string is a server's
             address.
         options: of transformers' generate, see `steer.sampling.GENERATE_OPTIONS`.
@@ -218,6 +221,7 @@ class Model:
             dictionaries=dictionaries,
             watch=watch,
             on_step=on_step,
+            on_first=on_first,
             remote=remote,
         )
         run.receipt.enforce(if_silent)
@@ -267,8 +271,10 @@ class Model:
         read_prompt(self, prompt)
         self.plans(of_row(as_tuple(intervention), 0, 1), options.get("dictionaries", ()))
 
-        def start(on_step: OnStep) -> Run:
-            return self.generate(prompt, intervention, on_step=on_step, **options)
+        def start(on_step: OnStep, on_first: OnStep) -> Run:
+            return self.generate(
+                prompt, intervention, on_step=on_step, on_first=on_first, **options
+            )
 
         return Stream(start, lambda ids: self.tokenizer.decode(ids, skip_special_tokens=True))
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from dictionaries.base import Dictionary
-from steer import engine, receipt
+from steer import receipt
 from steer.by_row import of_row
 from steer.edits import Intervention
 from steer.errors import InterventionError, PromptError, SteerError
 from steer.few_rows import quick_rows
 from steer.precision import exact
+from steer.prefill import decode
 from steer.prompts import Prompt, pad
 from steer.receipt import Receipt
 from steer.remote import Remote
@@ -98,6 +99,7 @@ def generate(
     dictionaries: Sequence[Dictionary] = (),
     watch: Sequence[str | int] = (),
     on_step: OnStep | None = None,
+    on_first: OnStep | None = None,
     remote: Remote = False,
 ) -> list[Run]:
     """All requests in one batch: a baseline row for each different prompt, then the edited rows.
@@ -112,7 +114,7 @@ def generate(
     baselines = list(dict.fromkeys(request.prompt for request in requests))
     prompts = [*baselines, *(request.prompt for request in requests)]
     _check_length(model, prompts, max_new_tokens)
-    if remote and on_step:
+    if remote and (on_step or on_first):
         raise SteerError("a remote run can't call on_step here; leave one of the two out")
     watched = list(dict.fromkeys(model.token_id(token) for token in watch))
     first = len(baselines)
@@ -121,17 +123,22 @@ def generate(
         for row, request in enumerate(requests, start=first)
     ]
     ids, mask = pad(model, prompts)
-    options = {
-        **sampling.generate_options(on_step),
-        "max_new_tokens": max_new_tokens,
-        "pad_token_id": model.tokenizer.pad_token_id,
-        "return_dict_in_generate": True,
-        "output_logits": bool(watched),
-    }
-    flat = [plan for row in plans for plan in row]
+
+    def options(listen: OnStep | None) -> dict[str, Any]:
+        return {
+            **sampling.generate_options(listen),
+            "max_new_tokens": max_new_tokens,
+            "pad_token_id": model.tokenizer.pad_token_id,
+            "return_dict_in_generate": True,
+            "output_logits": bool(watched),
+        }
+
+    flat, span = [plan for row in plans for plan in row], model.span(ids, mask)
     with model.lock, quick_rows():
-        result, steps = engine.generate(model.nn, ids, model.span(ids, mask), flat, options, remote)
-    texts = [_text(model, row[ids.shape[1] :]) for row in result.sequences]
+        sequences, logits, steps = decode(
+            model.nn, ids, span, flat, options, first, on_step, on_first, remote
+        )
+    texts = [_text(model, row[ids.shape[1] :]) for row in sequences]
     runs, taken = [], 0
     for number, request in enumerate(requests):
         own = [records[taken : taken + len(plans[number])] for records in steps]
@@ -151,7 +158,7 @@ def generate(
                 sampling=sampling,
                 dtype=model.dtype,
                 model=model.name,
-                logprobs=_logprobs(model, result.logits, watched, rows, (baseline, text)),
+                logprobs=_logprobs(model, logits, watched, rows, (baseline, text)),
             )
         )
     return runs

@@ -19,7 +19,10 @@ from steer.sampling import OnStep
 
 @dataclass(frozen=True)
 class Piece:
-    """Both continuations so far, after `step` tokens."""
+    """Both continuations so far, after `step` tokens.
+
+    The edited one begins: the first piece has its first token, and of the baseline none.
+    """
 
     step: int
     baseline: str
@@ -27,7 +30,8 @@ class Piece:
 
 
 class Stream:
-    """Iterate to get a `Piece` a token; leave the loop or the `with` block to cancel.
+    """Iterate to get a `Piece` a token, and one before them; leave the loop or the `with` block to
+    cancel.
 
     In an event loop, iterate over `pieces()` instead.
     `result()` waits for the end and returns the run, or raises what the run raised. A cancelled
@@ -38,7 +42,9 @@ class Stream:
     `generate` with `on_step` does not pay for that.
     """
 
-    def __init__(self, start: Callable[[OnStep], Run], text: Callable[[Tensor], str]) -> None:
+    def __init__(
+        self, start: Callable[[OnStep, OnStep], Run], text: Callable[[Tensor], str]
+    ) -> None:
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._listeners: list[Callable[[], None]] = []
         self._text = text
@@ -48,9 +54,9 @@ class Stream:
         self._thread = threading.Thread(target=self._work, args=(start,), daemon=True)
         self._thread.start()
 
-    def _work(self, start: Callable[[OnStep], Run]) -> None:
+    def _work(self, start: Callable[[OnStep, OnStep], Run]) -> None:
         try:
-            self._outcome = start(self._on_step)
+            self._outcome = start(self._on_step, self._on_first)
         except BaseException as error:  # handed to whoever asks for the result
             self._outcome = error
         finally:
@@ -60,6 +66,10 @@ class Stream:
         self._pieces.put(piece)
         for tell in self._listeners:
             tell()
+
+    def _on_first(self, ids: Tensor) -> bool:
+        self._put(Piece(1, "", self._text(ids[0, -1:])))
+        return self._cancelled.is_set()
 
     def _on_step(self, ids: Tensor) -> bool:
         if self._prompt_length is None:

@@ -107,7 +107,7 @@ class Studio:
         """
         tokenizer = self.model.tokenizer
         stream = Stream(
-            lambda on_step: self.run(setup, on_step),
+            lambda on_step, on_first: self.run(setup, on_step, on_first),
             lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
         )
         self.streams[session] = stream
@@ -120,7 +120,9 @@ class Studio:
             if self.streams.get(session) is stream:
                 del self.streams[session]
 
-    def run(self, setup: Setup, on_step: OnStep | None = None) -> Run:
+    def run(
+        self, setup: Setup, on_step: OnStep | None = None, on_first: OnStep | None = None
+    ) -> Run:
         """The run, watched or not."""
         return self.model.generate(
             self.prompt(setup),
@@ -128,6 +130,7 @@ class Studio:
             dictionaries=self.shelf.used(setup),
             if_silent="ignore",
             on_step=on_step,
+            on_first=on_first,
             **setup.sampling,
         )
 

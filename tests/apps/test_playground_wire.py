@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -45,12 +46,15 @@ def lines(answer: httpx.Response) -> list[Any]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def test_a_line_a_token_and_the_run_that_python_gives(url: str, studio: Studio) -> None:
+def test_a_line_a_token_and_one_before_and_the_run_that_python_gives(
+    url: str, studio: Studio
+) -> None:
     frames = lines(httpx.post(url, json=asked(), timeout=60))
     assert [said for said, _, _ in frames] == [""] * len(frames)
-    assert ["of at most" in texts for _, texts, _ in frames] == [True] * 8 + [False]
+    counts = [re.findall(r"(\d+) of at most 8", texts) for _, texts, _ in frames]
+    assert counts == [["1"], *([str(step)] for step in range(1, 9)), []]
     setup = Handlers(studio).setup(*asked()["values"])
-    assert [link for _, _, link in frames] == [""] * 8 + [setup.to_fragment()]
+    assert [link for _, _, link in frames] == [""] * 9 + [setup.to_fragment()]
     assert studio.run(setup).text.split()[-1] in frames[-1][1]
 
 
@@ -68,7 +72,7 @@ def test_frames_come_while_the_model_runs_and_who_leaves_frees_it(
             time.sleep(0.01)
         assert not studio.jobs
         assert not studio.streams
-    assert len(lines(httpx.post(url, json=asked(), timeout=60))) >= 9
+    assert len(lines(httpx.post(url, json=asked(), timeout=60))) >= 10
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,6 @@ def test_a_password_is_asked_for_here_too() -> None:
             visitor.post("/login", data={"username": USER, "password": "wrong"})
             assert visitor.post(PATH, json=asked()).status_code == 401
             visitor.post("/login", data={"username": USER, "password": "right"})
-            assert len(lines(visitor.post(PATH, json=asked()))) == 9
+            assert len(lines(visitor.post(PATH, json=asked()))) == 10
     finally:
         app.close()

@@ -1,8 +1,8 @@
 """The app's own times on the default model: `python -m tests.browser.timings`. Nothing is asserted.
 
-Start to ready; first steered token after a click, beside the first token of transformers' own
-`generate` on the same prompt, and beside a Gradio page that computes nothing; and how long a cancel
-takes to free the model.
+Start to ready; first steered token after a click, in turn with the first token of transformers'
+own `generate` on the same prompt, and beside a Gradio page that computes nothing; and how long a
+cancel takes to free the model.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from apps.playground.state import Setup
     from apps.playground.studio import Studio
 
-REPEATS = 7
+REPEATS = 15
 PARAGRAPH = (
     "The old bridge over the river had been closed for three years before anyone in the town began "
     "to ask when it would open again. The council had promised to repair it, and then to replace "
@@ -31,9 +32,14 @@ PARAGRAPH = (
 )
 
 
-def median(act: Callable[[], float]) -> float:
-    act()
-    return statistics.median(act() for _ in range(REPEATS))
+def in_turn(base: Callable[[], float], other: Callable[[], float]) -> str:
+    """Medians of two things that are done one after the other, and of their ratio in each turn."""
+    base()
+    other()
+    turns = [(base(), other()) for _ in range(REPEATS)]
+    one, two = (1000 * statistics.median(times) for times in zip(*turns, strict=True))
+    ratio = statistics.median(b / a for a, b in turns)
+    return f"{two:.0f} ms, {ratio:.2f}x plain generate's {one:.0f} ms"
 
 
 def main() -> None:
@@ -59,8 +65,9 @@ def main() -> None:
     app.close()
     bare = constant()
     bare.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
-    floor = median_click(bare.local_url)
-    print(f"a constant from a page of one button, click to page: {floor * 1000:.0f} ms")
+    with clicks(bare.local_url) as click:
+        floor = 1000 * statistics.median(repeat(click))
+    print(f"a constant from a page of one button, click to page: {floor:.0f} ms")
     bare.close()
 
 
@@ -93,13 +100,10 @@ def compare(studio: Studio, setup: Setup, untouched: Any, address: str) -> None:
         with model.lock:
             return time.perf_counter() - begun
 
-    base = median(plain)
-    print(f"  first token of plain generate: {base * 1000:.0f} ms")
-    first = median(streamed)
-    print(f"  first steered token, in the server: {first * 1000:.0f} ms ({first / base:.2f}x)")
-    print(f"  cancel until the model is free: {median(cancelled) * 1000:.0f} ms")
-    clicked = median_click(address, setup.prompt)
-    print(f"  first steered token, click to page: {clicked * 1000:.0f} ms ({clicked / base:.2f}x)")
+    print("  first steered token, in the server:", in_turn(plain, streamed))
+    print(f"  cancel until the model is free: {1000 * statistics.median(repeat(cancelled)):.0f} ms")
+    with clicks(address, setup.prompt) as click:
+        print("  first steered token, click to page:", in_turn(plain, click))
 
 
 def constant() -> Any:
@@ -123,8 +127,14 @@ def constant() -> Any:
     return blocks
 
 
-def median_click(address: str, prompt: str | None = None) -> float:
-    """Measured by the page itself."""
+def repeat(act: Callable[[], float]) -> list[float]:
+    act()
+    return [act() for _ in range(REPEATS)]
+
+
+@contextmanager
+def clicks(address: str, prompt: str | None = None) -> Iterator[Callable[[], float]]:
+    """Click Run, and the seconds until the first token, measured by the page itself."""
     from playwright.sync_api import sync_playwright
 
     script = (Path(__file__).parent / "first_token.js").read_text()
@@ -142,9 +152,8 @@ def median_click(address: str, prompt: str | None = None) -> float:
             page.wait_for_selector("#texts .receipt")
             return float(spent) / 1000
 
-        found = median(click)
+        yield click
         browser.close()
-    return found
 
 
 if __name__ == "__main__":

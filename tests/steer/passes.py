@@ -38,13 +38,12 @@ def intervention(*edits: steer.Edit, error: Any = "keep") -> steer.Intervention:
 
 @contextmanager
 def watched(module: Any) -> Iterator[Callable[[], tuple[Tensor, Tensor]]]:
-    """Logits and the input of block 2, of the second half of the last batch that was run."""
+    """Logits and the input of block 2, of the first batch that was run."""
 
     def seen() -> tuple[Tensor, Tensor]:
-        half = len(hidden[-1]) // 2
         with torch.no_grad():
-            logits = module.get_output_embeddings()(hidden[-1][half:])
-        return logits, residual[-1][half:]
+            logits = module.get_output_embeddings()(hidden[0])
+        return logits, residual[0]
 
     norm, block = plain.final_norm(module), plain.block(module, 2)
     with plain.recorded(norm) as hidden, plain.recorded(block, "input") as residual:
@@ -57,7 +56,7 @@ def steered(
     saes: Dictionary | Sequence[Dictionary],
     prompts: Sequence[str] = (PROMPT,),
 ) -> Pass:
-    """What the model did with the prompts under the edits; they are the second half of a batch."""
+    """What the model did with the prompts under the edits, which are read before the baselines."""
     given = [saes] if isinstance(saes, Dictionary) else saes
     with watched(model.module) as seen:
         runs = model.generate_batch(
@@ -71,10 +70,10 @@ def by_hand(
     module: Any, model: steer.Model, *sites: PlainSite, prompts: Sequence[str] = (PROMPT,)
 ) -> Pass:
     """The same of a plain model, in a batch of the same size; untouched if there are no sites."""
-    ids, mask = model.tokenize([*prompts, *prompts])
+    ids, mask = model.tokenize(list(prompts))
     with watched(module) as seen:
         plain.logits(module, ids, mask, sites)
-    return Pass(*seen(), mask[len(prompts) :].bool())
+    return Pass(*seen(), mask.bool())
 
 
 def same(one: Pass, other: Pass) -> bool:

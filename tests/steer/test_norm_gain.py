@@ -106,7 +106,7 @@ def test_a_published_file_steers_gemma_2(tmp_path: Path) -> None:
         )
     expected, clean = (each[0] for each in hidden)
     assert (expected - clean).abs().max() > 0.1
-    torch.testing.assert_close(ours[-1][1], expected, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(ours[0][0], expected, atol=2e-3, rtol=2e-3)
 
 
 def test_others_are_left_alone(llama: steer.Model) -> None:

@@ -48,13 +48,13 @@ def keys_and_values(module: Any, layer: int) -> list[Any]:
 
 
 def cached(module: Any, run: Callable[[], object]) -> list[list[Tensor]]:
-    """What every layer's projections gave in a run, and what block 0 gave."""
+    """What every layer's projections gave in a run's first pass, and what block 0 gave."""
     watched = [[*keys_and_values(module, layer)] for layer in range(3)]
     watched[0].append(plain.block(module, 0))
     with ExitStack() as stack:
         seen = [[stack.enter_context(plain.recorded(m)) for m in layer] for layer in watched]
         run()
-    return [[values[-1].tensor_split(2)[1] for values in layer] for layer in seen]
+    return [[values[0] for values in layer] for layer in seen]
 
 
 def test_o7_nothing_before_the_site_changes(model: steer.Model, untouched: Any) -> None:
@@ -97,7 +97,8 @@ def test_o8_cached_generation_is_the_uncached_loop(
     text = torch.cat([ids, torch.tensor([run.ids[:-1]])], dim=1)
     with plain.recorded(untouched.get_output_embeddings()) as again:
         plain.logits(untouched, text, None, [site], prompt=ids.shape[1])
-    steps = torch.stack([head[1, -1] for head in heads[: len(run.ids)]])
+    own = [heads[0], *heads[2:]]  # the second pass is that of the baseline's prompt
+    steps = torch.stack([head[-1, -1] for head in own[: len(run.ids)]])
     close(steps, again[0][0, ids.shape[1] - 1 :])
 
 

@@ -31,9 +31,16 @@ def test_a_stream_ends_with_the_text_of_generate(model: steer.Model) -> None:
     alone = model.generate(PROMPT, EDIT, max_new_tokens=6, dictionaries=[dictionary()])
     stream = model.stream(PROMPT, EDIT, max_new_tokens=6, dictionaries=[dictionary()])
     pieces = list(stream)
-    assert [piece.step for piece in pieces] == list(range(1, len(pieces) + 1))
+    assert [piece.step for piece in pieces] == [1, *range(1, len(pieces))]
     assert stream.result() == alone
     assert pieces[-1].edited == alone.text
+
+
+def test_a_stream_begins_with_the_edited_text(model: steer.Model) -> None:
+    first, second, *_ = model.stream(PROMPT, EDIT, max_new_tokens=6, dictionaries=[dictionary()])
+    assert (first.baseline, first.edited) == ("", second.edited)
+    assert first.edited
+    assert second.baseline
 
 
 def test_an_event_loop_reads_the_same_pieces(model: steer.Model) -> None:
@@ -61,7 +68,7 @@ def test_leaving_the_loop_stops_the_run_at_its_next_token(model: steer.Model) ->
     finished = model.generate(PROMPT, EDIT, max_new_tokens=5, dictionaries=[dictionary()])
     left = threading.Event()
 
-    def start(on_step: OnStep) -> steer.Run:
+    def start(on_step: OnStep, on_first: OnStep) -> steer.Run:
         def step(ids: torch.Tensor) -> bool | None:
             if ids.shape[1] - 6 == 3:
                 left.wait(10)  # the reader leaves while this token is computed

@@ -1,0 +1,173 @@
+"""The edited rows' prompts, read before the baselines'.
+
+All rows are decoded together, since two take little more time than one. But reading a prompt takes
+its time for every row, and what is waited for is the edited text's first token: so the edited rows
+read theirs first, and when the others have read theirs, all go on as one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from steer import engine
+from steer.engine import Begun
+from steer.plan import SitePlan
+from steer.remote import Remote
+from steer.sampling import OnStep
+from steer.span import Span
+from steer.splice import Record
+from steer.texts import Memory
+
+Options = Callable[[OnStep | None], dict[str, Any]]
+"""Of transformers' generate, with what listens; made anew for every call, as the noise is."""
+
+_BY_ROW = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+
+
+class Decoded(NamedTuple):
+    """What came of it.
+
+    sequences: of each row, ids of prompt and continuation. logits: of each step [b, V], if asked
+        for. steps: what each plan did at each.
+    """
+
+    sequences: Sequence[Tensor]
+    logits: Sequence[Tensor] | None
+    steps: list[list[Record]]
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The last rows of a batch, their prompt read.
+
+    tokens [k, 1], logits [k, V]: the first that they generate. layers: keys and values of each.
+    begun: what the plans did. stopped: whether the listener asked to stop there.
+    """
+
+    tokens: Tensor
+    logits: Tensor
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    begun: Begun
+    stopped: bool
+
+
+def decode(
+    nn: Any,
+    ids: Tensor,
+    span: Span,
+    plans: list[SitePlan],
+    options: Options,
+    first: int,
+    on_step: OnStep | None = None,
+    on_first: OnStep | None = None,
+    remote: Remote = False,
+) -> Decoded:
+    """Continue a batch [b, s] whose rows from `first` on are the edited ones.
+
+    on_first: called with their first tokens, ids [b - first, s + 1]; True stops there.
+    """
+    head = None if remote else read_first(nn, ids, span, plans, options, first, on_first)
+    if head is None:
+        result, steps = engine.generate(nn, ids, span, plans, options(on_step), remote)
+    elif head.stopped:
+        return _stopped(ids, first, head)
+    else:
+        with joined(nn._module, head):
+            result, steps = engine.generate(
+                nn, ids, span, plans, options(on_step), begun=head.begun
+            )
+    return Decoded(result.sequences, result.logits, steps)
+
+
+def read_first(
+    nn: Any,
+    ids: Tensor,
+    span: Span,
+    plans: list[SitePlan],
+    options: Options,
+    first: int,
+    on_first: OnStep | None,
+) -> Head | None:
+    """The rows from `first` on; None if what the model caches of them can't join other rows."""
+    stopped = False
+
+    def listen(ids: Tensor) -> bool:
+        nonlocal stopped
+        stopped = bool(on_first and on_first(ids))
+        return True
+
+    asked = {**options(listen), "output_logits": True}
+    if not asked.get("use_cache", True):
+        return None
+    own = [replace(plan, rows=_from(plan.rows, first)) for plan in plans]
+    memory: Memory = {}
+    result, (records,) = engine.generate(
+        nn, ids[first:], span.rows(slice(first, None)), own, asked, begun=([], memory)
+    )
+    layers = _layers(result.values())
+    if layers is None:
+        return None
+    kept = tuple((layer.keys, layer.values) for layer in layers)
+    return Head(result.sequences[:, -1:], result.logits[0], kept, (records, memory), stopped)
+
+
+@contextmanager
+def joined(module: Any, head: Head) -> Iterator[None]:
+    """While entered, the model's next call computes the rows that `head` has not, and gives all."""
+
+    def others(_: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        before.remove()
+        rows = slice(0, len(kwargs["input_ids"]) - len(head.tokens))
+        narrow = {
+            name: kwargs[name][rows] for name in _BY_ROW if isinstance(kwargs.get(name), Tensor)
+        }
+        return args, kwargs | narrow
+
+    def all_rows(_: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+        after.remove()
+        layers = _layers(kwargs.values())
+        assert layers is not None
+        for layer, (keys, values) in zip(layers, head.layers, strict=True):
+            layer.keys = torch.cat([layer.keys, keys])
+            layer.values = torch.cat([layer.values, values])
+        last = output.logits[:, -1:]
+        output.logits = torch.cat([last, head.logits.unsqueeze(1).to(last.dtype)])
+        return output
+
+    before = module.register_forward_pre_hook(others, with_kwargs=True)
+    after = module.register_forward_hook(all_rows, with_kwargs=True)
+    try:
+        yield
+    finally:
+        before.remove()
+        after.remove()
+
+
+def _layers(values: Any) -> list[Any] | None:
+    """Of the cache among the values, if every layer of it is plain keys and values."""
+    from transformers import Cache
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    cache = next((value for value in values if isinstance(value, Cache)), None)
+    plain = (DynamicLayer, DynamicSlidingWindowLayer)
+    if cache is None or any(type(layer) not in plain for layer in cache.layers):
+        return None
+    return cache.layers
+
+
+def _from(rows: slice, first: int) -> slice:
+    return slice(rows.start - first, rows.stop - first)
+
+
+def _stopped(ids: Tensor, first: int, head: Head) -> Decoded:
+    """The edited rows have one token, the others none."""
+    sequences = [*ids[:first], *torch.cat([ids[first:], head.tokens], dim=1)]
+    logits = head.logits.new_full((len(ids), head.logits.shape[1]), torch.nan)
+    logits[first:] = head.logits
+    return Decoded(sequences, [logits], [head.begun[0]])
