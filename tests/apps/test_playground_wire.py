@@ -46,9 +46,7 @@ def lines(answer: httpx.Response) -> list[Any]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def test_a_line_a_token_and_one_before_and_the_run_that_python_gives(
-    url: str, studio: Studio
-) -> None:
+def test_the_lines_of_a_run_that_python_gives_too(url: str, studio: Studio) -> None:
     frames = lines(httpx.post(url, json=asked(), timeout=60))
     assert [said for said, _, _ in frames] == [""] * len(frames)
     counts = [re.findall(r"(\d+) of at most 8", texts) for _, texts, _ in frames]
