@@ -47,18 +47,20 @@ def page(studio: Studio, do: Handlers) -> gr.Blocks:
     with gr.Blocks(title="steer", analytics_enabled=False, fill_width=True) as blocks:
         api = Api(studio)
         for name in ENDPOINTS:  # first, or a private handler takes the name
-            events.api(spoken(getattr(api, name)), api_name=name, **_HEAVY)
+            call = spoken(studio, getattr(api, name), f"a call of the API ({name})")
+            events.api(call, api_name=name, **_HEAVY)
         _build(studio, do, blocks)
     return blocks
 
 
-def spoken(call: Callable[..., Any]) -> Callable[..., Any]:
+def spoken(studio: Studio, call: Callable[..., Any], what: str) -> Callable[..., Any]:
     """The same endpoint, whose errors reach the caller as a sentence."""
 
     @functools.wraps(call)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return apart(call)(*args, **kwargs)
+            with studio.working(what):
+                return apart(call)(*args, **kwargs)
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 

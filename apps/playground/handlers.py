@@ -230,7 +230,8 @@ class Handlers(Looking):
         *values: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:
-        with self.studio.job(str(request.session_hash), asked) as stop:
+        session, working = str(request.session_hash), self.studio.working("a measurement")
+        with self.studio.job(session, asked) as stop, working:
 
             def report(share: float, what: str) -> None:
                 if stop.is_set():

@@ -65,7 +65,8 @@ class Looking:
     def read(self, text: str, dictionary: str) -> tuple[Any, ...]:
         """(reading, tokens, top of the strongest token)."""
         try:
-            found = self.studio.model.features(text or "", self.studio.shelf[dictionary])
+            with self.studio.working("a text’s features"):
+                found = self.studio.model.features(text or "", self.studio.shelf[dictionary])
             top = tuple(tuple(each) for each in found.top(12))
             reading = Reading(dictionary, found.tokens, top)
             return reading, *self._shown(reading, len(found.tokens) - 1)
@@ -90,7 +91,8 @@ class Looking:
     def contrast(self, one: str, other: str, dictionary: str) -> str:
         try:
             index, model = self.studio.shelf.index(dictionary), self.studio.model
-            read = [model.features(text or "", index.dictionary) for text in (one, other)]
+            with self.studio.working("a contrast"):
+                read = [model.features(text or "", index.dictionary) for text in (one, other)]
             return find_view.contrast_view(*contrast(read[0], read[1], index))
         except Exception as error:
             return notice(sentence(error), "error")
@@ -111,6 +113,7 @@ class Looking:
     def _loss(self, pick: Pick) -> AblationLoss | str:
         try:
             dictionary = self.studio.shelf[pick.dictionary]
-            return ablation_loss(self.studio.model, dictionary, pick.feature)
+            with self.studio.working("a feature’s card"):
+                return ablation_loss(self.studio.model, dictionary, pick.feature)
         except SteerError as error:
             return str(error)

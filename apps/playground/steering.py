@@ -66,7 +66,7 @@ async def frames(
                         yield Frame("", view.waiting_view(prompt, said, both))
                     yield finished.result()
                 case before if not ran and (waited := time.monotonic() - begun) > PATIENCE:
-                    if said != (said := view.waiting(before, waited)):
+                    if said != (said := view.waiting(before, waited, studio.beside)):
                         yield Frame("", view.waiting_view(prompt, said))
     if not ran:
         idle = view.welcome_view() if said else None

@@ -79,6 +79,8 @@ class Studio:
     """session -> of each thing that it has running or in the line, whether it is to end"""
     cancelled: dict[str, int] = field(default_factory=dict)
     """session -> the last of its requests that it cancelled, by the page's own count"""
+    beside: list[str] = field(default_factory=list)
+    """What is at work now and is no run: the runs have a line of their own."""
 
     @cached_property
     def default(self) -> str:
@@ -133,6 +135,15 @@ class Studio:
             on_first=on_first,
             **setup.sampling,
         )
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Work that is no run, told to the runs that it may hold up."""
+        self.beside.append(what)
+        try:
+            yield
+        finally:
+            self.beside.remove(what)
 
     @contextmanager
     def job(self, session: str, asked: int) -> Iterator[threading.Event]:

@@ -26,9 +26,11 @@ def drawn_view(texts: str) -> str:
     return f"<div data-said></div><div data-texts>{texts}</div>"
 
 
-def waiting(before: int, seconds: float) -> str:
-    """What is said before the first token: the place in the line, and since when."""
+def waiting(before: int, seconds: float, beside: Sequence[str] = ()) -> str:
+    """What is said before the first token: the place in the line, what else is done, since when."""
     what = f"{before} before you" if before else "reading the prompt…"
+    if beside:
+        what += f" · the model is also at work on {' and '.join(dict.fromkeys(beside))}"
     return f"{what} · {seconds:.0f} s" if seconds >= 1 else what
 
 

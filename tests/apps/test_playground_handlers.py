@@ -185,6 +185,30 @@ def test_a_cancel_that_comes_before_the_first_token_is_kept(do: Handlers) -> Non
     assert not do.studio.jobs
 
 
+def test_who_is_held_up_by_a_measurement_is_told(do: Handlers) -> None:
+    edits = json.dumps([form(Row("tiny", Clamp(5, "3x max")))])
+    asked = (tiny.PROMPT, "", "", edits, tiny.PROMPT, False, *SAMPLING)
+
+    async def use() -> tuple[str, str]:
+        loop, silent = asyncio.get_running_loop(), lambda *_, **__: None
+        with do.studio.model.lock:
+            work = loop.run_in_executor(
+                None,
+                lambda: do.measure(OTHER, 1, *asked, progress=silent),  # type: ignore[arg-type]
+            )
+            while not do.studio.beside:
+                await asyncio.sleep(0.01)
+            mine = asking(do)
+            said = await anext(mine)
+            await mine.aclose()
+        return str(said[1]), await work
+
+    said, measured = asyncio.run(use())
+    assert "reading the prompt… · the model is also at work on a measurement" in said
+    assert "KL" in measured
+    assert not do.studio.beside
+
+
 def test_a_long_text_that_was_cancelled_is_not_read_again(do: Handlers, monkeypatch: Any) -> None:
     """What the edits did is still told; a short one has its colours too."""
 
