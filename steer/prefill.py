@@ -17,6 +17,7 @@ from torch import Tensor
 
 from steer import engine
 from steer.engine import Begun
+from steer.few_rows import quick_rows
 from steer.plan import SitePlan
 from steer.remote import Remote
 from steer.sampling import OnStep
@@ -73,15 +74,11 @@ def decode(
     on_first: called with their first tokens, ids [b - first, s + 1]; True stops there.
     """
     head = None if remote else read_first(nn, ids, span, plans, options, first, on_first)
-    if head is None:
-        result, steps = engine.generate(nn, ids, span, plans, options(on_step), remote)
-    elif head.stopped:
+    if head is not None and head.stopped:
         return _stopped(ids, first, head)
-    else:
-        with joined(nn._module, head):
-            result, steps = engine.generate(
-                nn, ids, span, plans, options(on_step), begun=head.begun
-            )
+    begun = None if head is None else head.begun
+    with joined(nn._module, head), quick_rows(len(ids)):
+        result, steps = engine.generate(nn, ids, span, plans, options(on_step), remote, begun)
     return Decoded(result.sequences, result.logits, steps)
 
 
@@ -107,9 +104,11 @@ def read_first(
         return None
     own = [replace(plan, rows=_from(plan.rows, first)) for plan in plans]
     memory: Memory = {}
-    result, (records,) = engine.generate(
-        nn, ids[first:], span.rows(slice(first, None)), own, asked, begun=([], memory)
-    )
+    rows = slice(first, None)
+    with quick_rows(ids[rows].numel()):
+        result, (records,) = engine.generate(
+            nn, ids[rows], span.rows(rows), own, asked, begun=([], memory)
+        )
     layers = _layers(result.values())
     if layers is None:
         return None
@@ -118,8 +117,11 @@ def read_first(
 
 
 @contextmanager
-def joined(module: Any, head: Head) -> Iterator[None]:
+def joined(module: Any, head: Head | None) -> Iterator[None]:
     """While entered, the model's next call computes the rows that `head` has not, and gives all."""
+    if head is None:
+        yield
+        return
 
     def others(_: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         before.remove()

@@ -13,7 +13,6 @@ from steer import receipt
 from steer.by_row import of_row
 from steer.edits import Intervention
 from steer.errors import InterventionError, PromptError, SteerError
-from steer.few_rows import quick_rows
 from steer.precision import exact
 from steer.prefill import decode
 from steer.prompts import Prompt, pad
@@ -134,7 +133,7 @@ def generate(
         }
 
     flat, span = [plan for row in plans for plan in row], model.span(ids, mask)
-    with model.lock, quick_rows():
+    with model.lock:
         sequences, logits, steps = decode(
             model.nn, ids, span, flat, options, first, on_step, on_first, remote
         )

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 import steer
-from steer import runs
+from steer import prefill
 from steer.few_rows import FewRows
 from tests import tiny
 
@@ -47,7 +47,7 @@ def test_texts_do_not_depend_on_it(family: str, monkeypatch: pytest.MonkeyPatch)
         )
         return run.ids, run.baseline.ids
 
-    monkeypatch.setattr(runs, "quick_rows", FewRows)
+    monkeypatch.setattr(prefill, "quick_rows", lambda rows: FewRows())
     fast = text()
-    monkeypatch.setattr(runs, "quick_rows", nullcontext)
+    monkeypatch.setattr(prefill, "quick_rows", nullcontext)
     assert text() == fast
