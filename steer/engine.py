@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -25,15 +26,27 @@ for _module in ("anyio.streams.tls", "anyio.streams.file", "anyio._backends._asy
 from nnsight import save  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from steer.hookpoints import Site  # noqa: E402
+from steer.hookpoints import Site, stack_path  # noqa: E402
 from steer.plan import SitePlan  # noqa: E402
 from steer.remote import Remote, backend  # noqa: E402
 from steer.span import Span  # noqa: E402
 from steer.splice import Reading, Record, delta, observe, record  # noqa: E402
 from steer.texts import Memory  # noqa: E402
 
-Begun = tuple[list[Record], Memory]
-"""What the plans did in a pass, and what they remember of it."""
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A first pass over some rows, from which others may resume.
+
+    records, memory: what the plans did, and what they remember of it.
+    shared: paths of the blocks below the first edited one, whose work is the same for rows of the
+        same texts; entry [b, s, d]: what they gave. None if there are none.
+    """
+
+    records: list[Record]
+    memory: Memory
+    shared: tuple[str, ...] = ()
+    entry: Tensor | None = None
 
 
 @contextmanager
@@ -127,23 +140,49 @@ def generate(
 ) -> tuple[Any, list[list[Record]]]:
     """transformers' output under the plans, and what each plan did at each step.
 
-    begun: of the first pass, what it did where the edited rows' prompt was read before.
+    begun: the edited rows' first pass, if that has been; the blocks that it shares are skipped.
     """
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
     embedding = input_embedding(nn)
-    read, memory = begun or ([], {})
+    memory: Memory = {} if begun is None else begun.memory
     with quiet(), torch.inference_mode(), nn.generate(**options, **backend(nn, remote)) as tracer:
         records: list[list[Record]] = save([])
         with tracer.invoke(inputs):
             for step in tracer.iter[:]:
                 token_ids = nn.get(embedding).input
-                if step == 0 and read:
-                    records.append(read)
+                if step == 0 and begun is not None:
+                    for path in begun.shared:
+                        nn.get(path).skip(begun.entry)
+                    records.append(begun.records)
                 else:
                     records.append(apply(nn, plans, span.step(step, token_ids), memory))
         with tracer.invoke():
             result = save(tracer.result)
     return result, records
+
+
+def begin(
+    nn: Any, ids: Tensor, span: Span, plans: list[SitePlan], options: dict[str, Any], shared: int
+) -> tuple[Any, Begun]:
+    """transformers' output after one token under the plans, which edit nothing below a block.
+
+    shared: how many blocks there are below it; none is shared if their output is no plain tensor.
+    """
+    inputs = {"input_ids": ids, "attention_mask": span.real.long()}
+    stack, memory = stack_path(nn._module), Memory()
+    below = [f"{stack}.{number}" for number in range(shared)]
+    with quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
+        records: list[Record] = save([])
+        entry: list[Tensor] = save([])
+        with tracer.invoke(inputs):
+            if below and isinstance(nn.get(below[-1]).output, Tensor):
+                entry.append(nn.get(below[-1]).output.clone())
+            records.extend(apply(nn, plans, span, memory))
+        with tracer.invoke():
+            result = save(tracer.result)
+    if not entry:
+        return result, Begun(records, memory)
+    return result, Begun(records, memory, tuple(below), entry[0])
 
 
 def input_embedding(nn: Any) -> str:

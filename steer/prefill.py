@@ -2,7 +2,8 @@
 
 All rows are decoded together, since two take little more time than one. But reading a prompt takes
 its time for every row, and what is waited for is the edited text's first token: so the edited rows
-read theirs first, and when the others have read theirs, all go on as one batch.
+read theirs first, and when the others have read theirs, all go on as one batch. If those are the
+same prompts, they need not read them in the blocks below the first edited one.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ import torch
 from torch import Tensor
 
 from steer import engine
-from steer.engine import Begun
+from steer.engine import Begun, sites_of
 from steer.few_rows import quick_rows
 from steer.plan import SitePlan
 from steer.remote import Remote
 from steer.sampling import OnStep
 from steer.span import Span
 from steer.splice import Record
-from steer.texts import Memory
 
 Options = Callable[[OnStep | None], dict[str, Any]]
 """Of transformers' generate, with what listens; made anew for every call, as the noise is."""
@@ -47,13 +47,13 @@ class Decoded(NamedTuple):
 class Head:
     """The last rows of a batch, their prompt read.
 
-    tokens [k, 1], logits [k, V]: the first that they generate. layers: keys and values of each.
-    begun: what the plans did. stopped: whether the listener asked to stop there.
+    tokens [k, 1], logits [k, V]: the first that they generate. layers: of their cache.
+    begun: what the pass did. stopped: whether the listener asked to stop there.
     """
 
     tokens: Tensor
     logits: Tensor
-    layers: tuple[tuple[Tensor, Tensor], ...]
+    layers: list[Any]
     begun: Begun
     stopped: bool
 
@@ -103,17 +103,15 @@ def read_first(
     if not asked.get("use_cache", True):
         return None
     own = [replace(plan, rows=_from(plan.rows, first)) for plan in plans]
-    memory: Memory = {}
     rows = slice(first, None)
+    same = torch.equal(ids[:first], ids[rows]) and torch.equal(span.real[:first], span.real[rows])
+    shared = min((site.hookpoint.layer for site in sites_of(plans)), default=0) if same else 0
     with quick_rows(ids[rows].numel()):
-        result, (records,) = engine.generate(
-            nn, ids[rows], span.rows(rows), own, asked, begun=([], memory)
-        )
+        result, begun = engine.begin(nn, ids[rows], span.rows(rows), own, asked, shared)
     layers = _layers(result.values())
     if layers is None:
         return None
-    kept = tuple((layer.keys, layer.values) for layer in layers)
-    return Head(result.sequences[:, -1:], result.logits[0], kept, (records, memory), stopped)
+    return Head(result.sequences[:, -1:], result.logits[0], layers, begun, stopped)
 
 
 @contextmanager
@@ -135,9 +133,12 @@ def joined(module: Any, head: Head | None) -> Iterator[None]:
         after.remove()
         layers = _layers(kwargs.values())
         assert layers is not None
-        for layer, (keys, values) in zip(layers, head.layers, strict=True):
-            layer.keys = torch.cat([layer.keys, keys])
-            layer.values = torch.cat([layer.values, values])
+        below = len(head.begun.shared)
+        for number, (layer, own) in enumerate(zip(layers, head.layers, strict=True)):
+            above = own if number < below else layer
+            own.keys = torch.cat([above.keys, own.keys])
+            own.values = torch.cat([above.values, own.values])
+            layers[number] = own
         last = output.logits[:, -1:]
         output.logits = torch.cat([last, head.logits.unsqueeze(1).to(last.dtype)])
         return output
@@ -152,11 +153,11 @@ def joined(module: Any, head: Head | None) -> Iterator[None]:
 
 
 def _layers(values: Any) -> list[Any] | None:
-    """Of the cache among the values, if every layer of it is plain keys and values."""
-    from transformers import Cache
+    """Of the cache among the values, if it is keys and values and nothing else."""
+    from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-    cache = next((value for value in values if isinstance(value, Cache)), None)
+    cache = next((value for value in values if type(value) is DynamicCache), None)
     plain = (DynamicLayer, DynamicSlidingWindowLayer)
     if cache is None or any(type(layer) not in plain for layer in cache.layers):
         return None
@@ -172,4 +173,4 @@ def _stopped(ids: Tensor, first: int, head: Head) -> Decoded:
     sequences = [*ids[:first], *torch.cat([ids[first:], head.tokens], dim=1)]
     logits = head.logits.new_full((len(ids), head.logits.shape[1]), torch.nan)
     logits[first:] = head.logits
-    return Decoded(sequences, [logits], [head.begun[0]])
+    return Decoded(sequences, [logits], [head.begun.records])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
 
 import steer
 from steer.edits import Add, Clamp, Intervention
-from tests import plain
+from tests import plain, tiny
 from tests.steer.passes import hooks
 from tests.tiny import PROMPT, PROMPTS, dictionary
 
@@ -52,6 +53,54 @@ def test_each_prompt_is_read_as_it_would_be_alone(model: steer.Model, untouched:
         plain.logits(untouched, ids, mask)
     assert torch.equal(baseline, alone[0][:, -1])
     assert not torch.equal(edited, alone[0][:, -1])
+
+
+@pytest.mark.parametrize(
+    ("hookpoint", "below"), [("resid_pre.0", 0), ("resid_post.1", 1), ("attn_out.2", 2)]
+)
+def test_the_baseline_skips_the_blocks_below_the_edit(
+    hookpoint: str, below: int, model: steer.Model
+) -> None:
+    """Which are the same for both; a baseline of other prompts skips none."""
+    norms = [next(iter(plain.block(model.module, layer).children())) for layer in range(3)]
+    with ExitStack() as stack:
+        seen = [stack.enter_context(plain.recorded(norm)) for norm in norms]
+        options: dict[str, Any] = {"dictionaries": [dictionary(hookpoint)], "if_silent": "ignore"}
+        model.generate(PROMPT, EDIT, max_new_tokens=1, **options)
+        assert [len(calls) for calls in seen] == [1 if n < below else 2 for n in range(3)]
+        model.generate_batch(PROMPTS[:1], [EDIT, EDIT], max_new_tokens=1, **options)
+        assert [len(calls) for calls in seen] == [3 if n < below else 4 for n in range(3)]
+
+
+_SMALL: dict[str, Any] = {
+    "vocab_size": tiny.VOCABULARY, "hidden_size": tiny.D, "intermediate_size": 64,
+    "num_hidden_layers": 3, "num_attention_heads": 4, "max_position_embeddings": 64,
+    "pad_token_id": tiny.PAD, "eos_token_id": None, "bos_token_id": None,
+}  # fmt: skip
+OTHERS: dict[str, dict[str, Any]] = {
+    "falcon": _SMALL,  # whose blocks give a tuple
+    "gpt_neo": {**_SMALL, "num_layers": 3, "num_heads": 4, "attention_types": [[["global"], 3]]},
+    "minimax": {**_SMALL, "num_key_value_heads": 2},  # which caches more than keys and values
+    "recurrent_gemma": {**_SMALL, "num_key_value_heads": 2},
+    "mistral": {**_SMALL, "num_key_value_heads": 2, "sliding_window": 4},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_families_that_differ_in_block_or_cache(name: str) -> None:
+    """The baseline is what transformers generates."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(name, **OTHERS[name])
+        other = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    model = steer.load(other, tokenizer=tiny.tokenizer())
+    found = run(model, temperature=0)
+    ids, mask = model.tokenize([PROMPT])
+    expected = other.generate(
+        ids, attention_mask=mask, max_new_tokens=5, do_sample=False, pad_token_id=tiny.PAD
+    )
+    assert list(found.baseline.ids) == expected[0, LENGTH:].tolist()
+    assert found.receipt[0].acted
 
 
 def test_stopped_at_the_first_token(model: steer.Model, untouched: Any) -> None:
