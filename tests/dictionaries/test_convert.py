@@ -33,7 +33,8 @@ def edited_logits(model: steer.Model, folder: Path, features: list[int]) -> tupl
     with plain.recorded(norm) as hidden:
         model.generate(tiny.PROMPT, edit, max_new_tokens=1, if_silent="ignore")
     with torch.no_grad():
-        clean, edited = model.module.get_output_embeddings()(hidden[-1])
+        head = model.module.get_output_embeddings()
+        (edited,), (clean,) = (head(each) for each in hidden)
     return clean, edited
 
 

@@ -48,7 +48,7 @@ def steered(model: steer.Model, sae: Dictionary, edit: steer.Edit) -> torch.Tens
             max_new_tokens=1,
             if_silent="ignore",
         )
-    return hidden[-1][1]
+    return hidden[0][0]
 
 
 def test_eight_gigabytes_by_rows(llama: steer.Model, tmp_path: Path) -> None:

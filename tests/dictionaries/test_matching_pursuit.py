@@ -134,7 +134,7 @@ def test_a_model_is_steered_with_it(llama: steer.Model) -> None:
     edit = steer.Intervention("tiny", [steer.Clamp(feature, 5.0)])
     with plain.recorded(plain.block(llama.module, 2), "input") as residual:
         llama.generate(tiny.PROMPT, edit, max_new_tokens=1, dictionaries=[sae])
-    clean, edited = residual[0]
+    (edited,), (clean,) = residual
     f = sae.encode(clean)[0][:, feature]
     expected = clean + (5.0 - f)[:, None] * sae.W_dec[feature]
     torch.testing.assert_close(edited, expected, atol=1e-5, rtol=1e-5)
