@@ -167,5 +167,7 @@ def evaluation_view(found: Evaluation) -> RenderableType:
 
 _NOTE = (
     "p is paired, over documents: exact McNemar for right or wrong, else sign flips; q is p "
-    "adjusted for all rows (Benjamini-Hochberg); margin is log p(right) - log p(best wrong), nats."
+    "adjusted for all rows (Benjamini-Hochberg); margin is log p(right) - log p(best wrong), nats. "
+    "The changes are against the unedited model; whether a random direction of the edit's size "
+    "would do as much, `steer effects` says."
 )
