@@ -40,8 +40,8 @@ class Frame(NamedTuple):
 async def frames(
     studio: Studio, setup: Setup, labels: Labels, stop: Event, session: str
 ) -> AsyncGenerator[Frame]:
-    """One after every token and one before them, of the edited text alone; the coloured texts at the
-    end. Before all that, only if it is long.
+    """One after every token and before them one of the edited text alone; coloured texts at the
+    end. Before the first token, only if it is long.
 
     labels: of the active edits. stop: ends it. Raises what the run raised.
     """

@@ -166,6 +166,21 @@ def test_a_run_that_is_soon_there_is_not_waited_for(page: Any, monkeypatch: Any)
     assert any("reading the prompt" in each for each in page.evaluate("window.said"))
 
 
+def test_the_page_draws_little_while_the_model_computes(page: Any, studio: Any) -> None:
+    """Gradio's loader asks for sixty frames a second for ever; few are given during a run."""
+    frames = """() => new Promise((done) => {
+        let count = 0;
+        const next = () => { count++; requestAnimationFrame(next); };
+        requestAnimationFrame(next);
+        setTimeout(() => done(count), 1000);
+    })"""
+    with studio.model.lock:  # so that no token can come
+        page.click("#run")
+        page.wait_for_selector("#texts .live")
+        assert page.evaluate(frames) < 8
+    page.wait_for_selector("#texts .receipt")
+
+
 def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, studio: Any) -> None:
     """It ends at once, while the other's run goes on, and nothing of it is computed."""
     other = browser.new_page()
