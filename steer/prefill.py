@@ -31,6 +31,16 @@ Options = Callable[[OnStep | None], dict[str, Any]]
 _BY_ROW = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Prompts as ids [b, s], the plans for them, and the first of their edited rows."""
+
+    ids: Tensor
+    span: Span
+    plans: list[SitePlan]
+    first: int
+
+
 class Decoded(NamedTuple):
     """What came of it.
 
@@ -47,8 +57,8 @@ class Decoded(NamedTuple):
 class Head:
     """The last rows of a batch, their prompt read.
 
-    tokens [k, 1], logits [k, V]: the first that they generate. layers: of their cache.
-    begun: what the pass did. stopped: whether the listener asked to stop there.
+    tokens [k, 1], logits [k, V]: the first that they generate. layers: of their cache, if others
+        can join it. begun: what the pass did. stopped: whether the listener asked to stop there.
     """
 
     tokens: Tensor
@@ -60,39 +70,31 @@ class Head:
 
 def decode(
     nn: Any,
-    ids: Tensor,
-    span: Span,
-    plans: list[SitePlan],
+    batch: Batch,
     options: Options,
-    first: int,
     on_step: OnStep | None = None,
     on_first: OnStep | None = None,
     remote: Remote = False,
 ) -> Decoded:
-    """Continue a batch [b, s] whose rows from `first` on are the edited ones.
+    """Continue every row.
 
-    on_first: called with their first tokens, ids [b - first, s + 1]; True stops there.
+    on_first: called with the edited rows' first tokens, ids [b - first, s + 1]; True stops there.
     """
-    head = None if remote else read_first(nn, ids, span, plans, options, first, on_first)
+    ids, span, plans = batch.ids, batch.span, batch.plans
+    head = None if remote else read_first(nn, batch, options, on_first)
     if head is not None and head.stopped:
-        return _stopped(ids, first, head)
+        return _stopped(ids, batch.first, head)
+    if head is not None and not head.layers:
+        head = None
     begun = None if head is None else head.begun
     with joined(nn._module, head), quick_rows(len(ids)):
         result, steps = engine.generate(nn, ids, span, plans, options(on_step), remote, begun)
     return Decoded(result.sequences, result.logits, steps)
 
 
-def read_first(
-    nn: Any,
-    ids: Tensor,
-    span: Span,
-    plans: list[SitePlan],
-    options: Options,
-    first: int,
-    on_first: OnStep | None,
-) -> Head | None:
-    """The rows from `first` on; None if what the model caches of them can't join other rows."""
-    stopped = False
+def read_first(nn: Any, batch: Batch, options: Options, on_first: OnStep | None) -> Head | None:
+    """The edited rows; None if nobody listens and what the model caches can't join other rows."""
+    ids, span, stopped = batch.ids, batch.span, False
 
     def listen(ids: Tensor) -> bool:
         nonlocal stopped
@@ -100,17 +102,16 @@ def read_first(
         return True
 
     asked = {**options(listen), "output_logits": True}
-    if not asked.get("use_cache", True):
+    joins = asked.get("use_cache", True) and not nn._module._is_stateful
+    if not joins and on_first is None:
         return None
-    own = [replace(plan, rows=_from(plan.rows, first)) for plan in plans]
-    rows = slice(first, None)
-    same = torch.equal(ids[:first], ids[rows]) and torch.equal(span.real[:first], span.real[rows])
-    shared = min((site.hookpoint.layer for site in sites_of(plans)), default=0) if same else 0
+    own = [replace(plan, rows=_from(plan.rows, batch.first)) for plan in batch.plans]
+    others, rows = slice(0, batch.first), slice(batch.first, None)
+    same = torch.equal(ids[others], ids[rows]) and torch.equal(span.real[others], span.real[rows])
+    shared = min((site.hookpoint.layer for site in sites_of(own)), default=0) if same else 0
     with quick_rows(ids[rows].numel()):
         result, begun = engine.begin(nn, ids[rows], span.rows(rows), own, asked, shared)
     layers = _layers(result.values())
-    if layers is None:
-        return None
     return Head(result.sequences[:, -1:], result.logits[0], layers, begun, stopped)
 
 
@@ -132,7 +133,6 @@ def joined(module: Any, head: Head | None) -> Iterator[None]:
     def all_rows(_: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         after.remove()
         layers = _layers(kwargs.values())
-        assert layers is not None
         below = len(head.begun.shared)
         for number, (layer, own) in enumerate(zip(layers, head.layers, strict=True)):
             above = own if number < below else layer
@@ -152,15 +152,15 @@ def joined(module: Any, head: Head | None) -> Iterator[None]:
         after.remove()
 
 
-def _layers(values: Any) -> list[Any] | None:
-    """Of the cache among the values, if it is keys and values and nothing else."""
+def _layers(values: Any) -> list[Any]:
+    """Of the cache among the values, if it is keys and values and nothing else; or none."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
     cache = next((value for value in values if type(value) is DynamicCache), None)
     plain = (DynamicLayer, DynamicSlidingWindowLayer)
     if cache is None or any(type(layer) not in plain for layer in cache.layers):
-        return None
+        return []
     return cache.layers
 
 

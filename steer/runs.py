@@ -14,7 +14,7 @@ from steer.by_row import of_row
 from steer.edits import Intervention
 from steer.errors import InterventionError, PromptError, SteerError
 from steer.precision import exact
-from steer.prefill import decode
+from steer.prefill import Batch, decode
 from steer.prompts import Prompt, pad
 from steer.receipt import Receipt
 from steer.remote import Remote
@@ -114,7 +114,7 @@ def generate(
     prompts = [*baselines, *(request.prompt for request in requests)]
     _check_length(model, prompts, max_new_tokens)
     if remote and (on_step or on_first):
-        raise SteerError("a remote run can't call on_step here; leave one of the two out")
+        raise SteerError("a remote run can't call on_step or on_first here; leave them out")
     watched = list(dict.fromkeys(model.token_id(token) for token in watch))
     first = len(baselines)
     plans = [
@@ -132,11 +132,9 @@ def generate(
             "output_logits": bool(watched),
         }
 
-    flat, span = [plan for row in plans for plan in row], model.span(ids, mask)
+    batch = Batch(ids, model.span(ids, mask), [plan for row in plans for plan in row], first)
     with model.lock:
-        sequences, logits, steps = decode(
-            model.nn, ids, span, flat, options, first, on_step, on_first, remote
-        )
+        sequences, logits, steps = decode(model.nn, batch, options, on_step, on_first, remote)
     texts = [_text(model, row[ids.shape[1] :]) for row in sequences]
     runs, taken = [], 0
     for number, request in enumerate(requests):

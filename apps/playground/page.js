@@ -167,8 +167,10 @@ window.steer = {
 // Gradio asks for every frame for ever (the clock of its loader is never stopped, in 6.31), and a
 // frame takes time from the processors that the model computes with: while it does, few are given.
 const soon = window.requestAnimationFrame.bind(window);
+const cancel = window.cancelAnimationFrame.bind(window);
 window.requestAnimationFrame = (draw) =>
-  window.steer.running ? setTimeout(() => soon(draw), 250) : soon(draw);
+  window.steer.running ? -setTimeout(() => soon(draw), 250) : soon(draw);
+window.cancelAnimationFrame = (number) => (number < 0 ? clearTimeout(-number) : cancel(number));
 
 // Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
 addEventListener("click", ({ target }) => {

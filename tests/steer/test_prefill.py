@@ -86,17 +86,21 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_families_that_differ_in_block_or_cache(name: str) -> None:
-    """The baseline is what transformers generates."""
+def other_family(name: str) -> steer.Model:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = AutoConfig.for_model(name, **OTHERS[name])
-        other = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    model = steer.load(other, tokenizer=tiny.tokenizer())
+        module = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    return steer.load(module, tokenizer=tiny.tokenizer())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_families_that_differ_in_block_or_cache(name: str) -> None:
+    """The baseline is what transformers generates."""
+    model = other_family(name)
     found = run(model, temperature=0)
     ids, mask = model.tokenize([PROMPT])
-    expected = other.generate(
+    expected = model.module.generate(
         ids, attention_mask=mask, max_new_tokens=5, do_sample=False, pad_token_id=tiny.PAD
     )
     assert list(found.baseline.ids) == expected[0, LENGTH:].tolist()
@@ -156,12 +160,26 @@ def test_a_cache_that_can_not_be_joined_gives_the_same_texts(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, llama: steer.Model
 ) -> None:
     whole = run(llama)
+    options, apart = dict(options), bool(options)
     if options.pop("static", False):
         monkeypatch.setattr(llama.module.generation_config, "cache_implementation", "static")
     with plain.recorded(plain.block(llama.module, 0)) as passes:
         found = run(llama, **options)
     assert (found.ids, found.baseline) == (whole.ids, whole.baseline)
-    assert any(len(each) == 2 for each in passes)
+    both_prompts = any(each.shape[:2] == (2, LENGTH) for each in passes)
+    assert both_prompts == apart
+
+
+@pytest.mark.parametrize("name", ["minimax", "recurrent_gemma"])
+def test_its_listener_is_heard_too(name: str, llama: steer.Model) -> None:
+    """Also without a cache."""
+    for model, options in ((other_family(name), {}), (llama, {"use_cache": False})):
+        heard: list[Tensor] = []
+        whole = run(model, on_first=heard.append, **options)
+        assert [ids[0, -1].item() for ids in heard] == [whole.ids[0]]
+        assert whole == run(model, **options)
+        stopped = run(model, on_first=lambda ids: True, **options)
+        assert (stopped.ids, stopped.baseline.ids) == (whole.ids[:1], ())
 
 
 def test_what_an_edit_remembers_of_the_prompt_is_kept(model: steer.Model) -> None:

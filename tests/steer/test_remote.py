@@ -68,12 +68,15 @@ def check_same(there: steer.Run, here: steer.Run) -> None:
     """To rounding: there both prompts are read as one batch, here the edited one before."""
     alike = {"receipt": here.receipt, "logprobs": here.logprobs}
     assert replace(there, **alike) == here
-    assert [entry.acted_tokens for entry in there.receipt] == [
-        entry.acted_tokens for entry in here.receipt
-    ]
     for one, other in zip(there.receipt, here.receipt, strict=True):
-        reached = [token.reached for token in one.tokens]
-        assert reached == pytest.approx([token.reached for token in other.tokens], abs=1e-5)
+        for ours, theirs in zip((one, *one.tokens), (other, *other.tokens), strict=True):
+            for name in ("before", "after", "reached", "relative_dose"):
+                assert getattr(ours, name) == pytest.approx(getattr(theirs, name), abs=1e-5)
+        numbers = {"before": 0.0, "after": 0.0, "reached": 0.0, "relative_dose": 0.0}
+        assert [replace(each, **numbers) for each in one.tokens] == [
+            replace(each, **numbers) for each in other.tokens
+        ]
+        assert replace(one, **numbers, tokens=()) == replace(other, **numbers, tokens=())
     for ours, theirs in zip(there.logprobs, here.logprobs, strict=True):
         assert (ours.token, ours.id) == (theirs.token, theirs.id)
         assert ours.edited == pytest.approx(theirs.edited, abs=1e-5)
