@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries import hub
-from dictionaries.base import Dictionary
+from dictionaries.beside.statistics import FeatureStatistics
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.files.numbered import block_file
+from dictionaries.files.tensors import read_json
 from dictionaries.formats import load_folder
-from dictionaries.formats.files import read_json
-from dictionaries.formats.numbered import block_file
-from dictionaries.stats import FeatureStatistics
 
 CARD = "card.json"
 SHIPPED = Path(str(files("dictionaries"))) / "shipped"

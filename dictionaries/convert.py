@@ -16,10 +16,12 @@ from pathlib import Path
 import torch
 
 from dictionaries import catalogue
-from dictionaries.base import Dictionary
+from dictionaries.beside.labels import FILE as LABELS
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
-from dictionaries.formats import dictionary_learning, load_folder, saelens, sparsify
-from dictionaries.labels import FILE as LABELS
+from dictionaries.formats import load_folder, sparsify
+from dictionaries.formats.dictionary_learning import folder as dictionary_learning
+from dictionaries.formats.saelens import folder as saelens
 
 WRITERS: dict[str, Callable[[Dictionary, Path], None]] = {
     "saelens": saelens.write,

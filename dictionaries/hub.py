@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from dictionaries.beside.labels import FILE as LABELS
 from dictionaries.errors import DictionaryError
-from dictionaries.formats.numbered import block_file, blocks_in
-from dictionaries.labels import FILE as LABELS
+from dictionaries.files.numbered import block_file, blocks_in
 
 SCHEME = "hf://"
 _WEIGHTS = ("safetensors", "npz", "pt", "pth", "pkl")

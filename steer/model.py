@@ -11,29 +11,30 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from dictionaries.base import Dictionary
-from steer import engine, runs
-from steer.by_row import of_row
-from steer.conflicts import refuse_conflicts_between
+from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention, as_tuple
-from steer.explain import NEUTRAL, Explanation, explain
-from steer.features import FeatureActivations, features
-from steer.fit import read_dictionary, site_of, width_of
-from steer.hookpoints import Site, is_hookpoint, locate
-from steer.norm_gain import after_gain
-from steer.plan import SitePlan
-from steer.prompts import Message, check_padding, read_prompt, token_id, tokenize
-from steer.remote import Remote
-from steer.resolve import plan_of
-from steer.runs import Request, Run, pair_up
-from steer.sampling import OnStep, Sampling, sampling_from
-from steer.span import Span
-from steer.stream import Stream
+from steer.edits.conflicts import refuse_conflicts_between
+from steer.edits.rows import of_row
+from steer.features.activations import FeatureActivations, features
+from steer.features.fit import read_dictionary, site_of, width_of
+from steer.features.norm_gain import after_gain
+from steer.lm.hookpoints import Site, is_hookpoint, locate
+from steer.lm.passes import plain
+from steer.lm.prompts import Message, check_padding, read_prompt, token_id, tokenize
+from steer.lm.remote import Remote
+from steer.lm.span import Span
+from steer.runs import generate as runs
+from steer.runs.explain import NEUTRAL, Explanation, explain
+from steer.runs.generate import Request, Run, pair_up
+from steer.runs.sampling import OnStep, Sampling, sampling_from
+from steer.runs.stream import Stream
+from steer.splice.plan import SitePlan
+from steer.splice.resolve import plan_of
 
 if TYPE_CHECKING:
     from nnsight.modeling.transformers import TransformersModel
 
-    from steer.check_result import Check
+    from steer.quality.result import Check
 
 IfSilent = Literal["warn", "raise", "ignore"]
 
@@ -104,7 +105,7 @@ class Model:
         check_padding(self, mask)
         sites = [self.site(name) for name in hookpoints]
         with self.lock:
-            values = engine.collect(self.nn, ids, mask, sites)
+            values = plain.collect(self.nn, ids, mask, sites)
         return {str(site.hookpoint): value for site, value in values.items()}
 
     def dictionary(self, name: str) -> Dictionary:
@@ -169,8 +170,8 @@ class Model:
         return features(self, text, found)
 
     def check(self, dictionary: Dictionary | str, texts: Sequence[str] | None = None) -> Check:
-        """Whether a dictionary was read right and belongs here: see `steer.check.check`."""
-        from steer.check import check
+        """Whether a dictionary was read right and belongs here: see `steer.quality.check.check`."""
+        from steer.quality.check import check
 
         return check(self, dictionary, texts)
 
@@ -199,7 +200,7 @@ class Model:
         The edits act in the prefill and at every decoding step, where their positions say.
 
         prompt: text, or a chat as a list of messages.
-        temperature: 0 is greedy; see `steer.sampling.Sampling` for the other choices.
+        temperature: 0 is greedy; see `steer.runs.sampling.Sampling` for the other choices.
         watch: tokens whose log-probability under both texts to keep.
         dictionaries: to look names up in before the catalogue.
         if_silent: what to do when an edit changed nothing: warn, raise or ignore.
@@ -208,7 +209,7 @@ class Model:
             begun, which on_step waits for; True stops.
         remote: True runs it on NDIF through nnsight, "local" rehearses that, a string is a server's
             address.
-        options: of transformers' generate, see `steer.sampling.GENERATE_OPTIONS`.
+        options: of transformers' generate, see `steer.runs.sampling.GENERATE_OPTIONS`.
         """
         sampling = Sampling(
             temperature, top_p, top_k, min_p, repetition_penalty, seed, options=options

@@ -1,4 +1,4 @@
-"""Tiny models of each family; see `tests.tiny`."""
+"""Tiny models of each family; see `tests.support.tiny`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 from hypothesis import settings
 
 import steer
-from tests import tiny
-from tests.command import Output, Run
-from tests.cross_layer import random_blocks, write_pairs, write_scope
+from tests.support import tiny
+from tests.support.command import Output, Run
+from tests.support.cross_layer import random_blocks, write_pairs, write_scope
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import steer
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[1]
 NAMES: list[str] = [
     "Ablate",
     "Active",

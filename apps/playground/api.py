@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from apps.playground.contrast import contrast
-from apps.playground.measure import measure, read_prompts
-from apps.playground.state import Setup, read_rows
-from apps.playground.studio import Studio
-from apps.playground.takeaway import forms
+from apps.playground.find.contrast import contrast
+from apps.playground.measure.measure import measure, read_prompts
+from apps.playground.state.setup import Setup, read_rows
+from apps.playground.studio.studio import Studio
+from apps.playground.take_away.forms import forms
 
 
 class Api:

@@ -11,27 +11,29 @@ from typing import Any
 
 import gradio as gr
 
-from apps.demo import FEATURE, PROMPT, VALUE
-from apps.playground import measure, takeaway, view
-from apps.playground.apart import apart
-from apps.playground.desk import Desk
-from apps.playground.edits_view import RowFacts, rows_view
-from apps.playground.examples import EXAMPLES
-from apps.playground.form import read_form
-from apps.playground.looking import Looking, Pick, sentence
-from apps.playground.markup import notice
-from apps.playground.measure_view import measured_view
-from apps.playground.state import Row, Setup
-from apps.playground.steering import Frame, frames
+from apps.playground.find.handlers import Looking, Pick, sentence
+from apps.playground.html.markup import notice
+from apps.playground.measure import measure
+from apps.playground.measure.view import measured_view
+from apps.playground.state.desk import Desk
+from apps.playground.state.examples import EXAMPLES
+from apps.playground.state.form import read_form
+from apps.playground.state.setup import Row, Setup
+from apps.playground.steer import texts_view as view
+from apps.playground.steer.edits_view import RowFacts, rows_view
+from apps.playground.steer.frames import Frame, frames
+from apps.playground.studio.apart import apart
+from apps.playground.take_away import forms as takeaway
+from apps.studies.demo import FEATURE, PROMPT, VALUE
 from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
-from steer.hookpoints import is_hookpoint
+from steer.lm.hookpoints import is_hookpoint
 
 _turns = itertools.count()
 
 
 class Handlers(Looking):
-    """Bound to the components by `apps.playground.app`."""
+    """Bound to the components by `apps.playground.page`."""
 
     # -- the list of edits ---------------------------------------------------------------------
 

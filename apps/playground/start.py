@@ -14,12 +14,12 @@ from typing import Any
 # nnsight gives every object a `.save`, after which anyio's server classes can't be defined.
 import anyio._backends._asyncio  # noqa: F401
 
-from apps.playground.apart import apart
-from apps.playground.studio import Shelf, Studio, offered
-from apps.playground.turns import MOST
-from dictionaries.base import Dictionary
-from steer.default_model import NAME
+from apps.playground.studio.apart import apart
+from apps.playground.studio.studio import Shelf, Studio, offered
+from apps.playground.studio.turns import MOST
+from dictionaries.dictionary import Dictionary
 from steer.errors import SteerError
+from steer.lm.default_model import NAME
 from steer.loading import load
 from steer.model import Model
 
@@ -86,8 +86,8 @@ def serve(
     """
     _private_folder()
     sys.setswitchinterval(0.0005)
-    from apps.playground.app import page
     from apps.playground.handlers import Handlers
+    from apps.playground.page import page
     from apps.playground.theme import styling
     from apps.playground.wire import connect
 

@@ -1,4 +1,4 @@
-"""The look of the experiments' figures, that of `apps.plots`, and the files they are written to."""
+"""The look of the figures of the experiments, and the files that they are written to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps import figure_files
-from apps.palette import COLOURS, INK
-from apps.plot_style import style
+from apps.figures import files as figure_files
+from apps.figures.palette import COLOURS, INK
+from apps.figures.style import style
 from steer.errors import SteerError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 
+from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
-from apps.reproduce.table import Table
 from steer.errors import SteerError
 
 

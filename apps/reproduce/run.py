@@ -10,9 +10,9 @@ from importlib.metadata import version
 import torch
 
 from apps.reproduce.registry import EXPERIMENTS, Experiment
+from apps.reproduce.result import Result
 from apps.reproduce.settings import Settings
-from apps.reproduce.table import Result
-from dictionaries.fast_dtype import fast_dtype
+from dictionaries.training.fast_dtype import fast_dtype
 
 _PACKAGES = ("torch", "transformers", "nnsight")
 _TOO_SMALL = (

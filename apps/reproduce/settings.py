@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steer.cache import Progress, cache_folder
+from steer.disk.cache import Progress, cache_folder
 from steer.errors import SteerError
 
 if TYPE_CHECKING:

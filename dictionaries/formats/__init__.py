@@ -6,24 +6,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.files.archives import state_names
+from dictionaries.files.numbered import only_block
 from dictionaries.formats import (
     circuit_tracer,
     cross_layer,
-    dictionary_learning,
     gemma_scope,
     goodfire,
     hoagyc,
     llama_scope,
     openai,
     qwen_scope,
-    saelens,
     sparsify,
-    temporal,
 )
-from dictionaries.formats.archives import state_names
-from dictionaries.formats.numbered import only_block
+from dictionaries.formats.dictionary_learning import folder as dictionary_learning
+from dictionaries.formats.saelens import folder as saelens
+from dictionaries.formats.saelens import temporal_release as temporal
 
 
 class Format(Protocol):

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from dictionaries.architectures import JumpReLU, ReLU
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats.files import SafeTensors, read_yaml
+from dictionaries.files.numbered import number_of
+from dictionaries.files.tensors import SafeTensors, read_yaml
 from dictionaries.formats.layout import NAMED, Stored, config_of, take
-from dictionaries.formats.numbered import number_of
-from dictionaries.formats.sites import from_transformer_lens
+from dictionaries.sites import from_transformer_lens
 
 CONFIG = "config.yaml"
 LOOKS_LIKE = "a layer_*.safetensors with W_enc and W_dec (circuit-tracer)"

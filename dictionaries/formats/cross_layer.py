@@ -29,13 +29,13 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import JumpReLU, ReLU
-from dictionaries.base import Dictionary, DictionaryConfig
+from dictionaries.dictionary import Dictionary, DictionaryConfig
 from dictionaries.errors import FormatError
-from dictionaries.formats.files import SafeTensors, read_json, read_yaml
+from dictionaries.files.numbered import number_of
+from dictionaries.files.tensors import SafeTensors, read_json, read_yaml
 from dictionaries.formats.layout import thresholds
-from dictionaries.formats.numbered import number_of
-from dictionaries.formats.sites import from_named_module, from_transformer_lens
 from dictionaries.later import Later
+from dictionaries.sites import from_named_module, from_transformer_lens
 
 LOOKS_LIKE = (
     "a W_enc_*.safetensors with its W_dec_* (circuit-tracer's cross-layer transcoders); a "

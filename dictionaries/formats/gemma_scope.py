@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.architectures import JumpReLU
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats.archives import Loaded, read_npz
-from dictionaries.formats.files import SafeTensors, Tensors, read_json
+from dictionaries.files.archives import Loaded, read_npz
+from dictionaries.files.tensors import SafeTensors, Tensors, read_json
 from dictionaries.formats.layout import NAMED, Stored, config_of, take, thresholds
-from dictionaries.formats.sites import Side, from_named_module
+from dictionaries.sites import Side, from_named_module
 
 FIRST, SECOND, CONFIG = "params.npz", "params.safetensors", "config.json"
 LOOKS_LIKE = f"{FIRST} (Gemma Scope); {SECOND} (Gemma Scope 2)"

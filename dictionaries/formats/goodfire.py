@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.architectures import ReLU
-from dictionaries.base import Dictionary
-from dictionaries.formats.archives import Loaded, read_state, state_file, state_names
+from dictionaries.dictionary import Dictionary
+from dictionaries.files.archives import Loaded, read_state, state_file, state_names
 from dictionaries.formats.layout import LINEAR, Stored, config_of, take
 
 LOOKS_LIKE = "a .pt or .pth file with encoder_linear, or encoder and decoder, weights (Goodfire)"

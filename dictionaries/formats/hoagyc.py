@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import ReLU
-from dictionaries.base import Dictionary, DictionaryConfig
+from dictionaries.dictionary import Dictionary, DictionaryConfig
 from dictionaries.errors import FormatError
-from dictionaries.formats.archives import Loaded, only_file, read_torch
+from dictionaries.files.archives import Loaded, only_file, read_torch
 
 LOOKS_LIKE = "a .pt file with a list of learned dictionaries (HoagyC/sparse_coding)"
 _MODULE = "autoencoders.learned_dict"

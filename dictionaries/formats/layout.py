@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dictionaries.base import DictionaryConfig
+from dictionaries.dictionary import DictionaryConfig
 from dictionaries.errors import FormatError, NotSeparableError
-from dictionaries.formats.files import Tensors
+from dictionaries.files.tensors import Tensors
 
 _OURS = {"W_enc": 1, "W_dec": 0}
 """Our own feature axes; vectors have only one."""

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 
 from dictionaries.architectures import JumpReLU
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats.files import SafeTensors, read_json, whole_number
+from dictionaries.files.tensors import SafeTensors, read_json, whole_number
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import LINEAR, config_of, take
-from dictionaries.formats.sites import from_transformer_lens
+from dictionaries.sites import from_transformer_lens
 
 CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
 LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (Llama Scope)"

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.architectures import ReLU, TopK
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats.archives import Loaded, read_state, state_file, state_names
-from dictionaries.formats.files import whole_number
+from dictionaries.files.archives import Loaded, read_state, state_file, state_names
+from dictionaries.files.tensors import whole_number
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import Stored, config_of, refuse_features, take
 

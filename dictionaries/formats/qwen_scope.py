@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dictionaries.architectures import TopK
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats.archives import Loaded, read_state, state_file, state_names
-from dictionaries.formats.files import read_json, whole_number
+from dictionaries.files.archives import Loaded, read_state, state_file, state_names
+from dictionaries.files.tensors import read_json, whole_number
 from dictionaries.formats.layout import NAMED, Stored, config_of, refuse_features, take
 
 LOOKS_LIKE = "a .pt file with just W_enc, W_dec, b_enc and b_dec (Qwen Scope)"

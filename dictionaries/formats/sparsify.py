@@ -20,12 +20,12 @@ from typing import Any
 import torch
 
 from dictionaries.architectures import AbsTopK, GroupMax, TopK
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats.files import SafeTensors, read_json, save_tensors, whole_number
+from dictionaries.files.tensors import SafeTensors, read_json, save_tensors, whole_number
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import Stored, config_of, refuse_features, take
-from dictionaries.formats.sites import from_module
+from dictionaries.sites import from_module
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (sparsify)"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from steer.errors import SteerError
-from steer.precision import exact
+from steer.maths.precision import exact
 
 if TYPE_CHECKING:
     from steer.model import Model

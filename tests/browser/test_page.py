@@ -154,13 +154,13 @@ def watch_counts(page: Any) -> None:
 
 def test_a_run_that_is_soon_there_is_not_waited_for(page: Any, monkeypatch: Any) -> None:
     """However slow this machine: no frame comes before the first token's. A slow one says why."""
-    monkeypatch.setattr("apps.playground.steering.PATIENCE", 60)
+    monkeypatch.setattr("apps.playground.steer.frames.PATIENCE", 60)
     watch_counts(page)
     run(page)
     said = page.evaluate("window.said")
     assert said
     assert all(" of at most " in each for each in said)
-    monkeypatch.setattr("apps.playground.steering.PATIENCE", 0)
+    monkeypatch.setattr("apps.playground.steer.frames.PATIENCE", 0)
     page.fill("#prompt textarea", "The old bridge. " * 100)
     run(page)
     assert any("reading the prompt" in each for each in page.evaluate("window.said"))

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from tests.browser.driver import HOW, chromium
 
 if TYPE_CHECKING:
-    from apps.playground.state import Setup
-    from apps.playground.studio import Studio
+    from apps.playground.state.setup import Setup
+    from apps.playground.studio.studio import Studio
 
 REPEATS = 15
 PARAGRAPH = (
@@ -46,10 +46,10 @@ def main() -> None:
     started = time.perf_counter()
     from transformers import AutoModelForCausalLM
 
-    from apps.playground.apart import apart
     from apps.playground.handlers import Handlers
     from apps.playground.start import open_studio, serve
-    from steer import default_model
+    from apps.playground.studio.apart import apart
+    from steer.lm import default_model
 
     studio = apart(open_studio)()
     app = serve(studio)
@@ -73,7 +73,7 @@ def main() -> None:
 
 def compare(studio: Studio, setup: Setup, untouched: Any, address: str) -> None:
     """One prompt's first token: plain, in the server, and from a click to the page."""
-    from apps.playground.apart import apart
+    from apps.playground.studio.apart import apart
 
     model = studio.model
     ids = model.tokenizer(setup.prompt, return_tensors="pt")

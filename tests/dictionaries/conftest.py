@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import AbsTopK, BatchTopK, Gated, JumpReLU, ReLU, TopK
-from dictionaries.base import Dictionary, DictionaryConfig
+from dictionaries.dictionary import Dictionary, DictionaryConfig
 
 D, M = 8, 24
 

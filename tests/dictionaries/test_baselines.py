@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dictionaries import baselines
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError
 
 D = 6

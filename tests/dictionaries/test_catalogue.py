@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dictionaries import catalogue
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
 
 NAME = "tiny/resid_post.2"

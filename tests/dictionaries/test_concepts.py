@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import ReLU
-from dictionaries.base import Dictionary
 from dictionaries.concepts import difference_of_means, linear_probe
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError
 
 D = 6

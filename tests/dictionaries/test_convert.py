@@ -12,11 +12,11 @@ from torch import Tensor
 
 import steer
 from dictionaries import catalogue
-from dictionaries.base import Dictionary
+from dictionaries.beside.labels import Label, Labels
 from dictionaries.convert import WRITERS, convert
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
-from dictionaries.labels import Label, Labels
-from tests import plain, tiny
+from tests.support import plain, tiny
 
 EXPRESSED = {
     "saelens": {"standard", "jumprelu", "batchtopk", "topk", "abstopk", "gated"},

@@ -15,10 +15,10 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from dictionaries import catalogue, hub, releases
-from dictionaries.base import Dictionary
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
-from tests.dictionaries.hub_cache import COMMIT, OLDER, add
-from tests.dictionaries.test_rows import bytes_read, hole
+from tests.dictionaries.files.test_rows import bytes_read, hole
+from tests.support.hub_cache import COMMIT, OLDER, add
 
 REPO = "org/some-saes"
 Make = Callable[..., Dictionary]
@@ -127,7 +127,7 @@ def test_revisions(cache: Path, saved: Callable[..., Path]) -> None:
 
 
 def test_labels_lie_in_the_snapshot(cache: Path, saved: Callable[..., Path]) -> None:
-    from dictionaries.labels import Label, Labels
+    from dictionaries.beside.labels import Label, Labels
 
     snapshot = add(cache, REPO, saved(), "a")
     Labels([Label(1, "x", "s")]).save(catalogue.find(f"hf://{REPO}/a"))

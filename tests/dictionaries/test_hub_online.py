@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dictionaries.base import Dictionary
-from dictionaries.labels import Label, Labels
-from tests.dictionaries.hub_server import Hub, serve
+from dictionaries.beside.labels import Label, Labels
+from dictionaries.dictionary import Dictionary
+from tests.support.hub_server import Hub, serve
 
 Make = Callable[..., Dictionary]
 CODE = """

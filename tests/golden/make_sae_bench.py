@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dictionaries.base import Dictionary
-from tests import tiny
+from dictionaries.dictionary import Dictionary
+from tests.support import tiny
 
 OUT = Path(__file__).parent / "sae_bench" / "core.json"
 BLOCK, CONTEXTS, LENGTH, BATCH = 1, 24, 20, 8

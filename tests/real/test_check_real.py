@@ -8,8 +8,8 @@ import pytest
 
 import steer
 from dictionaries import catalogue
-from steer.check import check
-from steer.check_text import docstrings
+from steer.quality.check import check
+from steer.quality.docstrings import docstrings
 
 
 @pytest.fixture(scope="module")

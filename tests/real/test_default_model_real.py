@@ -15,9 +15,9 @@ from torch import Tensor
 import steer
 from apps import cli
 from dictionaries import catalogue
-from dictionaries.base import Dictionary
-from tests import plain, tiny
-from tests.plain import PlainEdit, PlainSite
+from dictionaries.dictionary import Dictionary
+from tests.support import plain, tiny
+from tests.support.plain import PlainEdit, PlainSite
 
 PROMPT = "The old bridge over the river"
 SITE, PATH = "resid_post.20", "model.layers.20"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from steer.evals.answers import Answer
-from steer.evals.embeddings import available, minilm
-from steer.evals.judges import Relevance
+from steer.evals.steering.answers import Answer
+from steer.evals.steering.embeddings import available, minilm
+from steer.evals.steering.judges import Relevance
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs sae-steer[evals]")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import steer
-from steer import default_model
+from steer.lm import default_model
 
 pytestmark = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
 
@@ -21,7 +21,7 @@ def responses(lm: Any) -> list[Any]:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from steer.evals.lm_eval_compare import TASKS
+    from steer.evals.lm_eval.compare import TASKS
 
     loaded = TaskManager(include_path=TASKS, include_defaults=False).load(["gender"])
     results = lm_eval.evaluate(lm, loaded, limit=6, bootstrap_iters=0)
@@ -31,7 +31,7 @@ def responses(lm: Any) -> list[Any]:
 def test_scores_are_those_of_hf_to_the_last_bit() -> None:
     from lm_eval.models.huggingface import HFLM
 
-    from steer.evals.lm_eval import SteerLM
+    from steer.evals.lm_eval.model import SteerLM
 
     options: dict[str, Any] = {"batch_size": 4, "device": "cpu"}
     ours = SteerLM("smollm2-135m", **options)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import steer
-from steer.effects.direct import direct_logits
-from steer.effects.direct_effect import last_site
-from steer.effects.edited import edited_prompts
-from steer.effects.frozen_norm import FrozenNorm
-from steer.effects.patching import prompt_pairs
-from steer.effects.paths import DIRECT, frozen_logits
+from steer.effects.passes.edited import edited_prompts
+from steer.effects.patching.patching import prompt_pairs
+from steer.effects.paths.direct import last_site
+from steer.effects.paths.path_effects import DIRECT, frozen_logits
+from steer.lm.norm import FrozenNorm
+from steer.lm.unembedding import direct_logits
 
 BASE = "When Mary and John went to the store, John gave a drink to"
 TARGET = "When Mary and John went to the store, Mary gave a drink to"

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from apps.playground.examples import DICTIONARY, EXAMPLES, Example
-from apps.playground.find_view import card_view
+from apps.playground.find.view import card_view
 from apps.playground.handlers import Handlers
-from apps.playground.markup import visible
+from apps.playground.html.markup import visible
 from apps.playground.start import open_studio
-from apps.playground.takeaway import forms
-from tests.command import Run
+from apps.playground.state.examples import DICTIONARY, EXAMPLES, Example
+from apps.playground.take_away.forms import forms
+from tests.support.command import Run
 
 
 @pytest.fixture(scope="module")

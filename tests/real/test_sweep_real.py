@@ -10,9 +10,9 @@ from __future__ import annotations
 import pytest
 
 import steer
-from steer import engine
 from steer.effects.metric import LogitDifference
-from steer.effects.sweep import TEXT, ablation_sweep
+from steer.effects.sweep.ablation_sweep import TEXT, ablation_sweep
+from steer.splice import passes
 
 PROMPT = "The capital of France is"
 NAME = "smollm2-135m/resid_post.20"
@@ -29,7 +29,7 @@ def test_rows_are_the_features_alone() -> None:
 
     def difference(edits: list[steer.Edit]) -> float:
         plans = model.plans([steer.Intervention(NAME, edits)], [dictionary]) if edits else []
-        last = engine.logits(model.nn, ids, span, plans)[0][0, -1]
+        last = passes.logits(model.nn, ids, span, plans)[0][0, -1]
         return (last[answer] - last[other]).item()
 
     clean = difference([])

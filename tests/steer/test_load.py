@@ -12,7 +12,7 @@ import torch
 
 import steer
 from steer.loading import load_tokenizer
-from tests import plain, tiny
+from tests.support import plain, tiny
 
 Saved = Callable[[], Path]
 

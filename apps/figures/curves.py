@@ -1,0 +1,69 @@
+"""Figures of curves: effects against the dose, and against how much is patched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from apps.figures.palette import COLOURS
+from apps.figures.style import add_band, colours, new_figure, style, unit_of
+from steer.errors import SteerError
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from steer.effects.dose.result import DoseResponse
+    from steer.effects.patching.curve import Curve
+
+_LABELS = {
+    "effect": "effect",
+    "kl": "KL(clean‖edited), nats",
+    "delta_ce": "ΔCE on the prompts, nats",
+    "neutral_ce": "ΔCE on neutral text, nats",
+    "loss": "loss of the written text, nats",
+    "distinct": "different token pairs",
+}
+
+
+def dose_curves(found: DoseResponse) -> go.Figure:
+    """Every measure against the dose, with bands."""
+    from plotly.subplots import make_subplots
+
+    from steer.edits.values import parse_value
+
+    frame = found.to_frame()
+    names = [name for name in found.measures if name in _LABELS]
+    for name, same in (("neutral_ce", "delta_ce"), ("effect", "kl")):
+        if getattr(found, name).tolist() == getattr(found, same).tolist():
+            names.remove(name)
+    parsed = [parse_value(dose) for dose in found.doses]
+    frame = frame.assign(amount=[dose.amount for dose in parsed]).sort_values("amount")
+    unit = " and ".join(dict.fromkeys(dose.unit for dose in parsed))
+    across = min(len(names), 2)
+    down = -(-len(names) // across)
+    effect = {"effect": f"change of {found.metric}, {unit_of(found.metric)}"}
+    titles = [{**_LABELS, **effect}[name] for name in names]
+    figure = make_subplots(rows=down, cols=across, subplot_titles=titles)
+    style(figure, f"Feature {found.feature} against its dose", height=90 + 270 * down)
+    for number, name in enumerate(names):
+        place = {"row": number // across + 1, "col": number % across + 1}
+        bounds = (frame[f"{name}_low"], frame[f"{name}_high"])
+        add_band(figure, name, frame["amount"], frame[name], *bounds, COLOURS[0], **place)
+        figure.update_xaxes(title=f"dose ({unit})", **place)
+    figure.update_layout(showlegend=False)
+    return figure
+
+
+def patching_curves(curves: Mapping[str, Curve], axis: str = "count") -> go.Figure:
+    """The metric against how much is patched, with bands; axis: `count` or `norm`."""
+    if axis not in ("count", "norm"):
+        raise SteerError(f"axis={axis!r} is unknown; allowed: count, norm")
+    figure = new_figure("How close patching comes to the target run")
+    for (name, curve), colour in zip(curves.items(), colours(len(curves)), strict=True):
+        frame = curve.to_frame().sort_values(axis)
+        add_band(figure, name, frame[axis], frame["value"], frame["low"], frame["high"], colour)
+    figure.update_xaxes(title="features patched" if axis == "count" else "mean ‖Δx‖")
+    metrics = sorted({curve.metric for curve in curves.values()})
+    said = ["KL(edited‖target), nats" if metric == "kl" else metric for metric in metrics]
+    figure.update_yaxes(title=", ".join(said), rangemode="tozero")
+    return figure

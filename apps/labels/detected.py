@@ -1,0 +1,158 @@
+"""Labels for all features of a dictionary, from the detectors: no judge, each with its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apps.training.recipe import Recipe
+from apps.training.train import kept_activations, run_harvest
+from dictionaries.beside.labels import Label, Labels
+from dictionaries.dictionary import Dictionary
+from dictionaries.training.activations import ActivationStore
+from steer.disk.cache import Progress, cache_folder
+from steer.errors import DictionaryError
+from steer.interpretation.activity import find_activity
+from steer.interpretation.detectors import Detector, detect
+from steer.interpretation.views import groupings
+from steer.loading import load_tokenizer
+
+SOURCE = "steer"
+"""Of these labels: rules that detectors found."""
+_EXAMPLE = 3, 1
+"""Tokens shown before and after an example's strongest one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Contexts that detectors are chosen and judged on; n contexts.
+
+    tokens, keep [n, length]; activations [n, length, d]; heldout [n]: contexts that judge.
+    """
+
+    tokens: Tensor
+    activations: Tensor
+    keep: Tensor
+    heldout: Tensor
+
+
+def read(store: ActivationStore, site: str, keep: Tensor, *, fit: int, heldout: int) -> Reading:
+    """The store's first `fit` training contexts and first `heldout` held-out ones."""
+    contexts = store.contexts
+    chosen = (~contexts.heldout).nonzero().flatten()[:fit]
+    judges = contexts.heldout.nonzero().flatten()[:heldout]
+    rows = torch.cat([chosen, judges]).sort().values
+    return Reading(
+        tokens=contexts.tokens[rows],
+        activations=store.mapped(site)[rows],
+        keep=keep[rows],
+        heldout=contexts.heldout[rows],
+    )
+
+
+def token_texts(tokenizer: Any, size: int) -> list[str]:
+    """The text of every token id."""
+    return tokenizer.batch_decode([[i] for i in range(size)])
+
+
+def detectors(
+    dictionary: Dictionary,
+    reading: Reading,
+    texts: list[str],
+    threshold: Tensor | None = None,
+    progress: Progress | None = None,
+) -> list[Detector]:
+    """The best detector of each feature that is active both where one is chosen and judged."""
+    report = progress or (lambda what, done, total: None)
+    activity = find_activity(
+        dictionary,
+        reading.activations,
+        reading.keep,
+        reading.heldout,
+        threshold=threshold,
+        progress=lambda done, total: report("encoding", done, total),
+    )
+    return detect(
+        activity,
+        reading.tokens,
+        groupings(texts),
+        progress=lambda done, total: report("detecting", done, total),
+    )
+
+
+def read_recipe(
+    dictionary: Dictionary,
+    recipe: Recipe,
+    *,
+    work: Path | None,
+    fit: int,
+    heldout: int,
+    progress: Progress,
+) -> tuple[Reading, Any]:
+    """Contexts of the recipe's corpus at the dictionary's site, and the tokenizer.
+
+    The activations are taken from `work` (where `steer train` keeps them), or harvested.
+    Raises `DictionaryError` if the recipe does not harvest the dictionary's site.
+    """
+    site = str(dictionary.config.hookpoint)
+    if site not in recipe.sites:
+        raise DictionaryError(
+            f"recipe {recipe.name} harvests {', '.join(recipe.sites)}, not {site}; give another"
+        )
+    store = run_harvest(recipe, work or cache_folder() / "training" / recipe.name, progress)
+    keep = kept_activations(recipe, site, store).keep
+    tokenizer = load_tokenizer(recipe.model)
+    return read(store, site, keep, fit=fit, heldout=heldout), tokenizer
+
+
+def make_labels(
+    dictionary: Dictionary,
+    recipe: Recipe,
+    *,
+    work: Path | None = None,
+    fit: int = 800,
+    heldout: int = 400,
+    progress: Progress | None = None,
+) -> Labels:
+    """A label per feature, from the recipe's corpus; `fit` and `heldout` are contexts.
+
+    Features that are silent on either part get no label. See `read_recipe` for what is raised.
+    """
+    report = progress or (lambda what, done, total: None)
+    reading, tokenizer = read_recipe(
+        dictionary, recipe, work=work, fit=fit, heldout=heldout, progress=report
+    )
+    texts = token_texts(tokenizer, len(tokenizer))
+    found = detectors(dictionary, reading, texts, progress=report)
+    return Labels(_label(dictionary, each, texts) for each in found)
+
+
+def _label(dictionary: Dictionary, found: Detector, texts: list[str]) -> Label:
+    return Label(
+        feature=found.feature,
+        text=found.text,
+        source=SOURCE,
+        precision=round(found.precision, 2),
+        recall=round(found.recall, 2),
+        f1=round(found.f1, 3),
+        example=_example(dictionary, found.feature, texts),
+    )
+
+
+def _example(dictionary: Dictionary, feature: int, texts: list[str]) -> str | None:
+    """The strongest context that may be shown, with its strongest token in «»."""
+    statistics = dictionary.statistics
+    if statistics is None or statistics.maximum[feature] <= 0:
+        return None
+    ids, strength = statistics.contexts[feature, 0], statistics.context_activations[feature, 0]
+    if not strength.max() > 0:
+        return None
+    peak = int(strength.argmax())
+    before, after = _EXAMPLE
+    shown = range(max(0, peak - before), min(len(ids), peak + after + 1))
+    pieces = [f"«{texts[ids[i]]}»" if i == peak else texts[ids[i]] for i in shown if ids[i] >= 0]
+    return " ".join("".join(pieces).split()) or None

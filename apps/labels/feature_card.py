@@ -1,0 +1,89 @@
+"""Everything known about one feature, in text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dictionaries.beside.labels import Label
+from dictionaries.beside.statistics import QUANTILES
+from dictionaries.dictionary import Dictionary
+from dictionaries.errors import DictionaryError
+
+
+@dataclass(frozen=True)
+class Context:
+    """A stretch of text, and the feature's activation at each of its tokens."""
+
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FeatureCard:
+    """A feature's figures and examples; see `dictionaries.beside.statistics.FeatureStatistics`.
+
+    labels: what it is said to mean, best first.
+    """
+
+    dictionary: str
+    feature: int
+    tokens: int
+    density: float
+    maximum: float
+    mean: float
+    quantiles: dict[str, float]
+    promoted: tuple[tuple[str, float], ...]
+    suppressed: tuple[tuple[str, float], ...]
+    contexts: tuple[Context, ...]
+    labels: tuple[Label, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        data = asdict(self) | {"labels": [label.to_dict() for label in self.labels]}
+        for side in ("promoted", "suppressed"):
+            data[side] = [{"token": token, "logit": logit} for token, logit in data[side]]
+        return data
+
+
+def feature_card(token: Callable[[int], str], dictionary: Dictionary, feature: int) -> FeatureCard:
+    """The card of a feature of a dictionary that has statistics. token: the text of an id.
+
+    Raises `DictionaryError` for a feature out of range or a dictionary without statistics.
+    """
+    dictionary.check_features([feature])
+    statistics = dictionary.statistics
+    if statistics is None:
+        raise DictionaryError(f"{dictionary.name} has no statistics, so there is no card to show")
+
+    def tokens(ids: Any) -> tuple[str, ...]:
+        return tuple(token(i) for i in ids.tolist() if i >= 0)
+
+    contexts = []
+    for ids, activations in zip(
+        statistics.contexts[feature], statistics.context_activations[feature], strict=True
+    ):
+        if (ids >= 0).any():
+            contexts.append(Context(tokens(ids), tuple(activations[ids >= 0].tolist())))
+
+    def pairs(ids: Any, logits: Any) -> tuple[tuple[str, float], ...]:
+        return tuple(zip(tokens(ids), logits.tolist(), strict=True))
+
+    return FeatureCard(
+        dictionary=dictionary.name,
+        feature=feature,
+        tokens=statistics.tokens,
+        density=statistics.density[feature].item(),
+        maximum=statistics.maximum[feature].item(),
+        mean=statistics.mean[feature].item(),
+        quantiles={
+            f"q{percent}": value
+            for percent, value in zip(
+                QUANTILES, statistics.quantiles[feature].tolist(), strict=True
+            )
+        },
+        promoted=pairs(statistics.promoted[feature], statistics.promoted_logits[feature]),
+        suppressed=pairs(statistics.suppressed[feature], statistics.suppressed_logits[feature]),
+        contexts=tuple(contexts),
+        labels=dictionary.labels.by_feature.get(feature, ()),
+    )

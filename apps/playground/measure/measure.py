@@ -1,0 +1,204 @@
+"""What the present edits do to the next token, against controls of equal size, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from apps.playground.measure.controls import control_kl, controls_of, dosed, last_logits
+from apps.playground.measure.results import Along, Curve, Interval, Measured, Moved, interval
+from apps.playground.state.setup import Setup
+from apps.playground.steer.tokens import whole_characters
+from apps.playground.studio.studio import Studio
+from steer.edits import Intervention
+from steer.effects.logits.logit_effect import logit_effect
+from steer.effects.logits.result import LogitEffect
+from steer.errors import PromptError, SteerError
+from steer.lm.prompts import read_prompt
+from steer.maths import metrics
+from steer.splice import passes
+
+SHARES = (0.25, 0.5, 1.0, 1.5, 2.0)
+MOST_PROMPTS = 64
+_MOST_TOKENS = 500
+Report = Callable[[float, str], None]
+
+
+def read_prompts(text: str) -> tuple[str, ...]:
+    """One prompt a line. Raises `PromptError` for none, or too many."""
+    prompts = tuple(line for line in text.splitlines() if line.strip())
+    if not prompts:
+        raise PromptError("there is no prompt to measure on: write one a line")
+    if len(prompts) > MOST_PROMPTS:
+        raise PromptError(f"{len(prompts)} prompts are too many; at most {MOST_PROMPTS}")
+    return prompts
+
+
+def read_tokens(studio: Studio, text: str) -> tuple[int, ...]:
+    """Token ids of a comma-separated list; each must be one token, with its space before it.
+
+    " Paris" is what follows a word; a name given without a space is tried with one first.
+    """
+    found = []
+    for part in (each for each in text.split(",") if each.strip()):
+        plain = part.strip()
+        try:
+            found.append(studio.model.token_id(f" {plain}"))
+        except SteerError:
+            found.append(studio.model.token_id(plain))
+    return tuple(found)
+
+
+def measure(
+    studio: Studio,
+    setup: Setup,
+    prompts: Sequence[str],
+    more: str = "",
+    less: str = "",
+    report: Report = lambda share, what: None,
+) -> Measured:
+    """Raises `SteerError` for no active edits, and what `steer` raises for bad ones."""
+    interventions = setup.interventions()
+    if not interventions:
+        raise SteerError("there is nothing to measure: add an edit, or unmute one")
+    named = read_tokens(studio, more), read_tokens(studio, less)
+    if bool(named[0]) != bool(named[1]):
+        raise SteerError("name tokens on both sides, or on neither")
+    report(0.02, "the edit")
+    batch = _batch(studio, prompts)
+    effect = _effect(studio, setup, prompts, interventions, batch)
+    curves = _curves(studio, setup, prompts, effect, batch, report)
+    report(0.9, "along the text")
+    return Measured(
+        prompts=len(prompts),
+        promoted=_moved(studio, effect, 1),
+        suppressed=_moved(studio, effect, -1),
+        kl=tuple((curve.name, curve.kl[curve.shares.index(1.0)]) for curve in curves),
+        difference=_difference(studio, prompts, effect, named, batch) if named[0] else (),
+        curves=curves,
+        along=_along(studio, setup),
+        dtype=effect.dtype,
+    )
+
+
+def _batch(studio: Studio, prompts: Sequence[str]) -> int:
+    """Prompts at a time, so that the logits of all their tokens stay under about a gigabyte."""
+    longest = max(len(read_prompt(studio.model, prompt).ids) for prompt in prompts)
+    return max(1, min(16, 2000 // longest))
+
+
+def _effect(
+    studio: Studio,
+    setup: Setup,
+    prompts: Sequence[str],
+    interventions: Sequence[Intervention],
+    batch: int,
+) -> LogitEffect:
+    return logit_effect(
+        studio.model,
+        prompts,
+        interventions,
+        dictionaries=studio.shelf.used(setup),
+        batch=batch,
+        if_silent="ignore",
+    )
+
+
+def _moved(studio: Studio, effect: LogitEffect, sign: int) -> tuple[Moved, ...]:
+    order = (sign * effect.delta_logit.mean(0)).topk(10).indices.tolist()
+    return tuple(
+        Moved(studio.model.token(token), interval(effect.delta_logit[:, token].tolist()))
+        for token in order
+    )
+
+
+def _difference(
+    studio: Studio,
+    prompts: Sequence[str],
+    effect: LogitEffect,
+    named: tuple[tuple[int, ...], tuple[int, ...]],
+    batch: int,
+) -> tuple[tuple[str, Interval], ...]:
+    sides = [torch.tensor(each) for each in named]
+    parts = [list(prompts[start : start + batch]) for start in range(0, len(prompts), batch)]
+    last = torch.cat([last_logits(studio, *studio.model.tokenize(part)) for part in parts])
+    clean = metrics.logit_difference(last, *sides)
+    change = metrics.logit_difference(effect.delta_logit, *sides)
+    rows = {"clean": clean, "edited": clean + change, "change": change}
+    return tuple((name, interval(values.tolist())) for name, values in rows.items())
+
+
+def _curves(
+    studio: Studio,
+    setup: Setup,
+    prompts: Sequence[str],
+    whole: LogitEffect,
+    batch: int,
+    report: Report,
+) -> tuple[Curve, ...]:
+    """The edit and its controls at every dose; at the present dose only, if it can't be varied."""
+    rows: dict[str, list[Interval]] = {}
+    shares, controls = _shares(setup), controls_of(studio, setup)
+    for number, share in enumerate(shares):
+        report(0.05 + 0.85 * number / len(shares), f"{share:g} of the dose, with its controls")
+        effect = whole
+        if share != 1:
+            edits = tuple(
+                replace(each, edits=[dosed(edit, share) for edit in each.edits])
+                for each in setup.interventions()
+            )
+            effect = _effect(studio, setup, prompts, edits, batch)
+        rows.setdefault("the edit", []).append(interval(effect.kl.tolist()))
+        for name, directions in controls.items():
+            kl = control_kl(studio, prompts, effect.receipts, directions, batch)
+            rows.setdefault(name, []).append(interval(kl.tolist()))
+    return tuple(Curve(name, shares, tuple(values)) for name, values in rows.items())
+
+
+def _shares(setup: Setup) -> tuple[float, ...]:
+    try:
+        for row in setup.active:
+            dosed(row.edit, 0.5)
+    except SteerError:
+        return (1.0,)
+    return SHARES
+
+
+# -- along the text ----------------------------------------------------------------------------
+
+
+def _along(studio: Studio, setup: Setup) -> tuple[Along, ...]:
+    """On what the unedited model writes, and on what the edited one writes."""
+    run = studio.run(setup)
+    prompt = studio.read(setup).ids
+    texts = {"the baseline text": run.baseline.ids, "the edited text": run.ids}
+    return tuple(
+        _kl_along(studio, setup, f"KL along {title}", (*prompt, *ids)[:_MOST_TOKENS], len(prompt))
+        for title, ids in texts.items()
+    )
+
+
+def _kl_along(studio: Studio, setup: Setup, title: str, ids: Sequence[int], prompt: int) -> Along:
+    model = studio.model
+    batch = torch.tensor([list(ids)] * 2, device=model.device)
+    plans = model.plans(
+        setup.interventions(), studio.shelf.used(setup), rows=slice(1, 2), clean=slice(0, 1)
+    )
+    span = model.span(batch, torch.ones_like(batch))
+    span = replace(span, prompt_length=torch.full_like(span.prompt_length, min(prompt, len(ids))))
+    with model.lock:
+        logits, _ = passes.logits(model.nn, batch, span, plans)
+    kl = metrics.kl(logits[0], logits[1]).tolist()
+    pieces = list(_pieces(studio, ids))
+    return Along(
+        title,
+        tuple(text for _, text in pieces),
+        tuple(kl[at] for at, _ in pieces),
+    )
+
+
+def _pieces(studio: Studio, ids: Sequence[int]) -> Iterator[tuple[int, str]]:
+    for _, stop, text in whole_characters(studio, ids):
+        yield stop - 1, text

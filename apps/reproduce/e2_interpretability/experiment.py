@@ -1,0 +1,281 @@
+"""E2, interpretability without a judge: how well readable rules predict where features are active.
+
+A rule looks at the token, its ending or shape, the token before or after. It is chosen on one part
+of the text and measured on another. Directions that nobody trained get thresholds that make them
+as rare as the trained features, since a rule for half of all tokens is easy. The sharpest control
+is the same architecture with random weights, and a dictionary trained on that. Where the settings
+name a judge, it explains a sample of each as well (`judging`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from apps.labels.detected import Reading, read, token_texts
+from apps.reproduce.drawing import add_bars, panels
+from apps.reproduce.e1_frontier.experiment import fitted_ica
+from apps.reproduce.e2_interpretability import judging
+from apps.reproduce.kept.parts import part
+from apps.reproduce.kept.results import weights_of
+from apps.reproduce.result import Claim, Row, Table
+from apps.reproduce.settings import Settings
+from apps.reproduce.shared import zoo
+from dictionaries import baselines, catalogue
+from dictionaries.dictionary import Dictionary
+from steer.interpretation.activity import find_activity, matching_threshold
+from steer.interpretation.detectors import Activity, Detector, detect
+from steer.interpretation.views import Grouping, groupings
+from steer.maths.statistics import Interval, interval
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+COLUMNS = {
+    "directions": "what is described: features of a dictionary, or a control",
+    "features": "how many are active in both parts of the text",
+    "good": "share with a rule of F1 above 0.8 on held-out text",
+    "good low": "lower end of its 95% interval over features",
+    "good high": "upper end",
+    "good, strongest": "the same where only each feature's strongest tenth counts as active",
+    "F1": "median F1 of the best rule",
+    "precision": "its median precision",
+    "recall": "its median recall",
+    "entropy": "median entropy of the token at active positions, nats",
+    "density": "median share of tokens where a feature is active",
+}
+GOOD = 0.8
+DENSE = 0.5
+"""A rule counts as good only where "always" has an F1 below this, so not for dense features."""
+STRONGEST = 0.1
+
+
+def run(settings: Settings) -> Table:
+    """Find the rules of every set of directions and compare."""
+    found = zoo.corpus(settings)
+    reading = _reading(settings, found)
+    partitions = groupings(_texts(settings))
+    trained, controls = _trained(settings, found.site), _controls(settings, found)
+    rows: list[Row] = []
+    density: Tensor | None = None
+    for name, dictionary in trained.items():
+        settings.progress(f"rules of {name}", len(rows), len(trained) + len(controls) + 1)
+        activity = _activity(reading, dictionary)
+        density = activity.density if density is None else density
+        rows.append(_row(settings, name, dictionary, activity, reading, partitions))
+    assert density is not None
+    for name, dictionary in controls.items():
+        settings.progress(f"rules of {name}", len(rows), len(trained) + len(controls) + 1)
+        activity = _activity(reading, dictionary, _matched(density, dictionary, settings.seed))
+        rows.append(_row(settings, name, dictionary, activity, reading, partitions))
+    del found, reading, activity
+    rows.append(_random_weights(settings, partitions))
+    return Table(
+        columns={**COLUMNS, **(judging.COLUMNS if settings.judge else {})},
+        rows=tuple(rows),
+        claims=_claims(rows),
+        notes=_notes(settings),
+        figure=_figure,
+    )
+
+
+# -- what is described -------------------------------------------------------------------------
+
+
+def _trained(settings: Settings, site: str) -> dict[str, Dictionary]:
+    """E1's dictionaries of middle sparsity, and the one shipped for the site, if any."""
+    found = {
+        label: zoo.trained(settings, label, config)
+        for label, config in zoo.middle(settings).items()
+    }
+    name = f"{settings.model}/{site}"
+    if name in catalogue.names():
+        shipped = catalogue.load(name)
+        found[f"shipped, {shipped.width} features"] = shipped
+    return found
+
+
+def _controls(settings: Settings, found: zoo.Corpus) -> dict[str, Dictionary]:
+    fit = found.train[:: max(1, len(found.train) // settings.count(65_536, 16_384))].float()
+    d = fit.shape[1]
+    return {
+        "neurons": baselines.neurons(d),
+        "PCA": baselines.pca(fit),
+        "ICA": fitted_ica(settings, found),
+        "random directions": baselines.random_directions(d, zoo.WIDTHS * d, seed=settings.seed),
+    }
+
+
+def _matched(density: Tensor, dictionary: Dictionary, seed: int) -> Tensor:
+    """A density for each of the directions, drawn from those of the trained features."""
+    generator = torch.Generator().manual_seed(seed)
+    live = density[density > 0]
+    return live[torch.randint(len(live), (dictionary.width,), generator=generator)]
+
+
+def _random_weights(settings: Settings, partitions: dict[str, Grouping]) -> Row:
+    """A dictionary of the same architecture with random weights: what the text alone gives."""
+    tokens = settings.tokens or settings.count(250_000, 15_000)
+    control = replace(settings, model=str(random_model(settings)), tokens=tokens)
+    found = zoo.corpus(control)
+    label, config = next(iter(zoo.middle(control).items()))
+    dictionary = zoo.trained(control, label, config)
+    reading = _reading(control, found)
+    activity = _activity(reading, dictionary)
+    name = f"random weights, {label}"
+    return _row(control, name, dictionary, activity, reading, partitions)
+
+
+def random_model(settings: Settings) -> Path:
+    """A folder with the model's architecture and tokenizer, and weights as initialised."""
+    model = settings.load()
+
+    def make(folder: Path) -> None:
+        from transformers import AutoModelForCausalLM
+
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            fresh = AutoModelForCausalLM.from_config(model.module.config, dtype=torch.float32)
+        fresh.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+
+    made_of = {"model": model.fingerprint, "seed": settings.seed}
+    return part(settings.cache, "random-weights", made_of, make)
+
+
+# -- one row -----------------------------------------------------------------------------------
+
+
+def _reading(settings: Settings, found: zoo.Corpus) -> Reading:
+    fit, heldout = settings.count(300, 24), settings.count(150, 10)
+    return read(found.store, found.site, found.keep, fit=fit, heldout=heldout)
+
+
+def _texts(settings: Settings) -> list[str]:
+    model = settings.load()
+    return token_texts(model.tokenizer, model.module.config.get_text_config().vocab_size)
+
+
+def _activity(reading: Reading, dictionary: Dictionary, density: Tensor | None = None) -> Activity:
+    threshold = None
+    if density is not None:
+        kept = reading.activations[reading.keep]
+        sample = kept[:: max(1, len(kept) // 16_384)]
+        threshold = matching_threshold(dictionary, sample, density)
+    return find_activity(
+        dictionary, reading.activations, reading.keep, reading.heldout, threshold=threshold
+    )
+
+
+def _row(
+    settings: Settings,
+    name: str,
+    dictionary: Dictionary,
+    activity: Activity,
+    reading: Reading,
+    partitions: dict[str, Grouping],
+) -> Row:
+    found = detect(activity, reading.tokens, partitions)
+    strongest = detect(activity.strongest(STRONGEST), reading.tokens, partitions)
+    good = _good(found, settings.seed)
+    active = activity.density[activity.density > 0]
+    values = (
+        *(name, len(found), good.mean, good.low, good.high, _good(strongest, settings.seed).mean),
+        *(_median([getattr(each, key) for each in found]) for key in _MEDIANS),
+        active.median().item() if len(active) else None,
+    )
+    row = dict(zip(COLUMNS, values, strict=True))
+    if not settings.judge:
+        return row
+    features = [each.feature for each in found]
+    made_of = {"of": name, "weights": weights_of(dictionary), "contexts": len(reading.tokens)}
+    texts = _texts(settings)
+    return {
+        **row,
+        **judging.figures(settings, made_of, activity, reading.tokens, texts, features),
+    }
+
+
+_MEDIANS = ("f1", "precision", "recall", "entropy")
+
+
+def _good(found: Sequence[Detector], seed: int) -> Interval:
+    """Share of rules with F1 above 0.8, of features that are rare enough for that to say much."""
+    good = [float(each.f1 > GOOD and each.chance < DENSE) for each in found]
+    return interval(torch.tensor(good or [0.0]), seed=seed)
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return torch.tensor(values, dtype=torch.float64).median().item() if values else None
+
+
+# -- what the papers say -----------------------------------------------------------------------
+
+
+def _claims(rows: Sequence[Row]) -> tuple[Claim, ...]:
+    best, random = rows[0], rows[-1]
+    controls = [row for row in rows if row["directions"] in _ORDER]
+    judged = (judging.claim(rows, controls),) if "detected" in best else ()
+    return (
+        *judged,
+        Claim(
+            "dictionary features are more interpretable than neurons, PCA, ICA and random "
+            "directions of the same site",
+            "Cunningham et al. 2023, figure 2",
+            f"{_share(best)}; " + "; ".join(map(_share, controls)),
+            all(_number(best, "good low") > _number(row, "good high") for row in controls),
+        ),
+        Claim(
+            "ICA comes second, above the other controls",
+            "Cunningham et al. 2023, figure 2",
+            "; ".join(map(_share, controls)),
+            max(controls, key=lambda row: _number(row, "good"))["directions"] == "ICA",
+        ),
+        Claim(
+            "a dictionary of a model with random weights can look as interpretable",
+            "Heap et al. 2025, arXiv 2501.17727",
+            f"{_share(random)}; {_share(best)}",
+            _number(random, "good") >= _number(best, "good low"),
+        ),
+    )
+
+
+_ORDER = ("neurons", "PCA", "ICA", "random directions")
+
+
+def _share(row: Row) -> str:
+    low, high = _number(row, "good low"), _number(row, "good high")
+    return f"{row['directions']} {_number(row, 'good'):.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _number(row: Row, column: str) -> float:
+    value = row[column]
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _notes(settings: Settings) -> tuple[str, ...]:
+    return (
+        f"Rules are chosen on {settings.count(300, 24)} contexts and measured on at most "
+        f"{settings.count(150, 10)} held-out ones. Controls have thresholds that match the "
+        f"densities of the first row's features. A rule is good if its F1 is above {GOOD} and that "
+        f'of "always" below {DENSE}.',
+        "The random-weights model is the same architecture as initialised, with a dictionary "
+        "trained alike on fewer tokens.",
+        f"Judge: {settings.judge}; a feature that it could not explain counts as 0."
+        if settings.judge
+        else "No judge was given (--judge, --endpoint), so nothing was explained, detected or "
+        "simulated: the rules are a floor of what can be said about a feature.",
+    )
+
+
+def _figure(table: Table) -> Figure:
+    """The share of features with a good rule, with its interval."""
+    figure = panels("Interpretability without a judge")
+    add_bars(figure, table.rows, "directions", "good", ("good low", "good high"), showlegend=False)
+    return figure.update_xaxes(title="share of features with a rule of F1 > 0.8", tickformat=".1%")

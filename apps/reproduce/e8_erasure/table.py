@@ -1,0 +1,226 @@
+"""E8's table: its rows, its claims and its plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from apps.figures.palette import GRID
+from apps.reproduce.drawing import line, panels
+from apps.reproduce.e8_erasure.prompts import Prompts
+from apps.reproduce.result import Claim, Row, Table
+from steer.maths.statistics import Interval, interval
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+COLUMNS = {
+    "site": "where it is erased",
+    "fitted on": "prompts that the eraser was fitted on",
+    "tested on": "prompts of other names that it is judged on",
+    "method": "eraser",
+    "feature": "the dictionary's feature, if it is one",
+    "P(correct)": "of the two answers; 0.5 is erased",
+    "low": "95% bootstrap interval over names",
+    "high": "the same",
+    "accuracy": "share of prompts whose right answer is the likelier",
+    "edit norm": "‖Δ‖ over the name and the tokens after it, mean over prompts",
+    "neutral KL": "KL(clean‖edited) on unrelated text erased at every token but the first, nats",
+    "KL low": "95% bootstrap interval over texts",
+    "KL high": "the same",
+    "names": "tested",
+}
+_SOURCE = "Cunningham et al. 2023, first version, section on concept erasure"
+NONE, PROJECTED, ABLATED = "none", "feature: direction projected out", "feature: code ablated"
+LEACE, MEAN, RANDOM = "LEACE", "mean projection", "random direction"
+RANDOM_BEST = "random dictionary's best"
+_TENSORS = ("chance", "norm", "kl")
+_BASE = 0.9
+"""Accuracy below which there is nothing to erase, and the experiment is void."""
+
+
+@dataclass(frozen=True, eq=False)
+class Erased:
+    """What one eraser did. chance, norm [prompts]; kl [texts]; names: of each prompt."""
+
+    site: str
+    fitted: str
+    tested: str
+    method: str
+    feature: int | None
+    names: tuple[str, ...]
+    chance: Tensor
+    norm: Tensor
+    kl: Tensor
+
+    def to_dict(self) -> dict[str, Any]:
+        tensors = {name: getattr(self, name).tolist() for name in _TENSORS}
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, **tensors}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Erased:
+        tensors = {name: torch.tensor(data[name], dtype=torch.float64) for name in _TENSORS}
+        return cls(**{**data, "names": tuple(data["names"]), **tensors})
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.site, self.fitted, self.tested
+
+
+def table_rows(found: Sequence[Erased]) -> tuple[Row, ...]:
+    """A row a site, fitted and tested family, and method; random ones are averaged."""
+    rows = []
+    for key in dict.fromkeys(each.key for each in found):
+        for method in dict.fromkeys(each.method for each in found):
+            group = _group(found, key, method)
+            chance, damage = interval(_by_name(group)), interval(_mean(group, "kl"))
+            rows.append(
+                {
+                    "site": key[0],
+                    "fitted on": key[1],
+                    "tested on": key[2],
+                    "method": method,
+                    "feature": group[0].feature,
+                    "P(correct)": chance.mean,
+                    "low": chance.low,
+                    "high": chance.high,
+                    "accuracy": (torch.stack([e.chance for e in group]) > 0.5)
+                    .double()
+                    .mean()
+                    .item(),
+                    "edit norm": _mean(group, "norm").mean().item(),
+                    "neutral KL": damage.mean,
+                    "KL low": damage.low,
+                    "KL high": damage.high,
+                    "names": chance.n,
+                }
+            )
+    return tuple(rows)
+
+
+def _group(found: Sequence[Erased], key: tuple[str, str, str], method: str) -> list[Erased]:
+    return [each for each in found if each.key == key and each.method == method]
+
+
+def _mean(group: Sequence[Erased], name: str) -> Tensor:
+    return torch.stack([getattr(each, name) for each in group]).mean(0)
+
+
+def _by_name(group: Sequence[Erased]) -> Tensor:
+    """P(correct) of each name, [names]: its prompts, and random erasers, averaged."""
+    chance, names = _mean(group, "chance"), group[0].names
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return torch.stack([chance[index].mean() for index in places.values()])
+
+
+def claims(found: Sequence[Erased]) -> tuple[Claim, ...]:
+    """One set a site and family, fitted and tested on the same family."""
+    keys = [key for key in dict.fromkeys(each.key for each in found) if key[1] == key[2]]
+    return tuple(claim for key in keys for claim in _claims_of(found, key))
+
+
+def _claims_of(found: Sequence[Erased], key: tuple[str, str, str]) -> list[Claim]:
+    where = f"{key[0]}, {key[1]}"
+    base = _group(found, key, NONE)
+    accuracy = (base[0].chance > 0.5).double().mean().item()
+    void = accuracy < _BASE
+    texts = (
+        f"{where}: one feature's direction erases more than a random one",
+        *(
+            f"{where}: it leaves no more of the concept than {prior} (within the interval of the "
+            "paired difference), and disrupts other text less"
+            for prior in (LEACE, MEAN)
+        ),
+    )
+    if void:
+        why = f"the model answers {accuracy:.0%} right without an edit, below {_BASE:.0%}: void"
+        return [Claim(text, _SOURCE, why, None) for text in texts]
+    own, random = _group(found, key, PROJECTED), _group(found, key, RANDOM)
+    gap = interval(_by_name(random) - _by_name(own))
+    measured = (
+        f"P(correct) {_shown(_by_name(base))} unedited, {_shown(_by_name(own))} by the feature, "
+        f"{_shown(_by_name(random))} by a random direction"
+    )
+    against = [_against(own, _group(found, key, prior)) for prior in (LEACE, MEAN)]
+    pairs = [(measured, gap.low > 0), *against]
+    return [Claim(t, _SOURCE, m, holds) for t, (m, holds) in zip(texts, pairs, strict=True)]
+
+
+def _against(own: Sequence[Erased], prior: Sequence[Erased]) -> tuple[str, bool]:
+    """Both in figures, and whether the first erases as much at less cost to other text."""
+    left = interval(_by_name(own) - _by_name(prior))
+    cost = interval(_mean(prior, "kl") - _mean(own, "kl"))
+    measured = (
+        f"P(correct) {_shown(_by_name(own))} against {_shown(_by_name(prior))}; neutral KL "
+        f"{_shown(_mean(own, 'kl'))} against {_shown(_mean(prior, 'kl'))}; edit norm "
+        f"{_mean(own, 'norm').mean():.3g} against {_mean(prior, 'norm').mean():.3g}"
+    )
+    return measured, left.low <= 0 and cost.low > 0
+
+
+def _shown(values: Tensor) -> Interval:
+    return interval(values)
+
+
+def notes(
+    fitted: Sequence[Prompts], tested: Sequence[Prompts], texts: Sequence[str]
+) -> tuple[str, ...]:
+    """What a reader has to know."""
+    return (
+        f"Fitted on {len(fitted[0].ids)} prompts of {len(set(fitted[0].names))} names a family, "
+        f"tested on {len(tested[0].ids)} of {len(set(tested[0].names))} other names; 3 + 3 shots, "
+        "edited at the question's name and after it. The paper tested on the names it fitted on.",
+        "The feature is the one, of those active at more than 1% of the fitted tokens, whose "
+        "decoder row is nearest to the difference of the genders' means. Projecting its direction "
+        "out is the paper's edit; ablating its code changes only tokens where it is active.",
+        "LEACE without shrinkage, which few names and one template make easy to overfit: it sees "
+        "only these tokens, and its whitening has to carry over to all others in the neutral text.",
+        f"Neutral text: {len(texts)} passages that the dictionaries were not trained on.",
+    )
+
+
+def figure(table: Table) -> Figure:
+    """P(correct) against damage to other text, a panel per site and family that is fitted and
+    tested; the grey line is without an edit, the dotted one is chance."""
+    rows: list[Any] = [row for row in table.rows if row["fitted on"] == row["tested on"]]
+    groups = list(dict.fromkeys((row["site"], row["fitted on"]) for row in rows))
+    headings = [f"{site}, {family}" for site, family in groups]
+    down = 2 if len(groups) > 2 else 1
+    chart = panels("Erasing gender", headings, rows=down, height=660, shared_xaxes=True)
+    methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != NONE))
+    across = len(groups) // down
+    for place, (site, family) in enumerate(groups):
+        at = {"row": place // across + 1, "col": place % across + 1}
+        part = [row for row in rows if (row["site"], row["fitted on"]) == (site, family)]
+        for row in part:
+            if row["method"] == NONE:
+                continue
+            number = methods.index(row["method"])
+            chart.add_scatter(
+                x=[max(row["neutral KL"], 1e-7)],
+                y=[row["P(correct)"]],
+                error_y={
+                    "array": [row["high"] - row["P(correct)"]],
+                    "arrayminus": [row["P(correct)"] - row["low"]],
+                    "thickness": 1,
+                },
+                mode="markers",
+                marker={"color": line(number)["color"], "symbol": number, "size": 9},
+                name=row["method"],
+                legendgroup=row["method"],
+                showlegend=place == 0,
+                **at,
+            )
+        for row in part:  # once the panel has points: plotly draws no line across an empty one
+            if row["method"] == NONE:
+                chart.add_hline(y=row["P(correct)"], line_color=GRID, layer="below", **at)
+        chart.add_hline(y=0.5, line_dash="dot", **at)
+        chart.update_yaxes(title="P(correct answer)", **at)
+    chart.update_xaxes(type="log")
+    return chart.update_xaxes(title="KL on unrelated text (nats per token)", row=down)

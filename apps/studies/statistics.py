@@ -1,0 +1,86 @@
+"""`steer statistics`: text files in, per-feature statistics beside the dictionary out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dictionaries import catalogue
+from dictionaries.beside.statistics import FILE
+from dictionaries.files.place import beside
+from steer.disk.cache import Progress
+from steer.errors import DictionaryError, PromptError
+from steer.features.statistics import feature_statistics
+from steer.model import Model
+
+
+def measure(
+    model: Model,
+    name: str,
+    corpus: Sequence[Path],
+    tokens: int,
+    overwrite: bool = False,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure and save; where, and how many features were active.
+
+    Raises `DictionaryError` rather than replace statistics that are there unasked, or that the
+    dictionary's card vouches for; `PromptError` for files that are no text.
+    """
+    place = catalogue.find(name)
+    path = beside(place, FILE)
+    if path.exists():
+        _refuse(name, path, overwrite)
+    files = [file for given in corpus for file in _files(given)]
+    texts = [read_text(file) for file in files]
+    found = feature_statistics(
+        model,
+        model.dictionary(name),
+        texts,
+        tokens=tokens,
+        corpus=", ".join(file.name for file in files[:10]) + (", ..." if len(files) > 10 else ""),
+        progress=progress,
+    )
+    found.save(place)
+    return {
+        "written": str(path),
+        "tokens": found.tokens,
+        "width": len(found.maximum),
+        "active": int((found.maximum > 0).sum()),
+        "corpus": found.corpus,
+    }
+
+
+def _refuse(name: str, path: Path, overwrite: bool) -> None:
+    card = path.parent / catalogue.CARD
+    if card.is_file() and path.name in catalogue.read_card(name).get("sha256", {}):
+        raise DictionaryError(
+            f"{name} comes with statistics that its card vouches for; copy it first: "
+            f"steer convert {name} FOLDER --to saelens, and delete the card there"
+        )
+    if not overwrite:
+        raise DictionaryError(f"{path} is there already; replace it with --overwrite")
+
+
+def _files(given: Path) -> list[Path]:
+    if not given.is_dir():
+        return [given]
+    found = sorted(path for path in given.rglob("*.txt") if path.is_file())
+    if not found:
+        raise PromptError(f"{given} holds no .txt files")
+    return found
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines that are not blank. Raises `PromptError` as `read_text` does."""
+    return [line for line in read_text(path).splitlines() if line.strip()]
+
+
+def read_text(path: Path) -> str:
+    """Raises `PromptError` for a file that is not there, or is no text."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"{path} can't be read as text: {error}") from error

@@ -1,0 +1,206 @@
+"""`steer train RECIPE`: corpora -> contexts -> activations -> dictionaries with cards."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from apps.corpora import SOURCES
+from apps.training.card import build_card, reconstruction_figures, write_card
+from apps.training.contexts import build_contexts
+from apps.training.recipe import Recipe
+from dictionaries.beside.statistics import Corpus, FeatureStatistics, collect_statistics
+from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.errors import TrainingError
+from dictionaries.formats import load_folder
+from dictionaries.training.activations import ActivationStore, Contexts, keep_mask
+from dictionaries.training.train import Step, train
+from steer.disk.cache import Progress, atomic_folder, cache_folder
+from steer.features.harvest import harvest
+from steer.features.statistics import name_tokens
+from steer.loading import load
+from steer.quality.splice_loss import splice_loss
+
+
+def run_recipe(
+    recipe: Recipe,
+    out: Path,
+    work: Path | None = None,
+    *,
+    sites: list[str] | None = None,
+    harvest_only: bool = False,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Do everything that is not done yet; the folders of the finished dictionaries.
+
+    Harvest, checkpoints and finished dictionaries are taken up where an earlier call stopped.
+    Raises `TrainingError` for a site that the recipe does not have.
+    """
+    report = progress or (lambda what, done, total: None)
+    wanted = sites or list(recipe.sites)
+    if unknown := set(wanted) - set(recipe.sites):
+        raise TrainingError(
+            f"the recipe has no site {', '.join(sorted(unknown))}; it has {', '.join(recipe.sites)}"
+        )
+    work = work or cache_folder() / "training" / recipe.name
+    store = run_harvest(recipe, work, report)
+    if harvest_only:
+        return []
+    folders = []
+    for site in wanted:
+        folder = out / recipe.name / site
+        if not (folder / "card.json").exists():
+            dictionary = run_training(recipe, site, store, work / site, progress=report)
+            finish(recipe, dictionary, store, work / site, folder, progress=report)
+        folders.append(folder)
+    return folders
+
+
+def run_harvest(recipe: Recipe, work: Path, progress: Progress) -> ActivationStore:
+    """Contexts and activations of all the recipe's sites; continues where it was interrupted."""
+    model = load(recipe.model, dtype=recipe.harvest_dtype, progress=progress)
+    contexts_file = work / "contexts.safetensors"
+    work.mkdir(parents=True, exist_ok=True)
+    if not contexts_file.exists():
+        build_contexts(recipe, model.tokenizer, cache_folder(), progress).save(contexts_file)
+    contexts = Contexts.load(contexts_file)
+    width = model.module.config.get_text_config().hidden_size
+    store = ActivationStore(work / "activations", dict.fromkeys(recipe.sites, width))
+    harvest(model, contexts, store, progress=progress)
+    del model
+    gc.collect()
+    return store
+
+
+def run_training(
+    recipe: Recipe,
+    site: str,
+    store: ActivationStore,
+    work: Path,
+    *,
+    progress: Progress,
+) -> Dictionary:
+    """Train one site's dictionary on the kept positions of the contexts that are not held out."""
+    trained = work / "trained"
+    if trained.exists():
+        return replace(load_folder(trained), name=f"{recipe.name}/{site}")
+    work.mkdir(parents=True, exist_ok=True)
+    config = recipe.train[site]
+    corpus = kept_activations(recipe, site, store)
+    about = DictionaryConfig(
+        d_in=store.sites[site], width=config.width, hookpoint=site, model=recipe.model
+    )
+
+    def report(step: Step) -> None:
+        what = f"training {site}: FVU {step.fvu:.3f}, L0 {step.l0:.0f}, dead {step.dead:.1%}"
+        progress(what, step.number, step.total)
+
+    dictionary = train(
+        corpus.train, config, about, checkpoint=work / "checkpoint.pt", report=report
+    )
+    with atomic_folder(trained, 2**28) as scratch:
+        dictionary.save_pretrained(scratch)
+    return replace(dictionary, name=f"{recipe.name}/{site}")
+
+
+@dataclass(frozen=True, eq=False)
+class KeptActivations:
+    """What a site's dictionary is trained and judged on.
+
+    train, heldout [n, d]: kept positions only, in bf16.
+    keep [contexts, length]: which positions are kept; cutoff: their largest norm.
+    """
+
+    train: Tensor
+    heldout: Tensor
+    keep: Tensor
+    cutoff: float
+
+
+def kept_activations(recipe: Recipe, site: str, store: ActivationStore) -> KeptActivations:
+    """Split a site's activations, leaving out first tokens and outlier norms."""
+    activations, contexts = store.mapped(site), store.contexts
+    norms = torch.cat([part.float().norm(dim=-1) for part in activations.split(64)])
+    keep, cutoff = keep_mask(norms, recipe.outlier_medians)
+    parts = {}
+    for name, rows in (("train", ~contexts.heldout), ("heldout", contexts.heldout)):
+        chosen = (keep & rows.unsqueeze(1)).flatten().nonzero().flatten()
+        parts[name] = activations.flatten(0, 1)[chosen]
+    return KeptActivations(**parts, keep=keep, cutoff=cutoff)
+
+
+def finish(
+    recipe: Recipe,
+    dictionary: Dictionary,
+    store: ActivationStore,
+    work: Path,
+    folder: Path,
+    *,
+    progress: Progress,
+) -> Path:
+    """Measure a trained dictionary, and write it with its card and statistics into `folder`."""
+    site = str(dictionary.config.hookpoint)
+    contexts, corpus = store.contexts, kept_activations(recipe, site, store)
+    model = load(recipe.model, dtype=recipe.evaluation_dtype)
+    shipped = round_weights(dictionary)
+    statistics = FeatureStatistics.load(work)
+    if statistics is None:
+        statistics = run_statistics(shipped, store, corpus, progress)
+        statistics.save(work)
+    statistics = name_tokens(model, shipped, statistics)
+    progress(f"judging {site}", 0, 1)
+    figures = reconstruction_figures(shipped, corpus)
+    count = -(-recipe.evaluation_tokens // (recipe.context - 1))
+    loss = splice_loss(
+        model,
+        shipped,
+        contexts.tokens[contexts.heldout][:count],
+        corpus.train[:: max(1, len(corpus.train) // 65_536)].float().mean(0),
+        corpus.cutoff,
+        progress=progress,
+    )
+    card = build_card(recipe, shipped, corpus, figures, loss, model.fingerprint)
+    with atomic_folder(folder, 2**28) as scratch:
+        shipped.save_pretrained(scratch, dtype=torch.float16)
+        statistics.save(scratch)
+        write_card(card, scratch)
+    return folder
+
+
+def round_weights(dictionary: Dictionary) -> Dictionary:
+    """The dictionary as it will be read back from fp16, so that what is judged is what ships."""
+    return replace(
+        dictionary,
+        W_enc=dictionary.W_enc.half().float(),
+        W_dec=dictionary.W_dec.half().float(),
+    )
+
+
+def run_statistics(
+    dictionary: Dictionary,
+    store: ActivationStore,
+    corpus: KeptActivations,
+    progress: Progress,
+) -> FeatureStatistics:
+    """Per-feature statistics over the training contexts' kept positions."""
+    site, contexts = str(dictionary.config.hookpoint), store.contexts
+    train_rows = ~contexts.heldout
+    return collect_statistics(
+        dictionary,
+        Corpus(
+            activations=store.mapped(site),
+            tokens=contexts.tokens,
+            keep=corpus.keep & train_rows.unsqueeze(1),
+            shippable=_shippable(contexts) & train_rows,
+        ),
+        lambda done, total: progress(f"statistics of {site}", done, total),
+    )
+
+
+def _shippable(contexts: Contexts) -> Tensor:
+    allowed = [n for n, name in enumerate(contexts.sources) if SOURCES[name].permissive]
+    return torch.isin(contexts.source, torch.tensor(allowed, dtype=contexts.source.dtype))

@@ -1,0 +1,147 @@
+"""The seed paper's loop: expand activations under a sparsity constraint, decode, compare.
+
+Cunningham et al. 2023: c = ReLU(Mx + b), x̂ = Mᵀc, loss ‖x − x̂‖² + α‖c‖₁, rows of M of unit norm
+(`architecture="standard", tied=True`). Its successors bound the number of active features
+instead: TopK (Gao et al. 2024) per token, BatchTopK (Bussmann et al. 2024) per batch.
+
+Inputs are scaled so that E‖x‖ = √d while training. The scale is folded back into the weights at
+the end, decoder rows have unit norm, and so an activation is measured in the residual's own
+units: feature i contributes a vector of length f_i.
+
+A step of the TopK family costs one dense product: all pre-activations, to choose candidates, in
+bf16 where the CPU has it in hardware. The chosen entries' values and all gradients are sparse and
+in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dictionaries.architectures import BatchTopK, ReLU, TopK
+from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.errors import TrainingError
+from dictionaries.training.config import TrainConfig
+from dictionaries.training.loss import batch_loss, update
+from dictionaries.training.state import (
+    TrainState,
+    initialise,
+    resume,
+    sample_of,
+    save_checkpoint,
+    variance,
+)
+
+REVISION = 2
+"""Raised when the same config and activations come to give other weights."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step reports: number, steps in all, fraction of variance unexplained, L0, dead."""
+
+    number: int
+    total: int
+    fvu: float
+    l0: float
+    dead: float
+
+
+def train(
+    activations: Tensor,
+    config: TrainConfig,
+    dictionary_config: DictionaryConfig,
+    *,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 500,
+    report: Callable[[Step], None] | None = None,
+) -> Dictionary:
+    """Train on activations [n, d] (any float dtype; mapped from disk is fine).
+
+    Deterministic given the config. With `checkpoint`, the state is written there every
+    `checkpoint_every` steps, atomically, and taken up again if the file is of the same config.
+    Raises `TrainingError` for too few activations or a checkpoint of another config.
+    """
+    n, d = activations.shape
+    if n < config.batch:
+        raise TrainingError(f"{n} activations are fewer than one batch of {config.batch}")
+    steps = config.samples // config.batch
+    state = resume(checkpoint, config, d) or initialise(activations, config)
+    order = _Order(n, config)
+    mean_variance = variance(activations, state.scale)
+    while state.step < steps:
+        x = activations[order.batch(state.step)].float() * state.scale
+        loss, error, active = batch_loss(x, state, config)
+        update(loss, state, config, steps)
+        _count_idle(active, state, len(x))
+        state.step += 1
+        if report and (state.step % 20 == 0 or state.step == steps):
+            dead = (state.idle > config.dead_after).float().mean().item()
+            l0 = active.sum().item() / len(x)
+            report(Step(state.step, steps, error / mean_variance, l0, dead))
+        if checkpoint and state.step % checkpoint_every == 0:
+            save_checkpoint(checkpoint, state, config)
+    return _finish(state, activations, config, dictionary_config)
+
+
+def _count_idle(active: Tensor, state: TrainState, samples: int) -> None:
+    state.idle += samples
+    state.idle[active > 0] = 0
+
+
+class _Order:
+    """A seeded permutation for every pass over the activations; the last part-batch is left out."""
+
+    def __init__(self, n: int, config: TrainConfig) -> None:
+        self.n, self.size, self.seed = n, config.batch, config.seed
+        self.per_epoch = n // config.batch
+        self.epoch, self.permutation = -1, torch.empty(0)
+
+    def batch(self, step: int) -> Tensor:
+        epoch, within = divmod(step, self.per_epoch)
+        if epoch != self.epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self.epoch, self.permutation = epoch, torch.randperm(self.n, generator=generator)
+        # Sorted, so that a mapped file is read forwards.
+        return self.permutation[within * self.size : (within + 1) * self.size].sort().values
+
+
+@torch.no_grad()
+def _finish(
+    state: TrainState, activations: Tensor, config: TrainConfig, about: DictionaryConfig
+) -> Dictionary:
+    """Fold the scale and the centring into the weights; calibrate the threshold.
+
+    With s the scale: f = act(s·x·W_enc + b) / s and x̂ = f·W_dec + b_dec/s.
+    """
+    w = {name: weight.detach() for name, weight in state.weights.items()}
+    encoder = w["W_dec"].T if config.tied else w["W_enc"]
+    W_enc, W_dec = encoder.contiguous(), w["W_dec"]
+    b_enc = (w["b_enc"] - w["b_dec"] @ encoder) / state.scale
+    b_dec = w["b_dec"] / state.scale
+    match config.architecture:
+        case "standard":
+            return ReLU(W_enc, b_enc, W_dec, b_dec, about)
+        case "topk":
+            return TopK(W_enc, b_enc, W_dec, b_dec, about, k=config.k)
+        case _:
+            sample = sample_of(activations, 65_536)
+            threshold = torch.full((config.width,), _calibrate(sample, W_enc, b_enc, config.k))
+            return BatchTopK(W_enc, b_enc, W_dec, b_dec, about, threshold=threshold, k=config.k)
+
+
+def _calibrate(sample: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> float:
+    """The threshold at which k features are active on average over the sample."""
+    kept: list[Tensor] = []
+    for x in sample.split(4096):
+        pre = (x @ W_enc + b_enc).relu()
+        kept.append(pre.topk(min(4 * k, pre.shape[1]), dim=-1).values.flatten())
+    values = torch.cat(kept)
+    return values.kthvalue(max(1, len(values) - k * len(sample))).values.item()
+
+
+__all__ = ["REVISION", "Step", "TrainConfig", "train"]

@@ -1,0 +1,44 @@
+"""What to do to a feature or a direction, where and when: values with a JSON form."""
+
+from steer.edits.base import DirectionEdit, Edit, FeatureEdit
+from steer.edits.intervention import Intervention, as_tuple
+from steer.edits.kinds import (
+    KINDS,
+    Ablate,
+    Add,
+    AddDirection,
+    Cap,
+    Clamp,
+    ClampProjection,
+    Floor,
+    Patch,
+    ProjectOut,
+    Resample,
+    Scale,
+    edit_from_dict,
+)
+from steer.edits.values import Dose, Value, parse_value
+
+__all__ = [
+    "KINDS",
+    "Ablate",
+    "Add",
+    "AddDirection",
+    "Cap",
+    "Clamp",
+    "ClampProjection",
+    "DirectionEdit",
+    "Dose",
+    "Edit",
+    "FeatureEdit",
+    "Floor",
+    "Intervention",
+    "Patch",
+    "ProjectOut",
+    "Resample",
+    "Scale",
+    "Value",
+    "as_tuple",
+    "edit_from_dict",
+    "parse_value",
+]

@@ -1,0 +1,132 @@
+"""Conditions and schedules as a person types them, on the command line or in a page.
+
+7                         feature 7 is active at this token
+7 > 2.5                   its activation is above 2.5
+seen 3                    feature 3 has been active so far in the text
+7 and not (seen 3 or 12)  combined; & | ~ mean the same
+
+first 5, after 3, ramp 10, decay 8     tokens, as in `steer.edits.schedules`
+"""
+
+from __future__ import annotations
+
+import re
+
+from steer.edits.conditions import Active, And, Condition, Leaf, Not, Or, Seen
+from steer.edits.schedules import SCHEDULES, Schedule, schedule_from_dict
+from steer.errors import InterventionError
+
+_TOKEN = re.compile(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?|[a-z]+|[()>&|~!#-])", re.IGNORECASE)
+_SAME = {"&": "and", "|": "or", "~": "not", "!": "not"}
+_EXAMPLES = "7, 7 > 2.5, seen 3, 7 and not seen 3"
+
+
+def parse_condition(text: str) -> Condition:
+    """Inverse of `show_condition`. Raises `InterventionError` that says where it breaks off."""
+    return _Reader(text).whole()
+
+
+def show_condition(condition: Condition) -> str:
+    """The condition in words."""
+    match condition:
+        case Leaf():
+            above = f" > {condition.above:.17g}" if condition.above else ""
+            return ("seen " if isinstance(condition, Seen) else "") + f"{condition.feature}{above}"
+        case Not(of):
+            return f"not {_inner(of)}"
+        case And(of) | Or(of):
+            return f" {condition.kind} ".join(map(_inner, of))
+    raise TypeError(f"{type(condition).__name__} has no words")
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Inverse of `show_schedule`. Raises `InterventionError`."""
+    kind, _, n = text.strip().lower().partition(" ")
+    if kind not in SCHEDULES or not n.strip().isdecimal():
+        raise InterventionError(
+            f"the schedule {text!r} is not understood; write one of "
+            f"{', '.join(SCHEDULES)} and a number of tokens, such as: first 5"
+        )
+    return schedule_from_dict({"kind": kind, "n": int(n)})
+
+
+def show_schedule(schedule: Schedule) -> str:
+    """The schedule in words."""
+    return f"{schedule.kind} {schedule.n}"
+
+
+def _inner(condition: Condition) -> str:
+    shown = show_condition(condition)
+    return shown if isinstance(condition, Leaf | Not) else f"({shown})"
+
+
+class _Reader:
+    """Recursive descent: or, and, not, then a feature or parentheses."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.place = text, 0
+
+    def whole(self) -> Condition:
+        found = self._several("or")
+        if self._next():
+            raise self._lost("and, or, or the end")
+        return found
+
+    def _several(self, word: str) -> Condition:
+        def part() -> Condition:
+            return self._several("and") if word == "or" else self._one()
+
+        parts = [part()]
+        while self._take(word):
+            parts.append(part())
+        if len(parts) == 1:
+            return parts[0]
+        return Or(tuple(parts)) if word == "or" else And(tuple(parts))
+
+    def _one(self) -> Condition:
+        if self._take("not"):
+            return Not(self._one())
+        if self._take("("):
+            found = self._several("or")
+            if not self._take(")"):
+                raise self._lost("a closing parenthesis")
+            return found
+        kind = Seen if self._take("seen") else Active
+        if kind is Active:
+            self._take("active")
+        self._take("#")
+        feature = self._next()
+        if not feature.isdecimal():
+            raise self._lost("a feature's number")
+        self._take(feature)
+        return kind(int(feature), self._number() if self._take(">") else 0.0)
+
+    def _number(self) -> float:
+        sign = -1 if self._take("-") else 1
+        word = self._next()
+        if not word[:1].isdigit():
+            raise self._lost("an activation")
+        self._take(word)
+        return sign * float(word)
+
+    def _next(self) -> str:
+        found = _TOKEN.match(self.text, self.place)
+        if not found:
+            return self.text[self.place :].strip()
+        word = found[1].lower()
+        return _SAME.get(word, word)
+
+    def _take(self, word: str) -> bool:
+        found = _TOKEN.match(self.text, self.place)
+        if not found or self._next() != word:
+            return False
+        self.place = found.end()
+        return True
+
+    def _lost(self, wanted: str) -> InterventionError:
+        there = self.text[self.place :].strip()
+        found = f"found {there!r}" if there else "the text ends"
+        return InterventionError(
+            f"the condition {self.text!r} is not understood: {wanted} was expected and {found}; "
+            f"write for example: {_EXAMPLES}"
+        )

@@ -1,0 +1,214 @@
+"""Is it the feature, or would anything of that size have done it? Three controls.
+
+random: a random direction with the edit's ‖Δ‖ at every position. Random directions match trained
+dictionaries in many causal tests (Korznikov 2026), so an effect that does not exceed it means
+nothing.
+matched: other features of the same dictionary, about as dense, with the edit's ‖Δ‖ and sign.
+reconstruction: what replacing x by its reconstruction alone does at those positions; an upper
+bound of what an imperfect dictionary breaks. A cross-layer transcoder has none: a block is a part
+of the reconstruction.
+
+Where a feature writes several sites, a control has the edit's ‖Δ‖ at each of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dictionaries.dictionary import Dictionary
+from steer.edits import FeatureEdit, Intervention
+from steer.effects.controls.matching import Matched, matched_features
+from steer.effects.controls.trials import Trial, matched_trials, random_trials
+from steer.effects.metric import Metric, Reference, as_metrics
+from steer.effects.passes.changes import clean_for
+from steer.effects.passes.clean import Clean, run_clean
+from steer.effects.passes.plans import plan_each
+from steer.features.fit import refuse_later
+from steer.lm.hookpoints import Site
+from steer.maths.precision import compute_dtype, exact
+from steer.maths.statistics import bootstrap
+from steer.splice import splice
+from steer.splice.plan import SitePlan
+
+if TYPE_CHECKING:
+    import pandas
+
+    from steer.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """Effects of an intervention and of its controls, on the same prompts.
+
+    rows: one a prompt and run: control (`edit`, `random`, `matched`, `reconstruction`), draw,
+        feature (of a matched control), density (of that feature; of the edited ones, their mean,
+        for `edit`; None where there is none), effect, norm (‖Δx‖ over the prompt).
+    error: the intervention's policy for what the dictionary does not explain.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    metric: str
+    error: str = "keep"
+
+    def to_rows(self) -> pandas.DataFrame:
+        """One row a prompt and run; `per_norm` is the effect per unit of ‖Δx‖."""
+        import pandas
+
+        frame = pandas.DataFrame(list(self.rows))
+        return frame.assign(per_norm=frame["effect"] / frame["norm"].clip(lower=1e-12))
+
+    def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
+        """One row a control: mean effect over prompts and draws with its interval over prompts.
+
+        density: mean over its features, with the lowest and the highest where they differ: how near
+        the matched controls are to the edit's own.
+        share: how many of its draws have a mean effect at least as large as the edit's, the edit
+        itself counted in, so that it is a p-value.
+        """
+        import pandas
+
+        frame = self.to_rows()
+        edit = abs(frame.loc[frame["control"] == "edit", "effect"].mean())
+        found = []
+        for control, group in frame.groupby("control", sort=False):
+            by_prompt = torch.tensor(group.groupby("prompt")["effect"].mean().to_numpy())
+            low, high = bootstrap(by_prompt, level=level, seed=seed)
+            draws = group.groupby("draw")["effect"].mean().abs()
+            found.append(
+                {
+                    "control": control,
+                    "effect": group["effect"].mean(),
+                    "low": low.item(),
+                    "high": high.item(),
+                    "norm": group["norm"].mean(),
+                    "per_norm": group["effect"].mean() / max(group["norm"].mean(), 1e-12),
+                    **_densities(group["density"]),
+                    "draws": len(draws),
+                    "share": (1 + int((draws >= edit).sum())) / (1 + len(draws)),
+                }
+            )
+        table = pandas.DataFrame(found)
+        return table.assign(share=table["share"].where(table["control"] != "edit"))
+
+
+def controls(
+    model: Model,
+    prompts: Sequence[str],
+    intervention: Intervention,
+    *,
+    dictionaries: Sequence[Dictionary] = (),
+    metric: Metric | str | Sequence[Metric] = "kl",
+    draws: int = 8,
+    seed: int = 0,
+) -> Controls:
+    """Run an intervention and its controls. Raises what `plan_each` and `as_metrics` raise."""
+    measures = as_metrics(model, metric, len(prompts))
+    plans = plan_each(model, intervention, dictionaries, len(prompts))
+    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    whole = given.get(intervention.dictionary)
+    if whole is None and plans[0].dictionary is not None:
+        whole = model.dictionary(intervention.dictionary)
+    rows: list[dict[str, Any]] = []
+    matched: Matched | None = None
+    for number, (prompt, plan) in enumerate(zip(prompts, plans, strict=True)):
+        ids, _ = model.tokenize([prompt])
+        clean = _clean(model, ids[0], plan, whole, measures[number].every)
+        if whole is not None and matched is None:
+            matched = matched_features(clean, whole, _edited(intervention), draws, seed)
+        (delta, *later), sign = edit_deltas(clean, plan)
+        density = None if matched is None else matched.density
+        trials = [Trial("edit", 0, None, delta, density, tuple(later))]
+        trials += random_trials(delta, draws, seed, later)
+        if whole is not None:
+            trials += matched_trials(delta, whole, matched.others if matched else (), sign, later)
+        if whole is not None and whole.later is None and not whole.config.partial:
+            trials.append(Trial("reconstruction", 0, None, _reconstruction(clean, whole, delta)))
+        rows += run_trials(clean, measures[number], trials, number, plan.outs[1:])
+    return Controls(tuple(rows), type(measures[0]).__name__, intervention.error)
+
+
+def run_trials(
+    clean: Clean,
+    metric: Metric,
+    trials: Sequence[Trial],
+    number: int,
+    later: Sequence[Site] = (),
+) -> list[dict[str, Any]]:
+    """The effect of every trial on one prompt, in one batch; later: the sites of `Trial.later`."""
+    delta, *more = (
+        torch.stack(each).to(clean.x.dtype)
+        for each in zip(*(trial.deltas for trial in trials), strict=True)
+    )
+    edited = clean.resume(delta, every=metric.every, also=tuple(zip(later, more, strict=True)))
+    reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)
+    with torch.inference_mode():
+        effects = metric.change(edited.logits, reference).tolist()
+    return [
+        {
+            "prompt": number,
+            "control": trial.control,
+            "draw": trial.draw,
+            "feature": trial.feature,
+            "density": trial.density,
+            "effect": effect,
+            "norm": exact(torch.cat(trial.deltas)).norm().item(),
+        }
+        for trial, effect in zip(trials, effects, strict=True)
+    ]
+
+
+def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
+    """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) its targets.
+
+    Raises `InterventionError` for a plan that writes several sites.
+    """
+    refuse_later(plan.later, "effects resume from the one site")
+    (delta,), sign = edit_deltas(clean, plan)
+    return delta, sign
+
+
+def edit_deltas(clean: Clean, plan: SitePlan) -> tuple[list[Tensor], float]:
+    """`edit_delta` at each site that the plan writes: what it reads comes before all of them."""
+    x = clean.others.get(plan.site, clean.x).unsqueeze(0)
+    y, ids = clean.x.unsqueeze(0), clean.ids.unsqueeze(0)
+    whole = replace(plan, rows=slice(None), clean=slice(None))
+    with torch.inference_mode():
+        span = clean.model.span(ids, torch.ones_like(ids))
+        reading = splice.observe(x, whole, span, {}, 0, x)
+        deltas = [splice.delta(y, whole, site, reading, y)[0] for site in plan.outs]
+    return deltas, 1.0 if reading.change.sum() >= 0 else -1.0
+
+
+def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tensor:
+    """x̂ − x where the edit acts, 0 elsewhere, [s, d]."""
+    site = clean.model.site(clean.model.site_of(dictionary))
+    read = clean.others.get(site, clean.x)
+    with torch.inference_mode():
+        ours = dictionary.to(read.device, compute_dtype(read.dtype))
+        moved = ours.reconstruct_texts(exact(read).unsqueeze(0))[0] - exact(clean.x)
+        return torch.where((delta != 0).any(-1, keepdim=True), moved, 0.0).to(delta.dtype)
+
+
+def _clean(
+    model: Model, ids: Tensor, plan: SitePlan, dictionary: Dictionary | None, every: bool
+) -> Clean:
+    if dictionary is None or plan.later:
+        return run_clean(model, ids, plan.out, [plan.site] if plan.later else (), every=every)
+    return clean_for(model, ids, dictionary, every=every)
+
+
+def _densities(found: pandas.Series) -> dict[str, float]:
+    """The mean, and the ends where they differ; NaN for what is not there."""
+    low, high = found.min(), found.max()
+    ends = (low, high) if low < high else (math.nan, math.nan)
+    return {"density": found.mean(), "density_low": ends[0], "density_high": ends[1]}
+
+
+def _edited(intervention: Intervention) -> list[int]:
+    return [edit.feature for edit in intervention.edits if isinstance(edit, FeatureEdit)]

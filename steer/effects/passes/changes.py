@@ -1,0 +1,114 @@
+"""What each of many edits would add at a site, all read from one clean pass.
+
+All of them are lowered and read as one intervention, by the code that an intervention itself runs
+through, so that a row of a sweep is the edit that would be made alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dictionaries.dictionary import Dictionary
+from steer.edits import Edit, Intervention
+from steer.effects.passes.clean import Clean, run_clean
+from steer.features.fit import refuse_later
+from steer.maths.precision import compute_dtype
+from steer.splice import splice
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """k edits on a prompt of s tokens.
+
+    amount [s, k]: change of each edit's activation; rows [k, d]: what a unit of it writes.
+    scale [s, 1]: per-token normalisation to undo; None if there is none.
+    before [s, k]: the activations read.
+    """
+
+    amount: Tensor
+    rows: Tensor
+    scale: Tensor | None
+    before: Tensor
+
+    @property
+    def dose(self) -> Tensor:
+        """Norm of what each edit adds at each token, [s, k]."""
+        dose = self.amount.abs() * self.rows.norm(dim=-1)
+        return dose if self.scale is None else dose * self.scale
+
+    @property
+    def first(self) -> Tensor:
+        """The first position that each edit changes, [k]; s if it changes none."""
+        changed = self.amount != 0
+        found = changed.int().argmax(0)
+        return torch.where(changed.any(0), found, len(self.amount))
+
+    def only(self, index: Sequence[int]) -> Changes:
+        """Some of the edits."""
+        chosen = list(index)
+        return replace(
+            self,
+            amount=self.amount[:, chosen],
+            rows=self.rows[chosen],
+            before=self.before[:, chosen],
+        )
+
+    def delta(self, sets: Sequence[Sequence[int]], dtype: torch.dtype) -> Tensor:
+        """Δ [b, s, d] of b sets of edits, each made together."""
+        rows = []
+        for members in sets:
+            index = list(members)
+            rows.append(self.amount[:, index] @ self.rows[index])
+        delta = torch.stack(rows)
+        return (delta if self.scale is None else delta * self.scale).to(dtype)
+
+
+def read_changes(clean: Clean, dictionary: Dictionary, edits: Sequence[Edit]) -> Changes:
+    """Lower and read the edits on the clean pass. Raises what `Model.plans` raises."""
+    model = clean.model
+    named = dictionary if dictionary.name else replace(dictionary, name="dictionary")
+    together = Intervention(named.name, edits, conflicts="in_order")
+    (plan,) = model.plans([together], [named])
+    refuse_later(plan.later, "effects resume from the one site")
+    x = clean.others.get(plan.site, clean.x).unsqueeze(0)
+    ids = clean.ids.unsqueeze(0)
+    with torch.inference_mode():
+        reading = splice.observe(x, plan, model.span(ids, torch.ones_like(ids)), {}, 0)
+    targets = [edit.target for edit in plan.edits]
+    scale = reading.norm.scale
+    return Changes(
+        amount=torch.stack([e.after[0] - e.before[0] for e in reading.edits], dim=-1),
+        rows=plan.W_dec[targets],
+        scale=None if scale is None else scale[0],
+        before=torch.stack([e.before[0] for e in reading.edits], dim=-1),
+    )
+
+
+def clean_for(model: Model, ids: Tensor, dictionary: Dictionary, *, every: bool) -> Clean:
+    """A clean pass whose site is where the dictionary writes, and that knows what it reads.
+
+    Raises `InterventionError` for one that writes several.
+    """
+    refuse_later(dictionary.later, "effects resume from the one site")
+    site = model.site(model.site_of(dictionary))
+    out = dictionary.config.hookpoint_out
+    if out is None:
+        return run_clean(model, ids, site, every=every)
+    return run_clean(model, ids, model.site(out), [site], every=every)
+
+
+def encode_clean(clean: Clean, dictionary: Dictionary) -> Tensor:
+    """All features of the dictionary on the clean pass, [s, width]."""
+    site = clean.model.site(clean.model.site_of(dictionary))
+    x = clean.others.get(site, clean.x)
+    with torch.inference_mode():
+        ours = dictionary.to(x.device, compute_dtype(x.dtype))
+        return ours.encode_texts(x.unsqueeze(0))[0][0]

@@ -1,0 +1,36 @@
+"""One intervention lowered for each of several prompts that run one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dictionaries.dictionary import Dictionary
+from steer.edits import Intervention
+from steer.edits.rows import of_row
+from steer.splice.plan import SitePlan
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+
+def plan_each(
+    model: Model,
+    intervention: Intervention,
+    dictionaries: Sequence[Dictionary],
+    prompts: int,
+) -> list[SitePlan]:
+    """The plan for each of so many prompts: the same for all, unless positions differ by row.
+
+    Raises what `Model.plans` raises, and `InterventionError` for positions of another number of
+    rows.
+    """
+    found: dict[str, SitePlan] = {}
+    plans = []
+    for row in range(prompts):
+        (own,) = of_row([intervention], row, prompts)
+        if own.digest not in found:
+            (plan,) = model.plans([own], dictionaries, clean=slice(0, 1))
+            found[own.digest] = plan
+        plans.append(found[own.digest])
+    return plans

@@ -1,0 +1,133 @@
+"""One prompt made ready for many small edits, and their effects found in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from dictionaries.dictionary import Dictionary
+from steer.edits import Edit
+from steer.edits.positions import Positions
+from steer.effects.metric import Metric, Reference
+from steer.effects.passes.changes import Changes, clean_for, encode_clean, read_changes
+from steer.effects.passes.clean import Clean
+from steer.errors import SteerError
+from steer.maths.memory import Ration, measured
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+_ENOUGH_TOKENS = {"cpu": 2048}
+"""Rows × tokens from which a larger batch is no faster; smaller ones start later in the prompt."""
+
+
+class EditOf(Protocol):
+    """Makes the edit of a feature: `Ablate`, or `functools.partial(Clamp, value="5x max")`."""
+
+    def __call__(self, feature: int, /, *, positions: Positions) -> Edit: ...
+
+
+Deltas = Callable[[Sequence[tuple[int, ...]]], Tensor]
+"""Δ [n·b, s, d] of b sets of edits: n rows a set, one set after the other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A prompt ready to be swept: clean pass, metric, and the changes of `features`."""
+
+    number: int
+    clean: Clean
+    metric: Metric
+    features: list[int]
+    changes: Changes
+
+    def deltas(self, sets: Sequence[tuple[int, ...]]) -> Tensor:
+        """Δ [b, s, d] of each set of edits (by index), made together."""
+        return self.changes.delta(sets, self.clean.x.dtype)
+
+    def effects(self, delta: Tensor) -> Tensor:
+        """Change of the metric, [b], when delta [b, s, d] is added at the site."""
+        edited = self.clean.resume(delta, every=self.metric.every)
+        reference = Reference.of(self.clean.logits, self.clean.ids, edited.start, self.metric.every)
+        with torch.inference_mode():
+            return self.metric.change(edited.logits, reference)
+
+    def acting(self) -> list[int]:
+        """Indices of the features whose edit changes anything."""
+        return (self.changes.first < self.clean.length).nonzero().flatten().tolist()
+
+
+def prepare(
+    model: Model,
+    text: str,
+    number: int,
+    metric: Metric,
+    dictionary: Dictionary,
+    features: str | Sequence[int],
+    edit: EditOf,
+    positions: Positions,
+) -> Prepared:
+    """Run the prompt clean and read the changes.
+
+    features: `active` or `all` (of these, the ones that the edit changes), or ids.
+    """
+    ids, _ = model.tokenize([text])
+    clean = clean_for(model, ids[0], dictionary, every=metric.every)
+    chosen = _chosen(clean, dictionary, features, positions)
+    edits = [edit(feature, positions=positions) for feature in chosen]
+    changes = read_changes(clean, dictionary, edits)
+    if isinstance(features, str):
+        acting = (changes.amount != 0).any(0).nonzero().flatten().tolist()
+        chosen = [chosen[i] for i in acting]
+        changes = changes.only(acting)
+    return Prepared(number, clean, metric, chosen, changes)
+
+
+def _chosen(
+    clean: Clean, dictionary: Dictionary, features: str | Sequence[int], positions: Positions
+) -> list[int]:
+    if not isinstance(features, str):
+        return list(dict.fromkeys(int(feature) for feature in features))
+    match features:
+        case "active":
+            touched = clean.touched(positions)
+            active = (encode_clean(clean, dictionary)[touched] != 0).any(0)
+            return active.nonzero().flatten().tolist()
+        case "all":
+            return list(range(dictionary.width))
+        case _:
+            raise SteerError(f"features={features!r} is unknown; allowed: active, all, or ids")
+
+
+def in_batches(
+    ready: Prepared,
+    sets: Sequence[tuple[int, ...]],
+    budget: int,
+    most_tokens: int | None = None,
+    *,
+    deltas: Deltas | None = None,
+    each: int = 1,
+) -> Iterator[tuple[list[tuple[int, ...]], Tensor]]:
+    """Sets of edits and their effects [b, each], in batches that fit the budget.
+
+    Sets that start at the same position run together. deltas: other changes than the edits'
+    own, `each` rows a set. A batch has one set at least.
+    """
+    first, length = ready.changes.first.tolist(), ready.clean.length
+    device = ready.clean.ids.device
+    enough = most_tokens or _ENOUGH_TOKENS.get(device.type, 2**16)
+    starts = {one: min(min(first[i] for i in one), length - 1) for one in sets}
+    waiting = sorted(sets, key=starts.__getitem__)
+    ration = Ration(budget)
+    while waiting:
+        tokens = length - starts[waiting[0]]
+        size = max(1, min(ration.rows, enough // tokens) // each)
+        batch, waiting = waiting[:size], waiting[size:]
+        with measured(device) as used:
+            found = ready.effects((deltas or ready.deltas)(batch))
+        ration.took(len(batch) * each, used.bytes)
+        yield batch, found.view(len(batch), each)

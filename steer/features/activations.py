@@ -1,0 +1,110 @@
+"""Which features a text activates, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from dictionaries.dictionary import Dictionary
+from steer.maths.precision import exact
+
+if TYPE_CHECKING:
+    import pandas
+
+    from steer.model import Model
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A feature's activation at a token."""
+
+    position: int
+    token: str
+    feature: int
+    activation: float
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureActivations:
+    """All features of a dictionary on one text of s tokens.
+
+    tokens: the text of each token.
+    activations [s, width]: in the dictionary's units.
+    norms [s]: ‖x‖ at each token.
+    """
+
+    text: str
+    dictionary: str
+    tokens: tuple[str, ...]
+    activations: Tensor
+    norms: Tensor
+
+    def top(self, k: int = 5, *, skip_first: bool = True) -> list[list[Activation]]:
+        """The k most active features of each token, strongest first.
+
+        The first token's activation is massive and says little; it is left empty by default.
+        """
+        found = []
+        for position, row in enumerate(self.activations):
+            values, index = row.topk(min(k, len(row)))
+            pairs = zip(index.tolist(), values.tolist(), strict=True)
+            found.append(
+                [
+                    Activation(position, self.tokens[position], feature, value)
+                    for feature, value in pairs
+                    if value > 0 and not (skip_first and position == 0)
+                ]
+            )
+        return found
+
+    def top_features(self, k: int = 10, *, skip_first: bool = True) -> list[Activation]:
+        """The k features with the largest activation anywhere in the text, at that token."""
+        rows = self.activations[1:] if skip_first and len(self.tokens) > 1 else self.activations
+        offset = len(self.tokens) - len(rows)
+        values, where = rows.max(dim=0)
+        order = values.argsort(descending=True)[:k].tolist()
+        return [
+            Activation(p := int(where[i]) + offset, self.tokens[p], i, values[i].item())
+            for i in order
+            if values[i] > 0
+        ]
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row per active (token, feature)."""
+        import pandas
+
+        positions, features = self.activations.nonzero(as_tuple=True)
+        return pandas.DataFrame(
+            {
+                "position": positions.tolist(),
+                "token": [self.tokens[p] for p in positions.tolist()],
+                "feature": features.tolist(),
+                "activation": self.activations[positions, features].tolist(),
+            }
+        )
+
+    def to_list(self, k: int = 5) -> list[dict[str, Any]]:
+        """Per token its k top features, as plain data."""
+        return [
+            {
+                "position": position,
+                "token": self.tokens[position],
+                "features": [{"feature": a.feature, "activation": a.activation} for a in top],
+            }
+            for position, top in enumerate(self.top(k, skip_first=False))
+        ]
+
+
+def features(model: Model, text: str, dictionary: Dictionary) -> FeatureActivations:
+    """Encode one text with the whole dictionary."""
+    hookpoint = model.site_of(dictionary)
+    ids, mask = model.tokenize([text])
+    x = exact(model.collect(ids, mask, [hookpoint])[hookpoint][0])
+    activations = dictionary.to(x.device, x.dtype).encode_texts(x.unsqueeze(0))[0][0]
+    tokens: Sequence[str] = [model.token(token) for token in ids[0].tolist()]
+    return FeatureActivations(
+        text, dictionary.name, tuple(tokens), activations.cpu(), x.norm(dim=-1).cpu()
+    )

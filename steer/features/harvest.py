@@ -1,0 +1,31 @@
+"""Activations of a model on many contexts, into an `ActivationStore`; resumed where it stopped."""
+
+from __future__ import annotations
+
+import torch
+
+from dictionaries.training.activations import ActivationStore, Contexts
+from steer.disk.cache import Progress
+from steer.model import Model
+
+
+def harvest(
+    model: Model,
+    contexts: Contexts,
+    store: ActivationStore,
+    *,
+    batch: int = 16,
+    progress: Progress | None = None,
+) -> None:
+    """Run every context once and store all the store's sites, in one pass.
+
+    contexts: tokens [n, length], without padding.
+    """
+    store.create(contexts)
+    total = len(contexts.tokens)
+    for start in range(store.done, total, batch):
+        ids = contexts.tokens[start : start + batch].long().to(model.device)
+        found = model.collect(ids, torch.ones_like(ids), list(store.sites))
+        store.write(start, {site: value.to(torch.bfloat16).cpu() for site, value in found.items()})
+        if progress:
+            progress("harvesting", min(start + batch, total), total)

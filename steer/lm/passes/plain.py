@@ -1,0 +1,67 @@
+"""The site's live tensor, activations, logits, and a site replaced: passes without an edit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steer.lm.hookpoints import Site
+from steer.lm.passes import save
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """An open `tracer.iter[:]` ends by design when generation does; nnsight warns each time."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*was never reached")
+        yield
+
+
+def read(nn: Any, site: Site) -> Tensor:
+    """The site's live tensor [b, s, d]; attention modules return a tuple, blocks a tensor."""
+    envoy = nn.get(site.path)
+    value = envoy.input if site.side == "input" else envoy.output
+    return value[0] if isinstance(value, tuple) else value
+
+
+def collect(nn: Any, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site, Tensor]:
+    """Activations at the sites, the model run no further than the last of them."""
+    ordered = sorted(set(sites), key=lambda site: site.hookpoint.order)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    with torch.inference_mode(), nn.trace(inputs) as tracer:
+        saved: list[Tensor] = save([])
+        for site in ordered:
+            saved.append(read(nn, site).clone())
+        tracer.stop()
+    return dict(zip(ordered, saved, strict=True))
+
+
+def logits(nn: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """Logits [b, s, V] of one forward pass."""
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    with torch.inference_mode(), nn.trace(inputs, use_cache=False) as tracer:
+        output = save(tracer.result)
+    return output.logits
+
+
+def input_embedding(nn: Any) -> str:
+    """Path of the module that the token ids go into."""
+    wanted = nn._module.get_input_embeddings()
+    return next(path for path, module in nn._module.named_modules() if module is wanted)
+
+
+def replace(
+    nn: Any, ids: Tensor, mask: Tensor, site: Site, replacement: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Logits [b, s, V] with the site's activations x [b, s, d] replaced by `replacement(x)`."""
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    with torch.inference_mode(), nn.trace(inputs, use_cache=False) as tracer:
+        x = read(nn, site)
+        x[:] = replacement(x)
+        output = save(tracer.result)
+    return output.logits

@@ -1,0 +1,251 @@
+"""Lowering: interventions -> the tensors that the splice needs, checked against model and site.
+
+Everything that can be wrong with an edit is found here, before the model runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dictionaries.dictionary import Dictionary
+from steer.edits import (
+    Ablate,
+    DirectionEdit,
+    Edit,
+    FeatureEdit,
+    Intervention,
+    Patch,
+    Resample,
+)
+from steer.edits.conditions import Condition, Leaf
+from steer.edits.conflicts import refuse_conflicts
+from steer.edits.directions import Direction
+from steer.edits.positions import canonical, refuse_other_rows, resolve
+from steer.edits.values import Dose, parse_value
+from steer.errors import InterventionError
+from steer.lm.hookpoints import Site
+from steer.maths.precision import compute_dtype
+from steer.splice.plan import LaterSite, LoweredEdit, SitePlan
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """What lowering may ask of the model.
+
+    activations: prompts -> x [s, d] of each at the intervention's site.
+    direction: a direction's source -> its vector [d].
+    token_id: a token's text or id -> its id, checked.
+    """
+
+    activations: Callable[[Sequence[str]], list[Tensor]]
+    direction: Callable[[Direction], Tensor]
+    token_id: Callable[[str | int], int]
+
+
+def lower(
+    intervention: Intervention,
+    dictionary: Dictionary | None,
+    site: Site,
+    out: Site,
+    sources: Sources,
+    *,
+    rows: slice,
+    clean: slice | None = None,
+    later: Sequence[Site] = (),
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> SitePlan:
+    """The plan of one intervention, for a model of this dtype on this device.
+
+    later: where else the dictionary's features write.
+    Raises `InterventionError` for no edits, conflicting edits, or an edit that needs what is not
+    there; `DictionaryError` for a feature out of range or a multiple of an unknown maximum.
+    """
+    edits, dtype = tuple(intervention.edits), compute_dtype(dtype)
+    _check(intervention, dictionary, clean)
+    _check_rows(edits, rows)
+    moved = None if dictionary is None else _bare(dictionary).to(device, dtype)
+    features = _features(edits)
+    if moved is not None:
+        moved.check_features(features)
+    whole = moved is not None and (intervention.error != "keep" or not moved.separable)
+    used = moved if moved is None or whole else replace(moved.restrict(features), W_skip=None)
+    columns = torch.tensor(features if whole else range(len(features)), device=device).long()
+    sources_of = list(dict.fromkeys(e.direction for e in edits if isinstance(e, DirectionEdit)))
+    vectors = [sources.direction(source).to(dtype).to(device) for source in sources_of]
+    rows_of = [vector / vector.norm() for vector in vectors]
+    feature_rows = [] if used is None else [used.W_dec[columns]]
+    d = vectors[0].shape[0] if used is None else used.W_dec.shape[1]
+    directions = torch.stack(rows_of) if rows_of else torch.zeros(0, d, device=device, dtype=dtype)
+    if directions.shape[1] != d:
+        raise InterventionError(f"a direction has {directions.shape[1]} numbers, the site {d}")
+    place = {feature: number for number, feature in enumerate(features)}
+    lengths = {s: v.norm().item() for s, v in zip(sources_of, vectors, strict=True)}
+
+    def lowered(edit: Edit) -> LoweredEdit:
+        if isinstance(edit, DirectionEdit):
+            target = len(features) + sources_of.index(edit.direction)
+            dose = _scaled(edit, {"vector": lengths[edit.direction]}.get)
+        else:
+            assert isinstance(edit, FeatureEdit)
+            target, dose = place[edit.feature], _scaled(edit, _statistic(edit, dictionary))
+        return LoweredEdit(
+            edit=edit,
+            target=target,
+            positions=resolve(canonical(edit.positions), sources.token_id),
+            amount=0.0 if dose.unit == "norm" else dose.amount,
+            per_norm=dose.amount if dose.unit == "norm" else 0.0,
+            table=_table(edit, moved, sources, device),
+            leaves={leaf: place[leaf.feature] for leaf in _leaves(edit.when)},
+        )
+
+    return SitePlan(
+        site=site,
+        out=out,
+        dictionary=None if used is None else replace(used, later=None),
+        columns=columns,
+        directions=directions,
+        W_dec=torch.cat([*feature_rows, directions]),
+        edits=tuple(lowered(edit) for edit in edits),
+        rows=rows,
+        clean=clean,
+        error=intervention.error,
+        later=() if used is None else _later(used, columns, later),
+    )
+
+
+def _later(dictionary: Dictionary, columns: Tensor, sites: Sequence[Site]) -> tuple[LaterSite, ...]:
+    if dictionary.later is None:
+        return ()
+    rows = dictionary.later.W_dec[columns].unbind(1)
+    return tuple(LaterSite(site, each) for site, each in zip(sites, rows, strict=True))
+
+
+def _bare(dictionary: Dictionary) -> Dictionary:
+    """Weights alone: a plan may travel to a server."""
+    return replace(dictionary, card=None, statistics=None)
+
+
+# -- values ------------------------------------------------------------------------------------
+
+
+def _scaled(edit: Edit, unit_length: Callable[[str], float | None]) -> Dose:
+    """The edit's value in activation, or in multiples of the residual norm."""
+    if isinstance(edit, Ablate):
+        mean = unit_length("corpus mean") if edit.to == "mean" else 0.0
+        return Dose(mean or 0.0, "activation")
+    value = getattr(edit, "value", None)
+    if value is None:
+        return Dose(0.0, "activation")
+    dose = parse_value(value)
+    if dose.unit in ("activation", "norm"):
+        return dose
+    return Dose(dose.amount * (unit_length(dose.unit) or 0.0), "activation")
+
+
+def _statistic(edit: FeatureEdit, dictionary: Dictionary | None) -> Callable[[str], float | None]:
+    def look_up(unit: str) -> float:
+        assert dictionary is not None
+        if dictionary.statistics is None:
+            raise InterventionError(
+                f"{dictionary.name or 'the dictionary'} has no statistics, so the {unit} of "
+                f"feature {edit.feature} is unknown; give the value as an activation"
+            )
+        return dictionary.statistics.value(edit.feature, unit)
+
+    return look_up
+
+
+def _table(
+    edit: Edit, dictionary: Dictionary | None, sources: Sources, device: torch.device | str
+) -> Tensor | None:
+    """Values by position of edits that take them from other texts."""
+    if not isinstance(edit, Patch | Resample):
+        return None
+    assert dictionary is not None
+    prompts = (edit.prompt,) if isinstance(edit, Patch) else tuple(edit.reference)
+    found = [
+        dictionary.encode_texts(x.to(device).unsqueeze(0))[0][0, :, edit.feature]
+        for x in sources.activations(prompts)
+    ]
+    if isinstance(edit, Patch):
+        return torch.cat([found[0], torch.tensor([torch.nan], device=device)])
+    pool = torch.cat([each[1:] for each in found])
+    if not len(pool):
+        raise InterventionError("the reference prompts have no token after their first one")
+    generator = torch.Generator().manual_seed(edit.seed)
+    draws = torch.randint(len(pool), (65_536,), generator=generator)
+    return pool[draws.to(device)]
+
+
+# -- checks ------------------------------------------------------------------------------------
+
+
+def _check(intervention: Intervention, dictionary: Dictionary | None, clean: slice | None) -> None:
+    edits = tuple(intervention.edits)
+    if not edits and intervention.error == "keep":
+        raise InterventionError("the intervention has no edits; give at least one, such as Clamp")
+    if dictionary is None:
+        needing = [e.kind for e in edits if isinstance(e, FeatureEdit) or e.when is not None]
+        if needing or intervention.error != "keep":
+            raise InterventionError(
+                f"{intervention.dictionary!r} is a hookpoint, and {', '.join(needing) or 'error'} "
+                "needs a dictionary; name one instead"
+            )
+    elif dictionary.is_transcoder:
+        _refuse_one_site_edits(edits, dictionary)
+    if dictionary is not None and _crosses_layers(dictionary) and intervention.error != "keep":
+        raise InterventionError(
+            f"error={intervention.error!r} is of a site that one dictionary explains, and "
+            f"{dictionary.name or 'the dictionary'} is a block of a cross-layer transcoder, "
+            "several of which write each site; use error='keep'"
+        )
+    if intervention.error == "frozen" and clean is None:
+        raise InterventionError(
+            "error='frozen' takes the error from the clean run at the same tokens, which a "
+            "generation does not have: use it with logit_effect"
+        )
+    if intervention.conflicts == "refuse":
+        refuse_conflicts(edits)
+
+
+def _crosses_layers(dictionary: Dictionary) -> bool:
+    return dictionary.config.partial or dictionary.later is not None
+
+
+def _check_rows(edits: Sequence[Edit], rows: slice) -> None:
+    """Positions by row need a batch of which it is known how many rows it has."""
+    count = None if rows.stop is None else len(range(rows.stop)[rows])
+    for edit in edits:
+        refuse_other_rows(canonical(edit.positions), count)
+
+
+def _refuse_one_site_edits(edits: Sequence[Edit], dictionary: Dictionary) -> None:
+    """A transcoder reads one site and writes another, so what is of one site alone is refused."""
+    name, out = dictionary.name or "the dictionary", dictionary.config.hookpoint_out
+    for edit in edits:
+        if isinstance(edit, DirectionEdit):
+            raise InterventionError(
+                f"{edit.kind} reads and writes the same site, and {name} is a transcoder: give it "
+                f"in an intervention of its own on the hookpoint {out!r}"
+            )
+        if parse_value(getattr(edit, "value", 0.0)).unit == "norm":
+            raise InterventionError(
+                f"value {getattr(edit, 'value', None)!r}: {name} is a transcoder, and the norm of "
+                "what it writes to is not known when it reads; give an activation or '2x max'"
+            )
+
+
+def _leaves(when: Condition | None) -> tuple[Leaf, ...]:
+    return () if when is None else when.leaves()
+
+
+def _features(edits: Sequence[Edit]) -> list[int]:
+    """Every feature that is edited or asked about, once each."""
+    edited = [edit.feature for edit in edits if isinstance(edit, FeatureEdit)]
+    asked = [leaf.feature for edit in edits for leaf in _leaves(edit.when)]
+    return list(dict.fromkeys([*edited, *asked]))

@@ -1,0 +1,158 @@
+"""The trace bodies under plans; see `steer.lm.passes` for what nnsight imposes on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steer.lm.hookpoints import Site, stack_path
+from steer.lm.passes import save
+from steer.lm.passes.plain import input_embedding, quiet, read
+from steer.lm.remote import Remote, backend
+from steer.lm.span import Span
+from steer.splice.plan import SitePlan
+from steer.splice.splice import Reading, Record, delta, observe, record
+from steer.splice.text_memory import Memory
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A first pass over some rows, from which others may resume.
+
+    records, memory: what the plans did, and what they remember of it.
+    shared: paths of the blocks below the first edited one, whose work is the same for rows of the
+        same texts; entry [b, s, d]: what they gave. None if there are none.
+    """
+
+    records: list[Record]
+    memory: Memory
+    shared: tuple[str, ...] = ()
+    entry: Tensor | None = None
+
+
+def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Record]:
+    """Read and write at every plan's sites, in the order of the forward pass.
+
+    All plans that read at a site see it before any of them writes there. Writing is in place:
+    resid_mid is read by the norm and by the residual branch alike. Records are in plan order, of
+    the site that moved most where a plan writes several.
+    Plans follow the activations to where they are, which on a server is not where they were made.
+    """
+    readings: dict[int, Reading] = {}
+    records: dict[int, Record] = {}
+    for site in sites_of(plans):
+        x = read(nn, site)
+        here = [plan.to(x.device) for plan in plans]
+        for number, plan in enumerate(here):
+            if plan.site == site:
+                rows = span.to(x.device).rows(plan.rows)
+                clean = None if plan.clean is None else x[plan.clean]
+                readings[number] = observe(x[plan.rows], plan, rows, memory, number, clean)
+        writers = [number for number, plan in enumerate(here) if site in plan.outs]
+        before = {number: x[here[number].rows].clone() for number in writers}
+        changes = {}
+        for number in writers:
+            clean = None if here[number].clean is None else x[here[number].clean]
+            changes[number] = delta(before[number], here[number], site, readings[number], clean)
+        for number in writers:
+            x[here[number].rows] += changes[number]
+        for number in writers:
+            after = x[here[number].rows]
+            found = record(
+                before[number], after, changes[number], here[number], site, readings[number]
+            )
+            records[number] = found.with_other(records.get(number))
+    return [records[number] for number in range(len(plans))]
+
+
+def sites_of(plans: list[SitePlan]) -> list[Site]:
+    """Every site that the plans read or write, in the order of the forward pass."""
+    sites = {site for plan in plans for site in (plan.site, *plan.outs)}
+    return sorted(sites, key=lambda site: site.hookpoint.order)
+
+
+def logits(
+    nn: Any, ids: Tensor, span: Span, plans: list[SitePlan], remote: Remote = False
+) -> tuple[Tensor, list[Record]]:
+    """Logits [b, s, V] of one forward pass under the plans, and what each plan did."""
+    inputs = {"input_ids": ids, "attention_mask": span.real.long()}
+    with torch.inference_mode(), nn.trace(inputs, use_cache=False, **backend(nn, remote)) as tracer:
+        records: list[Record] = save([])
+        records.extend(apply(nn, plans, span, {}))
+        output = save(tracer.result)
+    return output.logits, records
+
+
+def generate(
+    nn: Any,
+    ids: Tensor,
+    span: Span,
+    plans: list[SitePlan],
+    options: dict[str, Any],
+    remote: Remote = False,
+    begun: Begun | None = None,
+) -> tuple[Any, list[list[Record]]]:
+    """transformers' output under the plans, and what each plan did at each step.
+
+    begun: the edited rows' first pass, if that has been; the blocks that it shares are skipped.
+    """
+    inputs = {"input_ids": ids, "attention_mask": span.real.long()}
+    embedding = input_embedding(nn)
+    memory: Memory = {} if begun is None else begun.memory
+    with quiet(), torch.inference_mode(), nn.generate(**options, **backend(nn, remote)) as tracer:
+        records: list[list[Record]] = save([])
+        with tracer.invoke(inputs):
+            for step in tracer.iter[:]:
+                token_ids = nn.get(embedding).input
+                if step == 0 and begun is not None:
+                    for path in begun.shared:
+                        nn.get(path).skip(begun.entry)
+                    records.append(begun.records)
+                else:
+                    records.append(apply(nn, plans, span.step(step, token_ids), memory))
+        with tracer.invoke():
+            result = save(tracer.result)
+    return result, records
+
+
+def begin(
+    nn: Any, ids: Tensor, span: Span, plans: list[SitePlan], options: dict[str, Any], shared: int
+) -> tuple[Any, Begun]:
+    """transformers' output after one token under the plans, which edit nothing below a block.
+
+    shared: how many blocks there are below it; none is shared if their output is no plain tensor.
+    """
+    inputs = {"input_ids": ids, "attention_mask": span.real.long()}
+    stack, memory = stack_path(nn._module), Memory()
+    below = [f"{stack}.{number}" for number in range(shared)]
+    with quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
+        records: list[Record] = save([])
+        entry: list[Tensor] = save([])
+        with tracer.invoke(inputs):
+            if below and isinstance(nn.get(below[-1]).output, Tensor):
+                entry.append(nn.get(below[-1]).output.clone())
+            records.extend(apply(nn, plans, span, memory))
+        with tracer.invoke():
+            result = save(tracer.result)
+    if not entry:
+        return result, Begun(records, memory)
+    return result, Begun(records, memory, tuple(below), entry[0])
+
+
+def teacher_forced(
+    nn: Any, ids: Tensor, span: Span, plans: list[SitePlan]
+) -> tuple[Tensor, list[Record]]:
+    """Logits [b, s, V] of right-padded ids [b, s] under the plans, and what each plan did.
+
+    Nothing in a causal model looks at later tokens, so right padding needs no mask. Without one the
+    model runs the same kernels as when it is called on the ids alone, and an edit that does nothing
+    leaves every bit of the logits as it is.
+    """
+    with torch.inference_mode(), nn.trace(ids, use_cache=False) as tracer:
+        records: list[Record] = save([])
+        records.extend(apply(nn, plans, span, {}))
+        output = save(tracer.result)
+    return output.logits, records

@@ -1,0 +1,258 @@
+"""The splice itself: pure torch, from a live activation to what is added to it.
+
+The edit is the difference Δ = (f′ − f)·W_dec, never decode(f′) + (x − decode(f)): the two are the
+same on paper, but only Δ is exactly zero where nothing changes (the other form changes 16% of
+fp32 entries and more of bf16). So the error term stays in x and is never materialised, unless the
+intervention says that it is to be dropped or frozen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dictionaries.dictionary import Norm
+from steer.edits.conditions import Leaf, Seen
+from steer.lm.hookpoints import Site
+from steer.lm.span import Span
+from steer.splice.plan import LoweredEdit, SitePlan
+from steer.splice.text_memory import Memory, encode
+
+_HELD = 0.5
+"""An edit of which the residual's dtype holds less than this share did not act."""
+
+
+@dataclass(frozen=True, eq=False)
+class EditTrace:
+    """What one edit did in a pass, each [b, s].
+
+    touched: its positions include the token; fired: and its condition and schedule let it act.
+    before, after: reading and what it was made; dose: norm of what it adds.
+    """
+
+    touched: Tensor
+    fired: Tensor
+    before: Tensor
+    after: Tensor
+    dose: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a plan found at its site and wants done.
+
+    change [b, s, targets]: after minus before; norm: per-token normalisation to undo.
+    reconstruction [b, s, d_out]: what the dictionary explains of the output, if the error is not
+        kept; clean: the same of the clean run, if it is frozen.
+    """
+
+    change: Tensor
+    norm: Norm
+    edits: tuple[EditTrace, ...]
+    span: Span
+    reconstruction: Tensor | None = None
+    clean: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a plan did in one forward pass of b rows and s tokens, for k edits.
+
+    absolute [b, s]: position of each token in its text.
+    touched, fired, before, after, reached, dose [b, s, k]: as in `EditTrace`; reached is the
+        target's reading after the splice (NaN for transcoders, which read elsewhere, and for
+        dictionaries that read whole texts, whose reading depends on all earlier edits).
+    norm [b, s]: ‖x‖ before the edit; moved [b, s]: whether x changed by at least half of what was
+        asked, in its own dtype.
+    delta_norm [b, s]: norm of what all the plan's edits add.
+
+    Of a plan that writes several sites, dose, norm and delta_norm are, at each token, those of the
+    site that moves most for its own norm; moved says whether any of them did.
+    """
+
+    absolute: Tensor
+    touched: Tensor
+    fired: Tensor
+    before: Tensor
+    after: Tensor
+    reached: Tensor
+    dose: Tensor
+    norm: Tensor
+    moved: Tensor
+    delta_norm: Tensor
+
+    def with_other(self, other: Record | None) -> Record:
+        """Of the same plan, with what it did at another site."""
+        if other is None:
+            return self
+        less = self.delta_norm * other.norm < other.delta_norm * self.norm
+        return replace(
+            self,
+            dose=torch.where(less.unsqueeze(-1), other.dose, self.dose),
+            norm=torch.where(less, other.norm, self.norm),
+            delta_norm=torch.where(less, other.delta_norm, self.delta_norm),
+            moved=self.moved | other.moved,
+        )
+
+
+def observe(
+    x: Tensor,
+    plan: SitePlan,
+    span: Span,
+    memory: Memory,
+    number: int,
+    clean: Tensor | None = None,
+) -> Reading:
+    """Read x [b, s, d] of the plan's rows and decide what to change, in the plan's dtype.
+
+    clean: the same rows of the clean run, for the frozen error.
+    """
+    live = x.to(plan.dtype)
+    features, norm = None, Norm()
+    if plan.dictionary is not None:
+        features, norm = encode(plan.dictionary, live, span, memory, number)
+    targets = _targets(live, features, plan)
+    columns, traces = list(targets.unbind(-1)), []
+    scale = live.new_ones(()) if norm.scale is None else norm.scale.squeeze(-1)
+    length, row_norm = live.norm(dim=-1), plan.row_norm
+    held: dict[Leaf, Tensor] = {
+        leaf: _leaf(targets[..., column], leaf, span, memory, number)
+        for leaf, column in plan.leaves.items()
+    }
+    for edit, touched in zip(plan.edits, plan.touched(span), strict=True):
+        before = columns[edit.target]
+        # A feature is in the dictionary's units, a direction in those of x itself.
+        unit = scale if edit.target < len(plan.columns) else torch.ones_like(scale)
+        value = edit.value(length / unit, row_norm, span)
+        wanted, fired = _wanted(before, value, edit, touched, span, held)
+        columns[edit.target] = after = torch.where(fired, wanted, before)
+        dose = (after - before).abs() * row_norm[edit.target] * unit
+        traces.append(EditTrace(touched, fired, before, after, dose))
+    change = torch.stack(columns, dim=-1) - targets if columns else targets
+    if plan.error == "keep" or plan.dictionary is None:
+        return Reading(change, norm, tuple(traces), span)
+    assert features is not None
+    explained = plan.dictionary.decode(features, norm)
+    if plan.dictionary.W_skip is not None:
+        explained = explained + live @ plan.dictionary.W_skip
+    of_clean = None
+    if clean is not None:
+        of_clean = plan.dictionary.reconstruct_texts(clean.to(plan.dtype), span.real)
+    return Reading(change, norm, tuple(traces), span, explained, of_clean)
+
+
+def _targets(live: Tensor, features: Tensor | None, plan: SitePlan) -> Tensor:
+    """Readings of all targets [b, s, n + k], given the dictionary's features."""
+    if features is None:
+        return live @ plan.directions.T
+    targets = features[..., plan.columns]
+    if len(plan.directions):
+        targets = torch.cat([targets, live @ plan.directions.T], dim=-1)
+    return targets
+
+
+def _wanted(
+    before: Tensor,
+    value: Tensor | float,
+    edit: LoweredEdit,
+    touched: Tensor,
+    span: Span,
+    held: dict[Leaf, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """What the edit makes of the reading, and where it acts, [b, s] each."""
+    numbers, fired = edit.edit.numbers, touched
+    wanted = numbers.mul * before
+    if numbers.adds:
+        wanted = wanted + value
+    if numbers.floors:
+        wanted = torch.maximum(wanted, torch.as_tensor(value, device=wanted.device))
+    if numbers.caps:
+        wanted = torch.minimum(wanted, torch.as_tensor(value, device=wanted.device))
+    if edit.table is not None:
+        fired = fired & ~wanted.isnan()
+    if edit.edit.when is not None:
+        fired = fired & edit.edit.when.holds(lambda leaf: held[leaf])
+    if edit.edit.schedule is not None:
+        strength = edit.edit.schedule.strength(span.generated, before.dtype)
+        wanted = before + strength * (wanted - before)
+        fired = fired & (strength > 0)
+    return wanted, fired
+
+
+def _leaf(reading: Tensor, leaf: Leaf, span: Span, memory: Memory, number: int) -> Tensor:
+    """Where a feature condition holds, [b, s]."""
+    now = (reading > leaf.above) & span.real
+    if not isinstance(leaf, Seen):
+        return now
+    counted = now & (span.absolute > 0)
+    before = memory.get((number, leaf), torch.zeros_like(counted[:, 0])).unsqueeze(1)
+    earlier = before & (span.absolute[:, :1] > 0)  # without a cache the text is read from its start
+    so_far = (counted.long().cumsum(1) > 0) | earlier
+    memory[number, leaf] = so_far[:, -1]
+    return so_far
+
+
+def delta(y: Tensor, plan: SitePlan, site: Site, reading: Reading, clean: Tensor | None) -> Tensor:
+    """What to add to y [b, s, d] at a site that the plan writes, in y's dtype.
+
+    clean: the same rows of the clean run, for the frozen error.
+    """
+    n = plan.columns.shape[0]
+    written = reading.change[..., :n] @ plan.rows_at(site)[:n]
+    if reading.norm.scale is not None:
+        written = written * reading.norm.scale
+    if len(plan.directions):
+        written = written + reading.change[..., n:] @ plan.directions
+    if plan.error != "keep":
+        written = written + _error_change(y.to(plan.dtype), plan, reading, clean)
+    return written.to(y.dtype)
+
+
+def _error_change(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | None) -> Tensor:
+    """New error minus the live one; the live one is y − reconstruction."""
+    assert reading.reconstruction is not None
+    error = torch.zeros_like(y)
+    if plan.error == "frozen":
+        assert clean is not None
+        assert reading.clean is not None
+        error = clean.to(plan.dtype) - reading.clean
+    return torch.where(reading.span.real.unsqueeze(-1), error - (y - reading.reconstruction), 0.0)
+
+
+def record(
+    before: Tensor, after: Tensor, asked: Tensor, plan: SitePlan, site: Site, reading: Reading
+) -> Record:
+    """What happened at a site it writes: y [b, s, d] before and after all plans wrote there.
+
+    asked: what this plan added. A low dtype may round most of it away.
+    """
+    dictionary = plan.dictionary
+    if plan.site == plan.out and not (dictionary is not None and dictionary.reads_texts):
+        live = after.to(plan.dtype)
+        features = None if dictionary is None else dictionary.encode(live)[0]
+        reached = _targets(live, features, plan)[..., [edit.target for edit in plan.edits]]
+    else:
+        reached = before.new_full((*before.shape[:2], len(plan.edits)), torch.nan)
+    moved = (after.to(plan.dtype) - before.to(plan.dtype)).norm(dim=-1)
+    stacked = {
+        name: _stack([getattr(edit, name) for edit in reading.edits], before)
+        for name in ("touched", "fired", "before", "after", "dose")
+    }
+    if site != plan.out:  # as large as its row there, where nothing is normalised
+        norms = plan.rows_at(site).norm(dim=-1)[[edit.target for edit in plan.edits]]
+        stacked["dose"] = (stacked["after"] - stacked["before"]).abs() * norms
+    return Record(
+        absolute=reading.span.absolute,
+        reached=reached,
+        norm=before.to(plan.dtype).norm(dim=-1),
+        moved=moved > _HELD * asked.to(plan.dtype).norm(dim=-1),
+        delta_norm=moved,
+        **stacked,
+    )
+
+
+def _stack(values: list[Tensor], like: Tensor) -> Tensor:
+    """[b, s, k], also for k = 0."""
+    return torch.stack(values, dim=-1) if values else like.new_zeros((*like.shape[:2], 0)).bool()

@@ -1,0 +1,153 @@
+"""`steer reproduce`, `labels make`, `labels judge` and `check --full` on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.reproduce.settings import Settings
+from dictionaries.beside.labels import Label, Labels
+from tests.steer.interpretation.test_interpret import serving
+from tests.support import toy
+from tests.support.command import Run
+
+RECIPE = """
+name = "toy"
+model = {model!r}
+sites = ["resid_post.1"]
+tokens = 30_000
+heldout_share = 0.2
+context = 64
+harvest_dtype = "float32"
+evaluation_dtype = "float32"
+[corpora]
+python = 1.0
+[train]
+architecture = "topk"
+width = 64
+k = 8
+samples = 4096
+batch = 256
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model, a recipe, its activations and a dictionary trained on them."""
+    from apps.training.recipe import load_recipe
+    from apps.training.train import run_recipe
+
+    root = tmp_path_factory.mktemp("measuring")
+    toy.model_folder(root / "model")
+    (root / "toy.toml").write_text(RECIPE.format(model=str(root / "model")))
+    run_recipe(load_recipe(str(root / "toy.toml")), root / "out", root / "work")
+    return root
+
+
+def common(root: Path) -> list[str]:
+    return ["--recipe", str(root / "toy.toml"), "--work", str(root / "work"), "--json"]
+
+
+def test_labels_of_every_feature(run: Run, trained: Path) -> None:
+    folder = trained / "out" / "toy" / "resid_post.1"
+    Labels([Label(3, "from elsewhere", "another tool")]).save(folder)
+    code, out, err = run("labels", "make", str(folder), *common(trained))
+    assert (code, err) == (0, "")
+    data = json.loads(out)
+    labels = Labels.load(folder)
+    made = [label for label in labels if label.source == "steer"]
+    assert data["labels"] == len(made) > 50
+    for label in made:
+        assert 0 <= (label.precision or 0) <= 1
+        assert label.f1 is not None
+    good = sum((label.f1 or 0) > 0.8 for label in made) / len(made)
+    assert data["share_f1_above_0.8"] == pytest.approx(good)
+    assert [label.text for label in labels if label.source == "another tool"] == ["from elsewhere"]
+    again = json.loads(run("labels", "make", str(folder), *common(trained))[1])
+    assert again == data
+    assert list(Labels.load(folder)) == list(labels)
+    word = made[0].text.split()[0]
+    assert json.loads(run("labels", "search", word, "--dictionary", str(folder), "--json")[1])
+
+
+def test_a_judge_over_http(run: Run, trained: Path, tmp_path: Path) -> None:
+    folder = trained / "out" / "toy" / "resid_post.1"
+    feature = next(iter(Labels.load(folder))).feature if Labels.load(folder) else 0
+    reply = json.dumps({"choices": [{"message": {"content": "1, 2, 3"}}]}).encode()
+    with serving(*[(200, reply)] * 2) as (url, seen):
+        code, out, err = run(
+            *("labels", "judge", "--feature", str(feature), "--endpoint", url, "--judge", "stub"),
+            *("--dictionary", str(folder), "--out", str(tmp_path), *common(trained)),
+        )
+    assert (code, err) == (0, "")
+    (label,) = json.loads(out)
+    assert (label["feature"], label["text"], label["source"]) == (feature, "1, 2, 3", "judge stub")
+    assert "«" in seen[0]["messages"][0]["content"]
+    assert label["text"] in seen[1]["messages"][0]["content"]
+    assert [each.to_dict() for each in Labels.load(tmp_path)] == [label]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--feature", "9999"], "feature 9999 is out of range"),
+        (["--feature", "1", "--score", "guess"], "score 'guess' is unknown"),
+        (["--feature", "1", "--endpoint", "nowhere"], "an endpoint is a URL"),
+    ],
+)
+def test_a_judge_with_bad_input(run: Run, trained: Path, options: list[str], said: str) -> None:
+    folder = trained / "out" / "toy" / "resid_post.1"
+    more = [] if "--endpoint" in options else ["--endpoint", "http://127.0.0.1:9/v1"]
+    code, _, err = run(
+        *("labels", "judge", *options, *more, "--dictionary", str(folder), *common(trained))
+    )
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_recipe_of_another_site(run: Run, trained: Path) -> None:
+    text = (trained / "toy.toml").read_text().replace("resid_post.1", "resid_post.0")
+    (trained / "other.toml").write_text(text)
+    folder = trained / "out" / "toy" / "resid_post.1"
+    code, _, err = run("labels", "make", str(folder), "--recipe", str(trained / "other.toml"))
+    assert code == 2
+    assert "recipe toy harvests resid_post.0, not resid_post.1" in err
+
+
+def test_a_full_check(run: Run, trained: Path) -> None:
+    folder = trained / "out" / "toy" / "resid_post.1"
+    model = ["--model", str(trained / "model")]
+    code, out, _ = run("check", str(folder), "--full", "--outliers", *model, "--json")
+    assert code == 0
+    data: dict[str, Any] = json.loads(out)
+    assert data["sparsity"]["l0"] == pytest.approx(8, abs=0.5)
+    assert data["about"]["outliers"] is True
+    assert "explained_variance" in run("check", str(folder), "--full", *model)[1]
+
+
+def test_reproduce_prints_the_table_it_wrote(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = partial(Settings, scale=0.05, tokens=30_000, corpora=toy.CORPORA, cache=tmp_path)
+    monkeypatch.setattr("apps.reproduce.settings.Settings", small)
+    model = str(toy.model_folder(tmp_path / "model"))
+    code, out, err = run(
+        *("reproduce", "frontier", "--fast", "--model", model, "--json"),
+        *("--out", str(tmp_path / "results")),
+    )
+    assert code == 0
+    assert err == "" or err.startswith("pictures left out: ")  # for want of a browser
+    assert (tmp_path / "results" / "e1.svg").exists() == (err == "")
+    assert json.loads(out) == json.loads((tmp_path / "results" / "e1.json").read_text())
+
+
+def test_an_unknown_experiment(run: Run) -> None:
+    code, _, err = run("reproduce", "e99")
+    assert code == 2
+    assert "no experiment 'e99'" in err
+    assert "e1 (frontier)" in err

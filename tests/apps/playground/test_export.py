@@ -1,0 +1,116 @@
+"""The state taken away: the Python script and the command line give exactly the app's text."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import steer
+from apps.playground.state.setup import Row, Setup
+from apps.playground.studio.studio import Shelf, Studio
+from apps.playground.take_away.forms import forms, forms_view
+from apps.playground.take_away.scripts import _edit, command_line, python_script
+from steer import Ablate, Add, Clamp, Floor, Scale, Tokens
+from steer.edits.conditions import Active
+from tests.support import ROOT, tiny
+
+
+@pytest.fixture
+def studio(model_folder: Callable[[], Path], tmp_path: Path) -> Studio:
+    """A tiny model and dictionary that both live in folders, as a script finds them."""
+    folder = tmp_path / "dictionary"
+    given = tiny.dictionary()
+    given.save_pretrained(folder)
+    assert given.statistics is not None
+    given.statistics.save(folder)
+    model = steer.load(str(model_folder()))
+    return Studio(model, Shelf(model, [str(folder)]))
+
+
+def setups(name: str) -> list[Setup]:
+    """One that flags can say, and one that they can't."""
+    flags = (Row(name, Clamp(5, "2x max")), Row(name, Ablate(9)), Row(name, Add(11, -1.5)))
+    files = (Row(name, Floor(5, "1.5x max", positions=(1, 2))), Row(name, Scale(7, 3.0)))
+    return [
+        Setup(tiny.PROMPT, rows=flags, max_new_tokens=8, seed=3),
+        Setup(tiny.PROMPT, rows=files, max_new_tokens=8, temperature=0.0),
+    ]
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_script_and_command_give_the_same_text(studio: Studio, tmp_path: Path, which: int) -> None:
+    setup = setups(studio.default)[which]
+    expected = studio.run(setup).text
+    found = forms(studio, setup)
+    assert run([sys.executable, "-c", found["python"]], tmp_path) == expected + "\n"
+    shell = f'steer() {{ "{sys.executable}" -c "from apps.cli import main; main()" "$@"; }}\n'
+    printed = run(["bash", "-euc", shell + found["shell"]], tmp_path)
+    assert json.loads(printed)["steered"] == expected
+    assert studio.run(Setup.from_json(found["json"])).text == expected
+    assert studio.run(Setup.from_fragment(found["link"].removeprefix("#s="))).text == expected
+
+
+def test_flags_where_they_can_say_it() -> None:
+    one, other = setups("some/name")
+    assert "--clamp '5=2x max'" in command_line(one, "p", "m", "float32")
+    assert "cat >" not in command_line(one, "p", "m", "float32")
+    assert "--edit edit-1.json" in command_line(other, "p", "m", "float32")
+
+
+def test_prompts_are_quoted() -> None:
+    setup = Setup("x", rows=(Row("d", Ablate(1)),))
+    prompt = '-n it\'s\n$(rm -rf ~) `x` "y" 🙂'
+    assert (
+        run(
+            [
+                "bash",
+                "-c",
+                'steer() { printf %s "${@: -1}"; }\n' + command_line(setup, prompt, "m", "float32"),
+            ],
+            Path.cwd(),
+        )
+        == prompt
+    )
+    names: dict[str, object] = {}
+    script = python_script(setup, prompt, "m", "float32")
+    exec("\n".join(script.splitlines()[3:4]), names)
+    assert names["prompt"] == prompt
+
+
+def test_edits_that_have_no_short_form() -> None:
+    edit = Clamp(1, 2.0, when=Active(3))
+    script = python_script(Setup("x", rows=(Row("d", edit),)), "x", "m", "float32")
+    assert "edit_from_dict" in script
+    compile(script, "script", "exec")
+
+
+def test_a_script_imports_all_that_it_names() -> None:
+    edit = Clamp(1, 2.0, positions=Tokens(" the", 7))
+    line = _edit(edit)
+    assert eval(line, {"steer": steer}) == edit
+
+
+def test_without_edits_the_command_says_so() -> None:
+    assert command_line(Setup("x"), "x", "m", "float32").startswith("#")
+    compile(python_script(Setup("x"), "x", "m", "float32"), "script", "exec")
+
+
+def test_the_four_forms_are_shown_as_text() -> None:
+    found = {"link": "<a>", "python": "<b>", "shell": "<i>", "json": "<u>"}
+    assert "&lt;a&gt;" in forms_view(found)
+    assert "<u>" not in forms_view(found)

@@ -1,0 +1,116 @@
+"""Measure: doses, intervals, and controls that are as large as the edit, token by token."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.playground.measure import controls, results
+from apps.playground.measure import measure as m
+from apps.playground.measure.view import measured_view
+from apps.playground.state.setup import Row, Setup
+from apps.playground.studio.studio import Shelf, Studio
+from steer import Ablate, Add, Clamp, Scale, SteerError
+from steer.edits import Patch, ProjectOut
+from steer.edits.directions import Random
+from tests.support import tiny
+
+
+@pytest.fixture
+def studio() -> Studio:
+    model = tiny.tiny_model("llama")
+    return Studio(model, Shelf(model, [], [tiny.dictionary()]))
+
+
+def test_dosed() -> None:
+    assert controls.dosed(Clamp(1, "4x max"), 0.5) == Clamp(1, "2x max")
+    assert controls.dosed(Add(1, 3.0, positions="last"), 2) == Add(1, 6.0, positions="last")
+    assert controls.dosed(Scale(1, 3.0), 0.5) == Scale(1, 2.0)
+    assert controls.dosed(Ablate(1), 0.25) == Scale(1, 0.75)
+    assert controls.dosed(Ablate(1), 1) == Ablate(1)
+    for edit in (Patch(1, "w3"), ProjectOut(Random(0))):
+        with pytest.raises(SteerError, match="no dose"):
+            controls.dosed(edit, 0.5)
+
+
+def test_interval() -> None:
+    found = results.interval([1.0, 2.0, 3.0, 4.0])
+    assert found.mean == 2.5
+    assert found.low is not None
+    assert found.high is not None
+    assert 1 <= found.low < 2.5 < found.high <= 4
+    assert results.interval([1.0, 2.0, 3.0, 4.0]) == found
+    assert results.interval([3.0]) == results.Interval(3.0, None, None, 1)
+
+
+def test_a_control_is_as_large_as_the_edit(studio: Studio) -> None:
+    """Read from the receipt of the control's own run."""
+    setup = Setup(tiny.PROMPT, rows=(Row("tiny", Clamp(5, "2x max", positions="1:4")),))
+    entry = studio.run(setup).receipt[0]
+    site = studio.model.site_of(studio.shelf["tiny"])
+    control = controls.matched(entry, site, Random(0))
+    run = studio.model.generate(tiny.PROMPT, control, max_new_tokens=2)
+    doses = [each.tokens[0].relative_dose for each in run.receipt]
+    assert doses == pytest.approx([each.relative_dose for each in entry.tokens], rel=1e-4)
+    places = [each.tokens[0].position for each in run.receipt]
+    assert places == list(entry.acted_tokens)
+
+
+def test_similar_points_elsewhere(studio: Studio) -> None:
+    dictionary = studio.shelf["tiny"]
+    other = controls.similar(studio, "tiny", 5, {5})
+    assert other != 5
+    assert abs(float(dictionary.W_dec[5] @ dictionary.W_dec[other])) <= 0.2
+
+
+def test_a_control_says_how_near_it_is(studio: Studio) -> None:
+    setup = Setup(tiny.PROMPT, rows=(Row("tiny", Clamp(5, "2x max")), Row("tiny", Ablate(9))))
+    name = next(iter(controls.controls_of(studio, setup)))
+    statistics = studio.shelf["tiny"].statistics
+    assert statistics is not None
+    assert f"#5 on {statistics.density[5]:.2%}" in name
+    assert f"#9 on {statistics.density[9]:.2%}" in name
+
+
+def test_everything_is_measured(studio: Studio) -> None:
+    rows = (Row("tiny", Clamp(5, "2x max")), Row("tiny", Ablate(9), muted=True))
+    setup = Setup(tiny.PROMPT, rows=rows, max_new_tokens=6)
+    told: list[float] = []
+    found = m.measure(
+        studio, setup, tiny.PROMPTS, "w5, w6", "w7", lambda share, what: told.append(share)
+    )
+    assert next(name for name, _ in found.kl) == "the edit"
+    assert len(found.kl) == 3
+    assert found.promoted[0].change.mean > 0 > found.suppressed[0].change.mean
+    clean, edited, change = (value.mean for _, value in found.difference)
+    assert change == pytest.approx(edited - clean, abs=1e-4)
+    assert [curve.shares for curve in found.curves] == [m.SHARES] * 3
+    assert len(found.along) == 2
+    assert told == sorted(told)
+    html = measured_view(found)
+    assert html.count("<svg") == 3
+    assert "n = 3 prompts" in html
+
+
+def test_kl_at_the_last_token_agrees_with_kl_along(studio: Studio) -> None:
+    setup = Setup(tiny.PROMPT, rows=(Row("tiny", Clamp(5, "2x max")),), max_new_tokens=4)
+    along = m._kl_along(studio, setup, "t", studio.read(setup).ids, 6)
+    effect = m._effect(studio, setup, [tiny.PROMPT], setup.interventions(), 4)
+    assert along.kl[-1] == pytest.approx(effect.kl.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "rows", "more", "says"),
+    [
+        ("", True, "", "no prompt"),
+        ("w3\n" * 100, True, "", "too many"),
+        ("w3 w4", False, "", "nothing to measure"),
+        ("w3 w4", True, "w5", "both sides"),
+        ("w3 w4", True, "w5 w6", "tokens"),
+    ],
+)
+def test_what_is_missing_is_a_sentence(
+    studio: Studio, prompts: str, rows: bool, more: str, says: str
+) -> None:
+    setup = Setup("w3 w4", rows=(Row("tiny", Clamp(5, "2x max")),) if rows else ())
+    with pytest.raises(SteerError, match=says):
+        m.measure(studio, setup, m.read_prompts(prompts), more)

@@ -1,0 +1,213 @@
+"""Training recipes, and a whole training run on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from apps.corpora import SOURCES
+from apps.training import contexts as contexts_module
+from apps.training.recipe import Recipe, load_recipe
+from apps.training.train import run_recipe
+from dictionaries import catalogue
+from dictionaries.errors import TrainingError
+from steer.lm.hookpoints import parse
+from tests.support import tiny
+
+GOOD = """
+name = "tiny"
+model = "{model}"
+sites = ["resid_post.0", "resid_post.1"]
+tokens = 6400
+context = 16
+heldout_share = 0.25
+evaluation_tokens = 300
+harvest_dtype = "float32"
+evaluation_dtype = "float32"
+outlier_medians = 100.0
+
+[corpora]
+sotu = 0.5
+news = 0.5
+
+[train]
+width = 40
+k = 4
+samples = 6400
+batch = 64
+learning_rate = 2e-3
+candidates_dtype = "float32"
+
+[train."resid_post.1"]
+k = 5
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """The recipe with some text replaced."""
+
+    def to_file(*replacements: tuple[str, str], model: str = "smollm2-135m") -> Path:
+        text = GOOD.replace("{model}", model)
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "recipe.toml"
+        path.write_text(text)
+        return path
+
+    return to_file
+
+
+def test_a_recipe(write: Write) -> None:
+    recipe = load_recipe(str(write()))
+    assert recipe.sites == ("resid_post.0", "resid_post.1")
+    assert {site: config.k for site, config in recipe.train.items()} == {
+        "resid_post.0": 4,
+        "resid_post.1": 5,
+    }
+    assert {config.width for config in recipe.train.values()} == {40}
+    assert recipe.corpora == {"sotu": 0.5, "news": 0.5}
+
+
+def test_the_shipped_recipe() -> None:
+    recipe = load_recipe("smollm2-135m")
+    assert set(recipe.corpora) <= set(SOURCES)
+    assert {parse(site).kind for site in recipe.sites} == {"resid_post"}
+    assert [f"{recipe.name}/{site}" for site in recipe.sites] == catalogue.names()
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_the_shipped_cards_are_of_the_shipped_recipe(name: str) -> None:
+    recipe, card = load_recipe("smollm2-135m"), catalogue.read_card(name)
+    dtype = {
+        "candidates_dtype": card["train"]["candidates_dtype"]
+    }  # the machine's, not the recipe's
+    assert card["train"] == asdict(recipe.train[card["hookpoint"]]) | dtype
+    assert (card["context"], card["seed"]) == (recipe.context, recipe.seed)
+    assert card["corpora"] == recipe.corpora
+
+
+BAD: dict[str, list[tuple[str, str]]] = {
+    "unknown key": [("context = 16", "contexts = 16")],
+    "unknown key of train": [("k = 4", "kk = 4")],
+    "unknown key of a site": [("k = 5", "kk = 5")],
+    "a table of no site": [('[train."resid_post.1"]', '[train."resid_post.7"]')],
+    "no name": [('name = "tiny"', "")],
+    "no corpora": [("[corpora]\nsotu = 0.5\nnews = 0.5", "")],
+    "shares": [("news = 0.5", "news = 0.4")],
+    "share as text": [("news = 0.5", 'news = "half"')],
+    "unknown corpus": [("news = 0.5", "newss = 0.5")],
+    "not TOML": [("tokens = 6400", "tokens = ")],
+    "bad setting": [("k = 4", "k = 0")],
+    "setting of another type": [("width = 40", 'width = "wide"')],
+    "architecture": [("width = 40", 'width = 40\narchitecture = "gated"')],
+    "sites as text": [('sites = ["resid_post.0", "resid_post.1"]', 'sites = "resid_post.0"')],
+    "train no table": [("[train]", "[[train]]"), ('[train."resid_post.1"]\nk = 5', "")],
+    "not UTF-8": [("tiny", "tin\udcff")],
+}
+
+
+@pytest.mark.parametrize("changes", BAD.values(), ids=BAD.keys())
+def test_bad_recipes(changes: list[tuple[str, str]], tmp_path: Path) -> None:
+    text = GOOD.replace("{model}", "smollm2-135m")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(TrainingError):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "", "/no/such.toml"])
+def test_unknown_recipes(name: str) -> None:
+    with pytest.raises(TrainingError, match="give a path, or one of smollm2-135m"):
+        load_recipe(name)
+
+
+# -- a whole run -------------------------------------------------------------------------------
+
+
+def documents(name: str, cache: Path) -> Iterator[str]:
+    """Two hundred seeded documents of thirty-three words."""
+    generator = torch.Generator().manual_seed(len(name))
+    for row in torch.randint(3, tiny.VOCABULARY, (200, 33), generator=generator).tolist():
+        yield " ".join(f"w{i}" for i in row)
+
+
+@pytest.fixture
+def recipe(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    model = tmp_path / "model"
+    tiny.build("llama").save_pretrained(model)
+    tiny.tokenizer().save_pretrained(model)
+    monkeypatch.setattr(contexts_module, "documents", documents)
+    monkeypatch.setenv("STEER_CACHE", str(tmp_path / "cache"))
+    return load_recipe(str(write(model=str(model))))
+
+
+def test_a_whole_run(recipe: Recipe, tmp_path: Path) -> None:
+    seen: set[str] = set()
+    folders = run_recipe(
+        recipe,
+        tmp_path / "out",
+        tmp_path / "work",
+        progress=lambda what, done, total: seen.add(what.split(":")[0]),
+    )
+    assert [f.relative_to(tmp_path / "out").as_posix() for f in folders] == [
+        "tiny/resid_post.0",
+        "tiny/resid_post.1",
+    ]
+    assert {"harvesting", "training resid_post.0"} <= seen
+    for folder, k in zip(folders, (4, 5), strict=True):
+        card = json.loads((folder / "card.json").read_text())
+        sae = catalogue.load(folder)  # which checks its sums
+        assert card["name"] == f"tiny/{folder.name}"
+        assert sae.config.hookpoint == folder.name
+        assert sae.statistics is not None
+        assert sae.statistics.promoted.shape == (40, 10)
+        assert card["l0"] == pytest.approx(k, rel=0.3)
+        assert 0 < card["fvu"] < card["random_fvu"] < 1.5
+        assert set(card["sha256"]) == {f.name for f in folder.iterdir()} - {"card.json"}
+    before = [(f / "card.json").stat().st_mtime_ns for f in folders]
+    assert run_recipe(recipe, tmp_path / "out", tmp_path / "work") == folders
+    assert [(f / "card.json").stat().st_mtime_ns for f in folders] == before
+
+
+def test_a_run_repeats(recipe: Recipe, tmp_path: Path) -> None:
+    cards = []
+    for name in ("one", "other"):
+        (folder,) = run_recipe(
+            recipe, tmp_path / name / "out", tmp_path / name / "work", sites=["resid_post.1"]
+        )
+        cards.append(json.loads((folder / "card.json").read_text()))
+    assert cards[0] == cards[1]
+
+
+def test_only_harvest(recipe: Recipe, tmp_path: Path) -> None:
+    assert run_recipe(recipe, tmp_path / "out", tmp_path / "work", harvest_only=True) == []
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "work" / "activations" / "progress.json").exists()
+
+
+def test_an_unknown_site(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no site resid_post\.9; it has resid_post\.0"):
+        run_recipe(recipe, tmp_path / "out", tmp_path / "work", sites=["resid_post.9"])
+
+
+def test_heldout_documents_are_not_trained_on(recipe: Recipe) -> None:
+    found = contexts_module.build_contexts(recipe, tiny.tokenizer(), Path("unused"))
+    assert found.tokens.shape[1] == recipe.context
+    assert found.heldout.float().mean() == pytest.approx(recipe.heldout_share, abs=0.03)
+    assert len(found.tokens) == recipe.tokens // recipe.context
+    counts = torch.bincount(found.source.long())
+    assert counts.tolist() == [200, 200]
+    first = {tuple(row) for row in found.tokens[found.heldout].tolist()}
+    assert first.isdisjoint(map(tuple, found.tokens[~found.heldout].tolist()))

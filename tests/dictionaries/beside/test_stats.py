@@ -1,0 +1,175 @@
+"""Streaming statistics against a naive pass over everything at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dictionaries.beside.statistics import (
+    QUANTILES,
+    TOP,
+    WINDOW,
+    Corpus,
+    FeatureStatistics,
+    collect_statistics,
+    with_tokens,
+)
+from dictionaries.dictionary import Dictionary
+from dictionaries.errors import DictionaryError, FormatError
+
+Make = Callable[..., Dictionary]
+N, LENGTH, D = 40, 24, 8
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    """Forty contexts; some positions don't count, and some contexts may not be shown."""
+    generator = torch.Generator().manual_seed(0)
+    keep = torch.rand(N, LENGTH, generator=generator) > 0.2
+    keep[:, 0] = False
+    return Corpus(
+        activations=torch.randn(N, LENGTH, D, generator=generator),
+        tokens=torch.randint(0, 500, (N, LENGTH), generator=generator),
+        keep=keep,
+        shippable=torch.rand(N, generator=generator) > 0.3,
+    )
+
+
+@pytest.fixture(params=["jumprelu", "topk"])
+def dictionary(request: pytest.FixtureRequest, make: Make) -> Dictionary:
+    found: Dictionary = make(request.param)
+    return replace(found, b_enc=found.b_enc.index_fill(0, torch.tensor([4]), -1e6))  # dead
+
+
+@pytest.fixture
+def features(dictionary: Dictionary, corpus: Corpus) -> Tensor:
+    """Every feature at every position [n, length, m]; 0 where it doesn't count."""
+    return dictionary.encode(corpus.activations)[0] * corpus.keep.unsqueeze(-1)
+
+
+@pytest.fixture
+def found(dictionary: Dictionary, corpus: Corpus) -> FeatureStatistics:
+    return collect_statistics(dictionary, corpus)
+
+
+def test_figures(found: FeatureStatistics, features: Tensor, corpus: Corpus) -> None:
+    flat = features[corpus.keep]
+    active = flat > 0
+    torch.testing.assert_close(found.density, active.float().mean(0))
+    assert torch.equal(found.maximum, flat.amax(0))
+    for feature in range(flat.shape[1]):
+        values = flat[active[:, feature], feature]
+        expected = values.mean() if len(values) else torch.tensor(0.0)
+        torch.testing.assert_close(found.mean[feature], expected)
+    assert found.tokens == int(corpus.keep.sum())
+    assert found.maximum[4] == found.density[4] == found.mean[4] == 0
+
+
+def test_quantiles_are_of_the_active_tokens_of_a_sample(
+    found: FeatureStatistics, features: Tensor
+) -> None:
+    sample = features.flatten(0, 1)[::8]
+    for feature in range(sample.shape[1]):
+        values = sample[sample[:, feature] > 0, feature].sort().values
+        if not len(values):
+            assert not found.quantiles[feature].any()
+            continue
+        places = (torch.tensor(QUANTILES) / 100 * (len(values) - 1)).round().long()
+        assert torch.equal(found.quantiles[feature], values[places])
+        assert (found.quantiles[feature].diff() >= 0).all()
+
+
+def test_contexts_are_the_ten_strongest_that_may_be_shown(
+    found: FeatureStatistics, features: Tensor, corpus: Corpus
+) -> None:
+    before, after = WINDOW
+    for feature in range(features.shape[2]):
+        peaks = features[..., feature].amax(1) * corpus.shippable
+        ranked = [n for n in peaks.argsort(descending=True).tolist() if peaks[n] > 0][:TOP]
+        for place in range(TOP):
+            ids = found.contexts[feature, place]
+            if place >= len(ranked):
+                assert (ids == -1).all()
+                continue
+            context = ranked[place]
+            peak = int(features[context, :, feature].argmax())
+            for offset, token in enumerate(ids.tolist()):
+                at = peak - before + offset
+                inside = 0 <= at < LENGTH
+                assert token == (int(corpus.tokens[context, at]) if inside else -1)
+                expected = features[context, at, feature].item() if inside else 0.0
+                given = found.context_activations[feature, place, offset].item()
+                assert given == pytest.approx(expected, abs=1e-5)
+        assert found.contexts.shape == (features.shape[2], TOP, before + after)
+
+
+def test_progress_reaches_the_end(dictionary: Dictionary, corpus: Corpus) -> None:
+    seen: list[tuple[int, int]] = []
+    collect_statistics(dictionary, corpus, lambda done, total: seen.append((done, total)))
+    assert seen == [(16, N), (32, N), (40, N)]
+
+
+def test_o31_the_maximum_is_that_of_the_corpus(
+    found: FeatureStatistics, dictionary: Dictionary, corpus: Corpus
+) -> None:
+    again = collect_statistics(dictionary, corpus)
+    assert torch.equal(again.maximum, found.maximum)
+    activations = dictionary.encode(corpus.activations[corpus.keep])[0]
+    assert (activations <= found.maximum + 1e-6).all()
+
+
+def named(found: FeatureStatistics) -> FeatureStatistics:
+    m = len(found.maximum)
+    ids = torch.arange(m * TOP).view(m, TOP)
+    logits = torch.linspace(0, 5, m * TOP).view(m, TOP)
+    return with_tokens(found, ids, ids + 1, logits, -logits)
+
+
+@pytest.mark.parametrize("vocabulary", [500, 70_000])
+def test_saved_and_loaded(found: FeatureStatistics, vocabulary: int, tmp_path: Path) -> None:
+    written = named(found)
+    if vocabulary > 2**16:
+        written = replace(written, promoted=written.promoted + 65_536)
+    written.save(tmp_path)
+    read = FeatureStatistics.load(tmp_path)
+    assert read is not None
+    for name in ("density", "maximum", "mean", "contexts", "promoted", "suppressed"):
+        assert torch.equal(getattr(read, name), getattr(written, name)), name
+    for name in ("quantiles", "promoted_logits", "suppressed_logits"):
+        torch.testing.assert_close(
+            getattr(read, name), getattr(written, name), rtol=1e-3, atol=1e-3
+        )
+    step = (written.maximum / 255)[:, None, None]
+    error = (read.context_activations - written.context_activations).abs()
+    assert (error <= step + 1e-6).all()
+    assert torch.equal(read.context_activations > 0, written.context_activations > 0)
+    assert read.tokens == written.tokens
+
+
+def test_values_by_unit(found: FeatureStatistics) -> None:
+    feature = int(found.maximum.argmax())
+    assert found.value(feature, "max") == found.maximum[feature].item()
+    assert found.value(feature, "mean") == found.mean[feature].item()
+    assert found.value(feature, "q90") == found.quantiles[feature, 4].item()
+    with pytest.raises(DictionaryError, match="q33 was not kept; kept: q10"):
+        found.value(feature, "q33")
+    with pytest.raises(DictionaryError, match="feature 4 was never active"):
+        found.value(4, "max")
+
+
+def test_a_folder_without_statistics(tmp_path: Path) -> None:
+    assert FeatureStatistics.load(tmp_path) is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_file(found: FeatureStatistics, share: float, tmp_path: Path) -> None:
+    named(found).save(tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(FormatError, match="is damaged"):
+        FeatureStatistics.load(tmp_path)

@@ -1,0 +1,314 @@
+"""SAELens folders: golden files of sae-lens itself, round trips, and what must be refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dictionaries.architectures import BatchTopK
+from dictionaries.dictionary import Dictionary
+from dictionaries.errors import FormatError, NotSeparableError
+from dictionaries.files.tensors import save_tensors
+from dictionaries.formats import load_folder
+from dictionaries.formats.saelens import folder as saelens
+from tests.support import GOLDEN
+
+FOLDER = GOLDEN / "saelens"
+CASES = sorted(
+    p.parent.name for p in FOLDER.glob("*/cfg.json") if not p.parent.name.startswith("temporal")
+)
+ARCHITECTURES = ("standard", "jumprelu", "batchtopk", "topk", "abstopk", "gated")
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Change keys of cfg.json; None removes."""
+    cfg = json.loads((folder / "cfg.json").read_text()) | changes
+    kept = {name: value for name, value in cfg.items() if value is not None}
+    (folder / "cfg.json").write_text(json.dumps(kept))
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    """Change the tensors of a folder."""
+    tensors = load_file(folder / saelens.WEIGHTS)
+    change(tensors)
+    save_file({n: t.contiguous() for n, t in tensors.items()}, folder / saelens.WEIGHTS)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[str], Path]:
+    """A golden case in a folder that may be spoilt."""
+
+    def copy(case: str) -> Path:
+        return Path(shutil.copytree(FOLDER / case, tmp_path / case))
+
+    return copy
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str, assert_agrees: Callable[[Tensor, Tensor], None]) -> None:
+    expected = load_file(FOLDER / case / "expected.safetensors")
+    # sae-lens itself applies no scale to an unfolded file; what is meant is recorded beside it.
+    meant = {name: expected.get(f"{name}_folded", tensor) for name, tensor in expected.items()}
+    dictionary = load_folder(FOLDER / case)
+    features, norm = dictionary.encode(meant["x"])
+    assert torch.equal(features != 0, meant["features"] != 0)
+    assert_agrees(features, meant["features"])
+    assert_agrees(dictionary.decode(features, norm), meant["reconstruction"])
+    if "forward" in meant:  # a skip transcoder's linear part, which sae-lens loses when spliced
+        assert_agrees(dictionary.reconstruct(meant["x"]), meant["forward"])
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "transcoder" not in c])
+def test_site_and_model_are_read(case: str) -> None:
+    config = load_folder(FOLDER / case).config
+    assert (config.hookpoint, config.model) == ("resid_pre.3", "gpt2-small")
+    assert not {"hook_name", "model_name", "hook_point"} & set(dict(config.metadata))
+
+
+def test_transcoder_sites() -> None:
+    config = load_folder(FOLDER / "skip_transcoder").config
+    assert (config.hookpoint_out, config.d_out) == ("mlp_out.3", 6)
+    assert config.hookpoint == "blocks.3.ln2.hook_normalized"  # before the gain: no site of ours
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("normalisation", ["none", "layer_norm", "constant_norm_rescale"])
+def test_round_trip(
+    architecture: str,
+    normalisation: str,
+    make: Callable[..., Dictionary],
+    x: Tensor,
+    tmp_path: Path,
+) -> None:
+    about = {"hookpoint": "resid_post.20", "model": "some-model", "metadata": (("prepend_bos", 1),)}
+    written = make(architecture, normalisation=normalisation, **about)
+    written.save_pretrained(tmp_path)
+    read = Dictionary.from_pretrained(tmp_path)
+    assert type(read) is type(written)
+    assert read.config.hookpoint == "resid_post.20"
+    assert read.config.model == "some-model"
+    assert dict(read.config.metadata)["prepend_bos"] == 1
+    assert getattr(read, "k", None) == getattr(written, "k", None)
+    if architecture != "gated":  # whose b_enc moves into its two paths
+        assert all(torch.equal(getattr(read, n), getattr(written, n)) for n in read.tensor_names())
+    torch.testing.assert_close(read.encode(x)[0], written.encode(x)[0])
+    torch.testing.assert_close(read.reconstruct(x), written.reconstruct(x))
+
+
+@pytest.mark.parametrize("architecture", ["standard", "jumprelu"])
+@pytest.mark.parametrize("skip", [False, True])
+def test_transcoder_round_trip(
+    architecture: str, skip: bool, make: Callable[..., Dictionary], x: Tensor, tmp_path: Path
+) -> None:
+    sites = {"hookpoint": "mlp_in.3", "hookpoint_out": "mlp_out.3", "d_out": 6}
+    written = make(architecture, skip=skip, **sites)
+    written.save_pretrained(tmp_path)
+    read = Dictionary.from_pretrained(tmp_path)
+    config = read.config
+    assert (config.hookpoint, config.hookpoint_out, config.d_out) == tuple(sites.values())
+    torch.testing.assert_close(read.reconstruct(x), written.reconstruct(x))
+
+
+@pytest.mark.parametrize("architecture", ["topk", "gated"])
+def test_transcoders_without_a_name_are_not_written(
+    architecture: str, make: Callable[..., Dictionary], tmp_path: Path
+) -> None:
+    with pytest.raises(FormatError, match=f"no {architecture} transcoder"):
+        make(architecture, d_out=6).save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_files_are_as_readable_as_others(
+    umask: int, make: Callable[..., Dictionary], tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        make("standard").save_pretrained(tmp_path)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {saelens.CONFIG: 0o666 & ~umask, saelens.WEIGHTS: 0o666 & ~umask}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_only_matrices_are_stored_small(
+    dtype: torch.dtype, make: Callable[..., Dictionary], tmp_path: Path
+) -> None:
+    written = make("batchtopk")
+    written.save_pretrained(tmp_path, dtype)
+    stored = load_file(tmp_path / saelens.WEIGHTS)
+    assert {name for name, tensor in stored.items() if tensor.dtype == dtype} == {"W_enc", "W_dec"}
+    read = Dictionary.from_pretrained(tmp_path)
+    assert read.dtype == torch.float32
+    assert torch.equal(read.b_enc, written.b_enc)
+    assert torch.equal(read.W_enc, written.W_enc.to(dtype).float())
+
+
+def test_a_dictionary_can_be_written_where_it_was_read(
+    make: Callable[..., Dictionary], x: Tensor, tmp_path: Path
+) -> None:
+    make("jumprelu").save_pretrained(tmp_path)
+    read = Dictionary.from_pretrained(tmp_path)
+    before = read.encode(x)[0].clone()
+    read.save_pretrained(tmp_path, torch.float16)
+    assert torch.equal(read.encode(x)[0], before)
+    assert {path.name for path in tmp_path.iterdir()} == {"cfg.json", saelens.WEIGHTS}
+
+
+def test_written_files_say_a_version_that_keeps_metadata(
+    make: Callable[..., Dictionary], tmp_path: Path
+) -> None:
+    make("batchtopk", hookpoint="resid_post.20").save_pretrained(tmp_path)
+    cfg = json.loads((tmp_path / "cfg.json").read_text())
+    assert cfg["architecture"] == "jumprelu"
+    assert cfg["apply_b_dec_to_input"] is False
+    assert cfg["metadata"]["sae_lens_version"] == "6.0.0"
+    assert cfg["metadata"]["hook_name"] == "blocks.20.hook_resid_post"
+
+
+@pytest.mark.parametrize("case", ["standard", "gated", "jumprelu_skip_transcoder"])
+def test_only_some_features(case: str) -> None:
+    whole, some = load_folder(FOLDER / case), load_folder(FOLDER / case, features=[5, 0])
+    expected = whole.restrict([5, 0])
+    assert some.width == 2
+    assert all(torch.equal(getattr(some, n), getattr(expected, n)) for n in some.tensor_names())
+
+
+@pytest.mark.parametrize("case", ["topk", "abstopk", "old_topk", "matching_pursuit"])
+def test_topk_is_not_read_in_part(case: str) -> None:
+    with pytest.raises(NotSeparableError, match="without `features`"):
+        load_folder(FOLDER / case, features=[0])
+
+
+# -- scales and centring -----------------------------------------------------------------------
+
+
+def test_unknown_input_scale_is_not_guessed(copied: Callable[[str], Path], x: Tensor) -> None:
+    folder = copied("standard_expected_average")
+    scale = json.loads((folder / saelens.SCALER).read_text())["scaling_factor"]
+    known = load_folder(folder)
+    (folder / saelens.SCALER).unlink()
+    with pytest.raises(FormatError, match="give norm_scale"):
+        load_folder(folder)
+    given = saelens.read(folder, norm_scale=scale)
+    assert torch.equal(given.encode(x)[0], known.encode(x)[0])
+
+
+def test_centred_residual_is_folded(copied: Callable[[str], Path], x: Tensor) -> None:
+    """gpt2-small-res-jb was trained on TransformerLens's centred residual; models give it raw."""
+    folder = copied("standard")
+    plain = load_folder(folder)
+    metadata = json.loads((folder / "cfg.json").read_text())["metadata"]
+    metadata["model_from_pretrained_kwargs"] = {"center_writing_weights": True}
+    edit(folder, metadata=metadata)
+    centred = load_folder(folder)
+    expected = plain.encode(x - x.mean(-1, keepdim=True))[0]
+    torch.testing.assert_close(centred.encode(x)[0], expected, atol=1e-5, rtol=1e-5)
+    assert dict(centred.config.metadata)["model_from_pretrained_kwargs"] == {}
+    told = saelens.read(FOLDER / "standard", centred=True)
+    assert torch.equal(told.W_enc, centred.W_enc)
+
+
+def test_batchtopk_keeps_its_k_and_its_training(tmp_path: Path) -> None:
+    dictionary = load_folder(FOLDER / "matryoshka_exported")
+    assert isinstance(dictionary, BatchTopK)
+    assert dictionary.k == 5
+    dictionary.restrict([3, 1]).save_pretrained(tmp_path)  # k may exceed what is left
+    read = load_folder(tmp_path)
+    assert isinstance(read, BatchTopK)
+    assert (read.k, read.width) == (5, 2)
+    said = dict(read.config.metadata)
+    assert said["training_architecture"] == "matryoshka_batchtopk"
+    assert said["training_architecture_details"]["matryoshka_widths"] == [6, 12, 24]
+
+
+# -- refused -----------------------------------------------------------------------------------
+
+BAD_CONFIGS = {
+    "architecture": {"architecture": "lista"},
+    "architecture list": {"architecture": ["standard"]},
+    "d_in missing": {"d_in": None},
+    "d_in text": {"d_in": "8"},
+    "d_sae negative": {"d_sae": -24},
+    "d_sae true": {"d_sae": True},
+    "d_sae huge": {"d_sae": 10**12},
+    "normalisation": {"normalize_activations": "covariance_whitening"},
+    "metadata": {"metadata": 3},
+    "hook": {"metadata": {"hook_name": 3}},
+    "head": {"metadata": {"hook_head_index": 3}},
+}
+
+
+@pytest.mark.parametrize("changes", BAD_CONFIGS.values(), ids=BAD_CONFIGS.keys())
+def test_bad_config(changes: dict[str, Any], copied: Callable[[str], Path]) -> None:
+    folder = copied("standard")
+    edit(folder, **changes)
+    with pytest.raises(FormatError):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize("k", [None, 0, -1, 25, 2.5, "5"])
+def test_bad_k(k: object, copied: Callable[[str], Path]) -> None:
+    folder = copied("topk")
+    edit(folder, k=k)
+    with pytest.raises(FormatError, match="k = "):
+        load_folder(folder)
+
+
+BAD_TENSORS: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "missing": lambda t: t.pop("threshold"),
+    "extra": lambda t: t.update(W_skip=torch.zeros(8, 8)),
+    "transposed": lambda t: t.update(W_enc=t["W_enc"].T),
+    "nan": lambda t: t["W_dec"][0].fill_(float("nan")),
+    "infinite": lambda t: t["b_enc"][0].fill_(float("inf")),
+    "integers": lambda t: t.update(W_enc=t["W_enc"].int()),
+    "log thresholds": lambda t: t["threshold"].fill_(-1.5),
+    "scaling factor": lambda t: t.update(scaling_factor=torch.full((24,), 2.0)),
+}
+
+
+@pytest.mark.parametrize("change", BAD_TENSORS.values(), ids=BAD_TENSORS.keys())
+def test_bad_tensors(change: Callable[..., object], copied: Callable[[str], Path]) -> None:
+    folder = copied("jumprelu")
+    rewrite(folder, change)
+    with pytest.raises(FormatError, match="jumprelu"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
+def test_truncated_weights(share: float, copied: Callable[[str], Path]) -> None:
+    path = copied("standard") / saelens.WEIGHTS
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(FormatError, match="no whole safetensors file"):
+        load_folder(path.parent)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"d_in": ' + "[" * 100_000, "\xff"])
+def test_bad_json(text: str, copied: Callable[[str], Path]) -> None:
+    folder = copied("standard")
+    (folder / "cfg.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(FormatError, match=r"cfg\.json"):
+        load_folder(folder)
+
+
+def test_the_same_tensors_and_metadata_are_the_same_bytes(tmp_path: Path) -> None:
+    metadata = {"tokens": "12", "corpus": "Zoë’s letters\n", "a": "", "z": '"quoted" \x01'}
+    written = set()
+    for number in range(8):
+        path = tmp_path / f"{number}.safetensors"
+        save_tensors({"W": torch.ones(2, 3)}, path, metadata)
+        written.add(path.read_bytes())
+        with safe_open(path, "pt") as file:
+            assert file.metadata() == metadata
+            assert torch.equal(file.get_tensor("W"), torch.ones(2, 3))
+    assert len(written) == 1

@@ -1,0 +1,65 @@
+"""Activations on disk, and which positions count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dictionaries.errors import TrainingError
+from dictionaries.training.activations import ActivationStore, Contexts, keep_mask
+
+SITES = {"resid_post.1": 4, "mlp_hidden.1": 6}
+
+
+def contexts(n: int = 6, seed: int = 0) -> Contexts:
+    generator = torch.Generator().manual_seed(seed)
+    return Contexts(
+        tokens=torch.randint(0, 90, (n, 5), generator=generator, dtype=torch.int32),
+        source=torch.arange(n, dtype=torch.uint8) % 2,
+        heldout=torch.arange(n) % 3 == 0,
+        sources=("one", "other"),
+    )
+
+
+def test_contexts_are_saved_and_loaded(tmp_path: Path) -> None:
+    written = contexts()
+    written.save(tmp_path / "contexts.safetensors")
+    read = Contexts.load(tmp_path / "contexts.safetensors")
+    for name in ("tokens", "source", "heldout"):
+        assert torch.equal(getattr(read, name), getattr(written, name))
+    assert read.sources == ("one", "other")
+
+
+def test_written_batch_by_batch_and_taken_up(tmp_path: Path) -> None:
+    values = {site: torch.randn(6, 5, d).to(torch.bfloat16) for site, d in SITES.items()}
+    for start in (0, 2, 4):
+        store = ActivationStore(tmp_path / "store", SITES)  # as a new process would
+        store.create(contexts())
+        assert store.done == start
+        store.write(start, {site: value[start : start + 2] for site, value in values.items()})
+    assert store.done == 6
+    for site, value in values.items():
+        assert torch.equal(store.mapped(site), value)
+
+
+def test_other_contexts_are_refused(tmp_path: Path) -> None:
+    store = ActivationStore(tmp_path, SITES)
+    store.create(contexts())
+    with pytest.raises(TrainingError, match="activations of other contexts"):
+        store.create(contexts(seed=1))
+
+
+def test_an_unknown_site(tmp_path: Path) -> None:
+    store = ActivationStore(tmp_path, SITES)
+    store.create(contexts())
+    with pytest.raises(TrainingError, match=r"no activations of x\.1; harvested: resid_post\.1"):
+        store.mapped("x.1")
+
+
+def test_first_positions_and_outliers_do_not_count() -> None:
+    norms = torch.tensor([[900.0, 1.0, 2.0, 3.0], [1.0, 2.0, 50.0, 2.0]])
+    mask, cutoff = keep_mask(norms, 4.0)
+    assert cutoff == 8.0
+    assert mask.tolist() == [[False, True, True, True], [False, True, False, True]]

@@ -1,0 +1,134 @@
+"""`logit_effect` against logits of a plain hook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import steer
+from steer.lm.unembedding import direct_logits
+from tests.support import plain, tiny
+from tests.support.plain import PlainEdit, PlainSite
+from tests.support.tiny import PROMPT, PROMPTS
+
+EDIT = steer.Intervention("tiny", [steer.Clamp(5, 9)])
+
+
+def effect(
+    model: steer.Model, prompts: str | Sequence[str] = PROMPTS, edit: Any = EDIT, **options: Any
+) -> steer.LogitEffect:
+    return steer.logit_effect(model, prompts, edit, dictionaries=[tiny.dictionary()], **options)
+
+
+def last_logits(module: Any, model: steer.Model, prompt: str, *sites: PlainSite) -> Tensor:
+    return plain.logits(module, model.tokenize([prompt])[0], None, sites)[0, -1]
+
+
+def test_it_is_the_difference_of_logits(model: steer.Model, untouched: Any, family: str) -> None:
+    path = plain.path_of(family, "resid_post.1")
+    site = PlainSite(*path, tiny.dictionary(), [PlainEdit(5, "clamp", 9)])
+    found = effect(model)
+    for row, prompt in enumerate(PROMPTS):
+        clean = last_logits(untouched, model, prompt)
+        edited = last_logits(untouched, model, prompt, site)
+        p, q = clean.log_softmax(-1), edited.log_softmax(-1)
+        close(found.delta_logit[row], edited - clean)
+        close(found.delta_logprob[row], q - p)
+        close(found.kl[row], (p.exp() * (p - q)).sum())
+    assert found.prompts == PROMPTS
+    assert found.dtype == "float32"
+
+
+def close(ours: Tensor, theirs: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 16])
+def test_many_prompts_are_each_alone(batch: int, model: steer.Model) -> None:
+    together = effect(model, batch=batch)
+    for row, prompt in enumerate(PROMPTS):
+        alone = effect(model, prompt)
+        close(together.delta_logit[row], alone.delta_logit[0])
+        close(together.kl[row], alone.kl[0])
+        tokens = [receipt[0].tokens for receipt in (together.receipts[row], alone.receipts[0])]
+        assert [t.token for t in tokens[0]] == [t.token for t in tokens[1]] == prompt.split()
+
+
+def test_promoted_and_suppressed(llama: steer.Model) -> None:
+    found = effect(llama, top=7)
+    mean = found.delta_logit.mean(0)
+    assert [t.delta_logit for t in found.promoted] == mean.topk(7).values.tolist()
+    assert [t.delta_logit for t in found.suppressed] == mean.sort().values[:7].tolist()
+    for token in (*found.promoted, *found.suppressed):
+        assert token.token == llama.token(token.id)
+        assert token.delta_logit == mean[token.id].item()
+        expected = found.delta_logprob.mean(0)[token.id].item()
+        assert token.delta_logprob == pytest.approx(expected, abs=1e-6)
+
+
+def test_top_is_at_most_the_vocabulary(llama: steer.Model) -> None:
+    assert len(effect(llama, top=10**6).promoted) == tiny.VOCABULARY
+
+
+def test_no_change_is_exactly_none(model: steer.Model) -> None:
+    scale = steer.Intervention("tiny", [steer.Scale(5, 1)])
+    found = effect(model, edit=scale, if_silent="ignore")
+    assert not found.delta_logit.any()
+    assert found.kl.abs().max() <= 1e-7
+    assert all(not receipt[0].acted for receipt in found.receipts)
+    with pytest.warns(steer.SilentEditWarning):
+        effect(model, PROMPT, scale)
+    with pytest.raises(steer.SilentEditError):
+        effect(model, PROMPT, scale, if_silent="raise")
+
+
+def test_as_a_frame(llama: steer.Model) -> None:
+    found = effect(llama)
+    frame = found.to_frame(3)
+    assert len(frame) == len(PROMPTS) * 6
+    row = frame.iloc[0]
+    assert row.prompt == PROMPTS[0]
+    assert row.token == found.promoted[0].token
+    assert row.delta_logit == pytest.approx(found.delta_logit[0, row.id].item())
+    assert len(found.frame) == len(PROMPTS) * 20
+
+
+@pytest.mark.parametrize("prompts", [[], [""], [PROMPT, " "]])
+def test_bad_prompts(prompts: list[str], llama: steer.Model) -> None:
+    with pytest.raises(steer.PromptError):
+        effect(llama, prompts)
+
+
+def test_the_direct_effect_is_that_of_the_last_site(model: steer.Model, untouched: Any) -> None:
+    """O13: at the final norm's input, a small step moves logits as the frozen norm says."""
+    direction = torch.randn(2, tiny.D, generator=torch.Generator().manual_seed(0))
+    predicted = direct_logits(model, direction)
+    norm, head = plain.final_norm(untouched), untouched.get_output_embeddings()
+    with plain.recorded(norm, "input") as inputs:
+        plain.logits(untouched, model.tokenize([PROMPT])[0])
+    x = inputs[0][0, -1].double()
+    centred = x - x.mean() if getattr(norm, "bias", None) is not None else x
+    scale = centred.square().mean().sqrt()
+    with torch.no_grad():  # the same step with the scale held: the difference of two frozen norms
+        moved = [frozen(norm, x + step.double(), scale) for step in (*direction, direction[0] * 0)]
+        logits = [head(each.float()) for each in moved]
+    for row in range(2):
+        measured = (logits[row] - logits[2]) * scale.float()
+        torch.testing.assert_close(predicted[row], measured, atol=1e-4, rtol=1e-4)
+    doubled = direct_logits(model, 2 * direction)
+    assert torch.equal(doubled, 2 * predicted)
+
+
+def frozen(norm: Any, x: Tensor, scale: Tensor) -> Tensor:
+    """The norm with a given scale, by applying it to an input that it scales by that."""
+    bias = getattr(norm, "bias", None)
+    centred = x - x.mean() if bias is not None else x
+    gain = norm.weight.double()
+    if "Gemma" in type(norm).__name__:
+        gain = gain + 1
+    moved: Tensor = centred / scale * gain + (0 if bias is None else bias.double())
+    return moved
