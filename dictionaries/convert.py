@@ -19,9 +19,7 @@ from dictionaries import catalogue
 from dictionaries.beside.labels import FILE as LABELS
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
-from dictionaries.formats import load_folder, sparsify
-from dictionaries.formats.dictionary_learning import folder as dictionary_learning
-from dictionaries.formats.saelens import folder as saelens
+from dictionaries.formats import dictionary_learning, load_folder, saelens, sparsify
 
 WRITERS: dict[str, Callable[[Dictionary, Path], None]] = {
     "saelens": saelens.write,

@@ -224,7 +224,7 @@ class Dictionary(ABC):
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write it as SAELens does; `dtype` is that of the matrices, float32 if None."""
-        from dictionaries.formats.saelens import folder as saelens
+        from dictionaries.formats import saelens
 
         saelens.write(self, Path(folder), dtype)
 

@@ -26,7 +26,8 @@ class Experiment:
 
     @property
     def run(self) -> Callable[[Settings], Table]:
-        run: Callable[[Settings], Table] = import_module(f"apps.reproduce.{self.name}").run
+        folder = f"{self.name}_{self.word.replace('-', '_')}"
+        run: Callable[[Settings], Table] = import_module(f"apps.reproduce.{folder}.experiment").run
         return run
 
 

@@ -13,17 +13,17 @@ from dictionaries.files.numbered import only_block
 from dictionaries.formats import (
     circuit_tracer,
     cross_layer,
+    dictionary_learning,
     gemma_scope,
     goodfire,
     hoagyc,
     llama_scope,
     openai,
     qwen_scope,
+    saelens,
     sparsify,
 )
-from dictionaries.formats.dictionary_learning import folder as dictionary_learning
-from dictionaries.formats.saelens import folder as saelens
-from dictionaries.formats.saelens import temporal_release as temporal
+from dictionaries.formats.saelens import temporal_release
 
 
 class Format(Protocol):
@@ -39,20 +39,20 @@ class Format(Protocol):
         """Load it in canonical form, float32. Raises `FormatError`."""
 
 
-FORMATS: tuple[Format, ...] = (
-    saelens,
-    sparsify,
-    gemma_scope,
-    llama_scope,
-    dictionary_learning,
-    hoagyc,
-    openai,
-    goodfire,
-    qwen_scope,
-    circuit_tracer,
-    cross_layer,
-    temporal,
-)
+FORMATS: dict[str, Format] = {
+    "saelens": saelens,
+    "sparsify": sparsify,
+    "gemma_scope": gemma_scope,
+    "llama_scope": llama_scope,
+    "dictionary_learning": dictionary_learning,
+    "hoagyc": hoagyc,
+    "openai": openai,
+    "goodfire": goodfire,
+    "qwen_scope": qwen_scope,
+    "circuit_tracer": circuit_tracer,
+    "cross_layer": cross_layer,
+    "temporal": temporal_release,
+}
 """In the order in which they are looked for: cheap and certain ones first."""
 
 
@@ -63,13 +63,13 @@ def load_folder(folder: str | Path, *, features: Sequence[int] | None = None) ->
     Raises `FormatError` for a folder of no known format, of several blocks, or of damaged files.
     """
     folder = only_block(Path(folder))
-    for known in FORMATS:
+    for known in FORMATS.values():
         if known.matches(folder):
             return _read(known, folder, features)
     found = sorted(_names(folder))[:10]
     raise FormatError(
         f"{folder} is no dictionary of a known format: it holds {', '.join(found) or 'nothing'}; "
-        f"looked for {'; '.join(known.LOOKS_LIKE for known in FORMATS)}"
+        f"looked for {'; '.join(known.LOOKS_LIKE for known in FORMATS.values())}"
     )
 
 

@@ -24,8 +24,7 @@ TOLERANCE = 1e-5
 
 def write(out: Path) -> None:
     """Every golden dictionary, loaded and written again, with what we compute beside it."""
-    from dictionaries.formats import load_folder, sparsify
-    from dictionaries.formats.dictionary_learning import folder as dictionary_learning
+    from dictionaries.formats import dictionary_learning, load_folder, sparsify
 
     for original in ("sparsify", "dictionary_learning"):
         for path in sorted((GOLDEN / original).rglob("expected.safetensors")):

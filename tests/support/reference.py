@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
+from steer import edits
 from steer.edits import conditions, schedules
-from steer.edits import intervention as edits
 from steer.edits.directions import DecoderRow, Random, Vector
 from steer.edits.positions import Rows, Tokens
 from tests.support.plain import path_of

@@ -17,8 +17,7 @@ from torch import Tensor
 from dictionaries.architectures import BatchTopK, TopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.formats import load_folder
-from dictionaries.formats.dictionary_learning import folder as dictionary_learning
+from dictionaries.formats import dictionary_learning, load_folder
 from tests.support import GOLDEN
 
 FOLDER = GOLDEN / "dictionary_learning"

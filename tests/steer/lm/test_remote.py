@@ -202,7 +202,7 @@ import steer, dictionaries, torch
 for package in (steer, dictionaries):
     assert "site-packages" in package.__file__ and root not in package.__file__, package.__file__
 from nnsight.schema.request import RequestModel
-from tests.tiny import PROMPT, dictionary, tiny_model
+from tests.support.tiny import PROMPT, dictionary, tiny_model
 sent, serialize = [], RequestModel.serialize
 def recording(*args, **kwargs):
     sent.append(serialize(*args, **kwargs))
@@ -252,8 +252,8 @@ def test_an_installed_copy_outside_the_checkout_ships_its_source(tmp_path: Path)
     site, elsewhere = tmp_path / "site-packages", tmp_path / "elsewhere"
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet"]
     subprocess.run([*pip, "--target", str(site), str(wheel(tmp_path))], check=True)
-    (elsewhere / "tests").mkdir(parents=True)
-    for name in ("__init__.py", "tiny.py"):
+    (elsewhere / "tests" / "support").mkdir(parents=True)
+    for name in ("__init__.py", "support/__init__.py", "support/tiny.py"):
         (elsewhere / "tests" / name).write_text((ROOT / "tests" / name).read_text())
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(ROOT)],
