@@ -16,7 +16,8 @@ from dictionaries.architectures import MatchingPursuit
 from dictionaries.convert import convert
 from dictionaries.dictionary import DictionaryConfig
 from dictionaries.errors import FormatError, NotSeparableError
-from dictionaries.formats import load_folder, saelens
+from dictionaries.formats import load_folder
+from dictionaries.formats.saelens import folder as saelens
 from tests.support import GOLDEN, plain, tiny
 
 D, M = 8, 24
