@@ -9,20 +9,23 @@ A shipped dictionary is `shipped/<model>/<site>/` with its weights in SAELens's 
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dictionaries import hub
+from dictionaries.beside.labels import Labels
 from dictionaries.beside.statistics import FeatureStatistics
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
 from dictionaries.files.numbered import block_file
+from dictionaries.files.place import sha256
 from dictionaries.files.tensors import read_json
-from dictionaries.formats import load_folder
+from dictionaries.formats import load_folder, saelens
 
 CARD = "card.json"
 SHIPPED = Path(str(files("dictionaries"))) / "shipped"
@@ -77,6 +80,19 @@ def load(
     )
 
 
+def save(dictionary: Dictionary, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write it into a folder as SAELens does; `dtype` is that of the matrices, float32 if None."""
+    saelens.write(dictionary, Path(folder), dtype)
+
+
+def labels(name: str | Path, root: Path = SHIPPED) -> Labels:
+    """Labels of a dictionary by name, folder or address; empty if it has none.
+
+    Raises `DictionaryError` for an unknown name.
+    """
+    return Labels.load(find(name, root))
+
+
 def read_card(name: str | Path, root: Path = SHIPPED) -> dict[str, Any]:
     """What the card says. Raises `FormatError` if there is none, or it is damaged."""
     return read_json(find(name, root) / CARD)
@@ -92,8 +108,7 @@ def _verify(folder: Path) -> None:
         path = folder / file
         if path.parent != folder or not path.is_file():
             raise FormatError(f"{folder / CARD} lists {file!r}, which is no file of its folder")
-        with path.open("rb") as opened:
-            actual = hashlib.file_digest(opened, "sha256").hexdigest()
+        actual = sha256(path)
         if actual != digest:
             raise FormatError(
                 f"{path} has sha256 {actual[:12]}…, but its card says {str(digest)[:12]}…: the "

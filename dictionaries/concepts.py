@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import ReLU
-from dictionaries.dictionary import DictionaryConfig
+from dictionaries.config import DictionaryConfig
 from dictionaries.errors import DictionaryError
 
 

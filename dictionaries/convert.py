@@ -6,7 +6,6 @@ else is worse than none.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from dictionaries import catalogue
 from dictionaries.beside.labels import FILE as LABELS
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.files.place import sha256
 from dictionaries.formats import dictionary_learning, load_folder, saelens, sparsify
 
 WRITERS: dict[str, Callable[[Dictionary, Path], None]] = {
@@ -89,7 +89,7 @@ def _take_along(dictionary: Dictionary, folder: Path) -> None:
         dictionary.labels.save(folder)
     if dictionary.card is not None:
         files = sorted(p for p in folder.iterdir() if p.name != LABELS)
-        digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        digests = {path.name: sha256(path) for path in files}
         card = {**dictionary.card, "sha256": digests}
         text = json.dumps(card, indent=1, ensure_ascii=False)
         (folder / catalogue.CARD).write_text(text + "\n", "utf-8")

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from dictionaries.config import NORMALISATIONS, DictionaryConfig, Norm
+from dictionaries.beside.statistics import FeatureStatistics
+from dictionaries.config import DictionaryConfig, Norm
 from dictionaries.errors import DictionaryError, NotSeparableError
 from dictionaries.later import Later
 
 if TYPE_CHECKING:
     from dictionaries.beside.labels import Labels
-    from dictionaries.beside.statistics import FeatureStatistics
 
 _LAYER_NORM_EPS = 1e-5
 
@@ -108,6 +108,7 @@ class Dictionary(ABC):
     @property
     def labels(self) -> Labels:
         """What its features are said to mean, read from beside it when asked for; may be empty."""
+        # here, since a dictionary travels to servers with its source, and their cache can't
         from dictionaries.beside.labels import Labels
 
         return Labels() if self.place is None else Labels.load(self.place)
@@ -212,22 +213,6 @@ class Dictionary(ABC):
         moved = {name: getattr(self, name).to(device=device, dtype=dtype) for name in names}
         return replace(self, **moved, later=self.later and self.later.to(device, dtype))
 
-    @staticmethod
-    def from_pretrained(name_or_folder: str | Path) -> Dictionary:
-        """A shipped dictionary by its catalogue name, or any known format in a folder.
-
-        Raises `DictionaryError` for an unknown name, `FormatError` for a damaged file.
-        """
-        from dictionaries import catalogue
-
-        return catalogue.load(name_or_folder)
-
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write it as SAELens does; `dtype` is that of the matrices, float32 if None."""
-        from dictionaries.formats import saelens
-
-        saelens.write(self, Path(folder), dtype)
-
     def __repr__(self) -> str:
         extra = [f.name for f in fields(self) if f.name in ("k",)]
         shown = "".join(f", {name}={getattr(self, name)}" for name in extra)
@@ -243,6 +228,3 @@ def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
             f"{name} has shape {list(tensor.shape)}, expected {list(expected)}: the file is "
             "damaged, transposed, or for another width"
         )
-
-
-__all__ = ["NORMALISATIONS", "Dictionary", "DictionaryConfig", "Norm"]

@@ -7,10 +7,14 @@
     edit = steer.Intervention("smollm2-135m/resid_post.20", [steer.Clamp(123, "5x max")])
     run = model.generate("The old bridge", edit)
 
-Names are imported when they are first used, so that `import steer` costs nothing.
+Names are imported when they are first used, so that `import steer` costs nothing. The block for
+type checkers is the one table of them: it is read for where each name is.
 """
 
+import ast
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,86 +88,22 @@ if TYPE_CHECKING:
     from steer.splice.receipt import Receipt as Receipt
     from steer.splice.receipt import SilentEditWarning as SilentEditWarning
 
-_HOMES = {
-    "Ablate": "steer.edits",
-    "Active": "steer.edits.conditions",
-    "Add": "steer.edits",
-    "AddDirection": "steer.edits",
-    "After": "steer.edits.schedules",
-    "Against": "steer.effects.sweep.controls",
-    "Cap": "steer.edits",
-    "Clamp": "steer.edits",
-    "ClampProjection": "steer.edits",
-    "Decay": "steer.edits.schedules",
-    "DecoderRow": "steer.edits.directions",
-    "Dictionary": "dictionaries.dictionary",
-    "DictionaryError": "steer.errors",
-    "Difference": "steer.edits.directions",
-    "Divergence": "steer.effects.metric",
-    "Edit": "steer.edits",
-    "Explanation": "steer.runs.explain",
-    "FeatureActivations": "steer.features.activations",
-    "FetchError": "steer.errors",
-    "First": "steer.edits.schedules",
-    "Floor": "steer.edits",
-    "Freeze": "steer.effects.paths.path_effects",
-    "HookpointError": "steer.errors",
-    "Intervention": "steer.edits",
-    "InterventionError": "steer.errors",
-    "LogProbability": "steer.effects.metric",
-    "LogitDifference": "steer.effects.metric",
-    "LogitEffect": "steer.effects.logits.result",
-    "Loss": "steer.effects.metric",
-    "Model": "steer.model",
-    "ModelError": "steer.errors",
-    "Patch": "steer.edits",
-    "ProjectOut": "steer.edits",
-    "PromptError": "steer.errors",
-    "Ramp": "steer.edits.schedules",
-    "Random": "steer.edits.directions",
-    "Receipt": "steer.splice.receipt",
-    "Resample": "steer.edits",
-    "Rows": "steer.edits.positions",
-    "Run": "steer.runs.generate",
-    "Scale": "steer.edits",
-    "Seen": "steer.edits.conditions",
-    "SilentEditError": "steer.errors",
-    "SilentEditWarning": "steer.splice.receipt",
-    "SteerError": "steer.errors",
-    "Stream": "steer.runs.stream",
-    "Tokens": "steer.edits.positions",
-    "Vector": "steer.edits.directions",
-    "ablation_sweep": "steer.effects.sweep.ablation_sweep",
-    "attribution": "steer.effects.attribution.attribution",
-    "causal_tree": "steer.effects.tree.causal_tree",
-    "compare": "steer.effects.attribution.result",
-    "completeness": "steer.effects.patching.patching",
-    "direct_logit_effect": "steer.effects.paths.direct",
-    "dose_response": "steer.effects.dose.dose_response",
-    "downstream": "steer.effects.downstream.downstream",
-    "error_split": "steer.effects.logits.error_split",
-    "faithfulness": "steer.effects.patching.patching",
-    "flat_acdc": "steer.effects.patching.acdc",
-    "load": "steer.loading",
-    "logit_effect": "steer.effects.logits.logit_effect",
-    "minimal_set": "steer.effects.patching.minimal_set",
-    "node_effects": "steer.effects.patching.patching",
-    "pair_sweep": "steer.effects.sweep.ablation_sweep",
-    "parse_condition": "steer.edits.phrases",
-    "parse_schedule": "steer.edits.phrases",
-    "patch_curve": "steer.effects.patching.patching",
-    "path_effects": "steer.effects.paths.path_effects",
-    "prompt_pairs": "steer.effects.patching.prompt_pairs",
-}
 
-__all__ = sorted(_HOMES)
+@cache
+def _homes() -> dict[str, str]:
+    """The module of each public name."""
+    nodes = ast.walk(ast.parse(Path(__file__).read_text("utf-8")))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {a.asname: node.module or "" for node in imports for a in node.names if a.asname}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "__all__":
+        return sorted(_homes())
+    if name not in _homes():
         raise AttributeError(f"module 'steer' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_homes()[name]), name)
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    return sorted(_homes())

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from steer.disk.cache import Progress
 from steer.errors import ModelError
 from steer.lm import default_model
 from steer.model import Model
+from steer.progress import Progress
 
 DTYPES = {
     "float32": torch.float32,

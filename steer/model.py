@@ -1,112 +1,34 @@
-"""A language model ready to be edited: the nnsight model, its tokenizer and its lock."""
+"""A language model with the verbs: read features, edit, generate, explain, check."""
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention, as_tuple
-from steer.edits.conflicts import refuse_conflicts_between
 from steer.edits.rows import of_row
 from steer.features.activations import FeatureActivations, features
-from steer.features.fit import read_dictionary, site_of, width_of
-from steer.features.norm_gain import after_gain
-from steer.lm.hookpoints import Site, is_hookpoint, locate
-from steer.lm.passes import plain
-from steer.lm.prompts import Message, check_padding, read_prompt, token_id, tokenize
+from steer.features.fit import load_dictionary, site_of
+from steer.lm.language_model import LanguageModel
+from steer.lm.prompts import Message, read_prompt
 from steer.lm.remote import Remote
-from steer.lm.span import Span
+from steer.quality.check import Check, check
 from steer.runs import generate as runs
 from steer.runs.explain import NEUTRAL, Explanation, explain
 from steer.runs.generate import Request, Run, pair_up
 from steer.runs.sampling import OnStep, Sampling, sampling_from
 from steer.runs.stream import Stream
 from steer.splice.plan import SitePlan
-from steer.splice.resolve import plan_of
-
-if TYPE_CHECKING:
-    from nnsight.modeling.transformers import TransformersModel
-
-    from steer.quality.result import Check
+from steer.splice.resolve import dictionary_of, plans
 
 IfSilent = Literal["warn", "raise", "ignore"]
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """What `steer.load` returns. One run at a time: every method queues behind `lock`.
-
-    nn: the nnsight model; `nn._module` is the transformers model itself.
-    tokenizer: its tokenizer.
-    name: what it was loaded as.
-    fingerprint: of its weights; a dictionary's card says which model it was trained on.
-    """
-
-    nn: TransformersModel
-    tokenizer: Any
-    name: str
-    fingerprint: str
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
-
-    @property
-    def module(self) -> Any:
-        """The transformers model, shared with nnsight."""
-        return self.nn._module
-
-    @property
-    def dtype(self) -> str:
-        """Such as `float32` or `bfloat16`: stands in every result."""
-        return str(self.module.dtype).removeprefix("torch.")
-
-    @property
-    def device(self) -> torch.device:
-        return self.module.device
-
-    @property
-    def context(self) -> int:
-        """Most tokens the model can read."""
-        return self.module.config.get_text_config().max_position_embeddings
-
-    def site(self, hookpoint: str) -> Site:
-        """Where a hookpoint is. Raises `HookpointError` if the model has no such site."""
-        return locate(self.module, hookpoint)
-
-    def tokenize(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
-        """Left-padded ids and mask, each [b, s] on the model's device.
-
-        Raises `PromptError` for an empty prompt or one longer than the context.
-        """
-        return tokenize(self, prompts)
-
-    def token(self, token_id: int) -> str:
-        """A token's own text, with its leading space."""
-        return self.tokenizer.decode([token_id])
-
-    def token_id(self, token: str | int) -> int:
-        """The id of a text that is exactly one token, or an id that the model has.
-
-        Raises `InterventionError` for anything else.
-        """
-        return token_id(self, token)
-
-    def span(self, ids: Tensor, mask: Tensor) -> Span:
-        """The tokens of a left-padded batch, for the splice."""
-        return Span.prefill(ids, mask, self.tokenizer.all_special_ids)
-
-    def collect(self, ids: Tensor, mask: Tensor, hookpoints: list[str]) -> dict[str, Tensor]:
-        """Activations [b, s, d] at each hookpoint; the model is run no further than the last."""
-        check_padding(self, mask)
-        sites = [self.site(name) for name in hookpoints]
-        with self.lock:
-            values = plain.collect(self.nn, ids, mask, sites)
-        return {str(site.hookpoint): value for site, value in values.items()}
+class Model(LanguageModel):
+    """What `steer.load` returns. One run at a time: every method queues behind `lock`."""
 
     def dictionary(self, name: str) -> Dictionary:
         """A dictionary by catalogue name or folder, checked against this model.
@@ -114,16 +36,7 @@ class Model:
         Raises `DictionaryError` for an unknown name (with near ones) or one that does not fit;
         warns if its card names another model.
         """
-        dictionary = after_gain(self, read_dictionary(name))
-        self.site_of(dictionary)
-        trained_on = (dictionary.card or {}).get("fingerprint")
-        if trained_on and trained_on != self.fingerprint:
-            warnings.warn(
-                f"{name} was trained on a model with fingerprint {trained_on} and "
-                f"{self.name} has {self.fingerprint}: its features may mean nothing here",
-                stacklevel=2,
-            )
-        return dictionary
+        return load_dictionary(self, name)
 
     def site_of(self, dictionary: Dictionary) -> str:
         """The hookpoint that a dictionary reads, checked to exist and to have its width.
@@ -133,10 +46,6 @@ class Model:
         """
         return site_of(self, dictionary)
 
-    def width(self, site: Site) -> int:
-        """d of a site."""
-        return width_of(self, site)
-
     def plans(
         self,
         interventions: Sequence[Intervention],
@@ -144,35 +53,22 @@ class Model:
         rows: slice = slice(None),
         clean: slice | None = None,
     ) -> list[SitePlan]:
-        """Interventions lowered to tensors for these batch rows, in the order given.
-
-        Dictionaries are looked up by name, first among `dictionaries`, then in the catalogue.
-        Positions by row need `rows` with a stop, and as many of them.
-        clean: the rows of the same texts without edits, if the batch has them.
-        """
-        given = {dictionary.name: dictionary for dictionary in dictionaries}
-        plans = [plan_of(self, each, given, rows, clean) for each in interventions]
-        refuse_conflicts_between(interventions, plans)
-        return plans
+        """Interventions lowered to tensors for these batch rows: see `steer.splice.resolve`."""
+        return plans(self, interventions, dictionaries, rows, clean)
 
     def dictionary_of(
         self, intervention: Intervention, given: Mapping[str, Dictionary]
     ) -> Dictionary | None:
         """The dictionary that an intervention names, or None where it names a hookpoint."""
-        name = intervention.dictionary
-        if name in given:
-            return given[name]
-        return None if is_hookpoint(name) else self.dictionary(name)
+        return dictionary_of(self, intervention, given)
 
     def features(self, text: str, dictionary: Dictionary | str) -> FeatureActivations:
         """Activations of every feature at every token of a text."""
-        found = self.dictionary(dictionary) if isinstance(dictionary, str) else dictionary
-        return features(self, text, found)
+        named = self.dictionary(dictionary) if isinstance(dictionary, str) else dictionary
+        return features(self, text, named)
 
     def check(self, dictionary: Dictionary | str, texts: Sequence[str] | None = None) -> Check:
         """Whether a dictionary was read right and belongs here: see `steer.quality.check.check`."""
-        from steer.quality.check import check
-
         return check(self, dictionary, texts)
 
     def generate(

@@ -67,10 +67,10 @@ def search_labels(
     json_output: Json = False,
 ) -> None:
     """Features whose label has the words."""
-    from dictionaries.beside.labels import Labels
+    from dictionaries import catalogue
     from dictionaries.errors import DictionaryError
 
-    labels = Labels.beside(dictionary)
+    labels = catalogue.labels(dictionary)
     if not len(labels):
         raise DictionaryError(f"{dictionary} has no labels: steer labels import FILE")
     found = labels.search(words, top)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from steer.disk.cache import Progress
     from steer.effects.metric import Metric
     from steer.model import Model
+    from steer.progress import Progress
 
 MODEL = "smollm2-135m"
 DICTIONARY = "smollm2-135m/resid_post.20"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from steer.disk.cache import Progress
+from steer.progress import Progress
 
 
 @contextmanager

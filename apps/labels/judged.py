@@ -10,7 +10,6 @@ from apps.labels.detected import read_recipe, token_texts
 from apps.training.recipe import Recipe
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.errors import SteerError
 from steer.interpretation.activity import find_activity
 from steer.interpretation.judged import (
@@ -21,6 +20,7 @@ from steer.interpretation.judged import (
     fragments,
     simulate,
 )
+from steer.progress import Progress
 
 SCORES = ("detect", "simulate")
 _EXPLAINED, _SIMULATED = 10, 3

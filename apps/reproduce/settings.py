@@ -7,8 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steer.disk.cache import Progress, cache_folder
+from steer.disk.cache import cache_folder
 from steer.errors import SteerError
+from steer.progress import Progress
 
 if TYPE_CHECKING:
     from steer.model import Model

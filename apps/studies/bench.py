@@ -80,7 +80,8 @@ class _Operations:
 
     @classmethod
     def of(cls, model: Model, dictionary: Dictionary) -> _Operations:
-        from steer.lm.hookpoints import parse, stack_path
+        from steer.lm.anatomy import stack_path
+        from steer.lm.hookpoints import parse
 
         stack = model.module.get_submodule(stack_path(model.module))
         layer = parse(model.site_of(dictionary)).layer
@@ -185,8 +186,9 @@ def _pair(model: Model, dictionary: Dictionary, pairs: int, new_tokens: int) -> 
 def _sweep(model: Model, dictionary: Dictionary, cost: _Operations, pairs: int) -> Figure:
     """One whole forward pass a feature, over the sweep's time a feature."""
     from steer.edits import Ablate, Intervention
+    from steer.effects.defaults import TEXT
     from steer.effects.passes.changes import clean_for, encode_clean
-    from steer.effects.sweep.ablation_sweep import TEXT, ablation_sweep
+    from steer.effects.sweep.ablation_sweep import ablation_sweep
     from steer.splice import passes
 
     ids, mask = model.tokenize([PROMPT])

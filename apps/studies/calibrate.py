@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.edits import Clamp, Intervention
-from steer.lm.prompts import Prompt, pad
-from steer.maths import metrics
+from steer.lm.continuations import Continuation
 from steer.model import Model
+from steer.progress import Progress
+from steer.runs.fluency import distinct_pairs, losses
 from steer.runs.generate import Run
-from steer.splice import passes
 
 DOSES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6)
 PROMPTS = ("The old bridge", "My friend told me that", "In the last ten years")
@@ -61,11 +59,9 @@ def calibrate(
             for run in _runs(model, dictionary, prompt, chosen, dose, tokens)
         ]
         texts = [(run.prompt, run.ids if dose else run.baseline.ids) for run in runs]
-        losses = [continuation_loss(model, prompt, ids) for prompt, ids in texts]
+        loss = losses(model, [continuation(model, prompt, ids) for prompt, ids in texts])
         kinds = [_distinct(model.tokenizer.decode(ids)) for _, ids in texts]
-        points.append(
-            DosePoint(dose, sum(losses) / len(losses), sum(kinds) / len(kinds), len(runs))
-        )
+        points.append(DosePoint(dose, loss.mean().item(), sum(kinds) / len(kinds), len(runs)))
         if progress:
             progress("calibrating", number + 1, len(DOSES))
     return points
@@ -88,18 +84,14 @@ def _runs(
     )
 
 
-def continuation_loss(model: Model, prompt: str, ids: Sequence[int]) -> float:
-    """Loss of a continuation of the prompt under the untouched model, nats per token."""
-    before = model.tokenizer(prompt)["input_ids"]
-    rows, mask = pad(model, [Prompt(prompt, (*before, *ids))])
-    logits, _ = passes.logits(model.nn, rows, model.span(rows, mask), [])
-    return metrics.cross_entropy(logits, rows)[0, len(before) - 1 :].mean().item()
+def continuation(model: Model, prompt: str, ids: Sequence[int]) -> Continuation:
+    """A text that the model wrote after a prompt."""
+    return Continuation(tuple(model.tokenizer(prompt)["input_ids"]), tuple(ids))
 
 
 def _distinct(text: str) -> float:
-    words = text.split()
-    pairs = list(pairwise(words))
-    return len(set(pairs)) / len(pairs) if pairs else 0.0
+    """Share of distinct pairs of words."""
+    return distinct_pairs(text.split())
 
 
 def to_dicts(points: Sequence[DosePoint]) -> list[dict[str, Any]]:

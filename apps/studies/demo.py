@@ -12,10 +12,10 @@ from rich.text import Text
 from apps.cli.views import effect_view, run_view, shown
 from dictionaries.dictionary import Dictionary
 from steer.edits import Clamp, Intervention
-from steer.effects.controls.controls import edit_delta
 from steer.effects.controls.trials import random_trials
 from steer.effects.logits.logit_effect import logit_effect
 from steer.effects.logits.result import LogitEffect, TokenEffect
+from steer.effects.passes.changes import edit_delta
 from steer.effects.passes.clean import run_clean
 from steer.effects.paths.direct import TokenChange, top_tokens
 from steer.maths import metrics

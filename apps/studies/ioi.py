@@ -18,8 +18,8 @@ from steer.effects.sweep.result import Sweep
 
 if TYPE_CHECKING:
     from dictionaries.dictionary import Dictionary
-    from steer.disk.cache import Progress
     from steer.model import Model
+    from steer.progress import Progress
 
 TEMPLATES = (
     "When {a} and {b} went to the store, {b} gave a drink to",

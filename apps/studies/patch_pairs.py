@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from apps.studies.statistics import read_lines
-from steer.disk.cache import Progress
 from steer.effects.patching.minimal_set import minimal_set
 from steer.effects.patching.patchable import Patchable
 from steer.errors import PromptError, SteerError
 from steer.maths.statistics import interval
+from steer.progress import Progress
 
 
 def read_pairs(texts: Sequence[str], file: Path | None) -> tuple[list[str], list[str]]:

@@ -9,10 +9,10 @@ from typing import Any
 from dictionaries import catalogue
 from dictionaries.beside.statistics import FILE
 from dictionaries.files.place import beside
-from steer.disk.cache import Progress
 from steer.errors import DictionaryError, PromptError
 from steer.features.statistics import feature_statistics
 from steer.model import Model
+from steer.progress import Progress
 
 
 def measure(

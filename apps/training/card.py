@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from apps.training.recipe import Recipe
 from dictionaries.dictionary import Dictionary
+from dictionaries.files.place import sha256
 from dictionaries.measures.quality import pca_fvu, quality, random_fvu
-from steer.disk.cache import sha256
 from steer.quality.splice_loss import SpliceLoss
 
 if TYPE_CHECKING:

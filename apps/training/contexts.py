@@ -12,7 +12,7 @@ from torch import Tensor
 from apps.corpora import documents
 from apps.training.recipe import Recipe
 from dictionaries.training.activations import Contexts
-from steer.disk.cache import Progress
+from steer.progress import Progress
 
 
 def build_contexts(

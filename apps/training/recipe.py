@@ -10,6 +10,7 @@ from typing import Any
 
 from apps.corpora import SOURCES
 from dictionaries.errors import TrainingError
+from dictionaries.files.keys import refuse_unknown
 from dictionaries.training.fast_dtype import fast_dtype
 from dictionaries.training.train import TrainConfig
 
@@ -76,20 +77,13 @@ def _build(table: dict[str, Any], path: Path) -> Recipe:
     if not isinstance(table.get("sites"), list):
         raise TrainingError(f'{path}: sites must be a list such as ["resid_post.20"]')
     sites = tuple(table["sites"])
-    _refuse_unknown(table, {f.name for f in fields(Recipe)}, path)
-    _refuse_unknown(overrides, set(sites), path)
-    _refuse_unknown(table.get("corpora", {}), set(SOURCES), path)
+    refuse_unknown(table, {f.name for f in fields(Recipe)}, str(path), TrainingError)
+    refuse_unknown(overrides, set(sites), str(path), TrainingError)
+    refuse_unknown(table.get("corpora", {}), set(SOURCES), str(path), TrainingError)
     allowed = {f.name for f in fields(TrainConfig)}
     train = {}
     for site in sites:
         settings = common | overrides.get(site, {})
-        _refuse_unknown(settings, allowed, path)
+        refuse_unknown(settings, allowed, str(path), TrainingError)
         train[site] = TrainConfig(**settings)
     return Recipe(**{**table, "sites": sites, "train": train})
-
-
-def _refuse_unknown(table: dict[str, Any], allowed: set[str], path: Path) -> None:
-    if unknown := sorted(set(table) - allowed):
-        raise TrainingError(
-            f"{path}: unknown key {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}"
-        )

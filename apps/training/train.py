@@ -13,16 +13,20 @@ from apps.corpora import SOURCES
 from apps.training.card import build_card, reconstruction_figures, write_card
 from apps.training.contexts import build_contexts
 from apps.training.recipe import Recipe
-from dictionaries.beside.statistics import Corpus, FeatureStatistics, collect_statistics
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries import catalogue
+from dictionaries.beside.statistics import FeatureStatistics
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
 from dictionaries.formats import load_folder
+from dictionaries.measures.corpus import Corpus, collect_statistics
 from dictionaries.training.activations import ActivationStore, Contexts, keep_mask
 from dictionaries.training.train import Step, train
-from steer.disk.cache import Progress, atomic_folder, cache_folder
+from steer.disk.cache import atomic_folder, cache_folder
 from steer.features.harvest import harvest
 from steer.features.statistics import name_tokens
 from steer.loading import load
+from steer.progress import Progress
 from steer.quality.splice_loss import splice_loss
 
 
@@ -103,7 +107,7 @@ def run_training(
         corpus.train, config, about, checkpoint=work / "checkpoint.pt", report=report
     )
     with atomic_folder(trained, 2**28) as scratch:
-        dictionary.save_pretrained(scratch)
+        catalogue.save(dictionary, scratch)
     return replace(dictionary, name=f"{recipe.name}/{site}")
 
 
@@ -165,7 +169,7 @@ def finish(
     )
     card = build_card(recipe, shipped, corpus, figures, loss, model.fingerprint)
     with atomic_folder(folder, 2**28) as scratch:
-        shipped.save_pretrained(scratch, dtype=torch.float16)
+        catalogue.save(shipped, scratch, dtype=torch.float16)
         statistics.save(scratch)
         write_card(card, scratch)
     return folder

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures.temporal import Temporal
-from dictionaries.dictionary import Dictionary, Norm
+from dictionaries.config import Norm
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, NotSeparableError
 
 

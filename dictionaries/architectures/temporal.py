@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from dictionaries.dictionary import Dictionary, Norm
+from dictionaries.config import Norm
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, NotSeparableError
 
 

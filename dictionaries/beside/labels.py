@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.files.keys import refuse_unknown
 from dictionaries.files.place import beside
 
 FILE = "labels.jsonl"
@@ -80,10 +81,7 @@ class Label:
         known = [each.name for each in fields(cls)]
         if not isinstance(data, dict) or not {"feature", "text", "source"} <= set(data):
             raise DictionaryError("a label is an object with feature, text and source")
-        if unknown := set(data) - set(known):
-            raise DictionaryError(
-                f"a label has no {', '.join(sorted(map(str, unknown)))}; it has {', '.join(known)}"
-            )
+        refuse_unknown(data, known, "a label", DictionaryError)
         return cls(**data)
 
 
@@ -168,16 +166,6 @@ class Labels:
         """What `save` wrote; empty if there are none. Raises `FormatError` for a damaged file."""
         path = beside(place, FILE)
         return _read(path, path.stat().st_mtime_ns) if path.is_file() else cls()
-
-    @classmethod
-    def beside(cls, name: str | Path) -> Labels:
-        """Of a dictionary by its catalogue name, folder or address; empty if it has none.
-
-        Raises `DictionaryError` for an unknown name.
-        """
-        from dictionaries import catalogue
-
-        return cls.load(catalogue.find(name))
 
 
 @lru_cache(maxsize=8)

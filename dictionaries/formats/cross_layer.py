@@ -29,7 +29,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import JumpReLU, ReLU
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.files.numbered import number_of
 from dictionaries.files.tensors import SafeTensors, read_json, read_yaml

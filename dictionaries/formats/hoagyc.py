@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import ReLU
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.files.archives import Loaded, only_file, read_torch
 

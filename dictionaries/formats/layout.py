@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dictionaries.dictionary import DictionaryConfig
+from dictionaries.config import DictionaryConfig
 from dictionaries.errors import FormatError, NotSeparableError
 from dictionaries.files.tensors import Tensors
 

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import BatchTopK, ReLU, TopK
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
 from dictionaries.training.config import TrainConfig
 from dictionaries.training.loss import batch_loss, update

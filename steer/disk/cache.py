@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dictionaries.files.place import sha256
 from steer.errors import FetchError
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, units done, units in all)."""
 
 
 def cache_folder() -> Path:
@@ -54,16 +51,10 @@ def atomic_folder(final: Path, needed_bytes: int) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_sha256(path: Path, expected: str) -> None:
-    """Raise `FetchError` if the file's content is not the pinned one."""
-    if (found := sha256(path)) != expected:
+def check_sha256(path: Path, expected: str, name: str | None = None) -> None:
+    """Raise `FetchError` if the file's content is not the pinned one. name: in the message."""
+    if (actual := sha256(path)) != expected:
         raise FetchError(
-            f"wrong checksum for {path.name}: sha256 {found}, expected {expected}; "
+            f"wrong checksum for {name or path.name}: sha256 {actual}, expected {expected}; "
             "the download is damaged or the file was replaced"
         )

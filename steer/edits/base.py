@@ -120,11 +120,3 @@ class ValuedEdit(FeatureEdit):
     def __post_init__(self) -> None:
         super().__post_init__()
         set_value(self, self.value)
-
-
-def refuse_unknown(data: dict[str, Any], allowed: set[str], what: str) -> None:
-    """Raise `InterventionError` that names the keys which `data` should not have."""
-    if unknown := sorted(set(data) - allowed):
-        raise InterventionError(
-            f"{what} has no {', '.join(map(repr, unknown))}; allowed: {', '.join(sorted(allowed))}"
-        )

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from steer.edits.json import from_tagged
 from steer.errors import InterventionError
 
 
@@ -93,8 +94,13 @@ class _Several(Condition):
     of: tuple[Condition, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "of", tuple(self.of))
-        if not self.of or not all(isinstance(each, Condition) for each in self.of):
+        if not isinstance(self.of, Condition):
+            object.__setattr__(self, "of", tuple(self.of))
+        if (
+            not isinstance(self.of, tuple)
+            or not self.of
+            or not all(isinstance(each, Condition) for each in self.of)
+        ):
             raise InterventionError(f"{self.kind} needs one or more conditions, not {self.of!r}")
 
     def leaves(self) -> tuple[Leaf, ...]:
@@ -140,6 +146,10 @@ class Not(Condition):
     of: Condition
     kind: ClassVar[str] = "not"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.of, Condition):
+            raise InterventionError(f"not needs one condition, not {self.of!r}")
+
     def leaves(self) -> tuple[Leaf, ...]:
         return self.of.leaves()
 
@@ -153,23 +163,16 @@ class Not(Condition):
         return f"not {self.of}"
 
 
-_LEAVES: dict[str, type[Leaf]] = {"active": Active, "seen": Seen}
-_SEVERAL: dict[str, type[_Several]] = {"and": And, "or": Or}
+CONDITIONS: dict[str, type[Condition]] = {cls.kind: cls for cls in (Active, Seen, And, Or, Not)}
 
 
 def condition_from_dict(data: Any) -> Condition:
     """Inverse of `Condition.to_dict`; unknown kinds and keys are refused by name."""
-    kinds = (*_LEAVES, *_SEVERAL, "not")
-    kind = data.get("kind") if isinstance(data, dict) else None
-    if kind not in kinds:
-        raise InterventionError(f"condition {data!r} is unknown; kinds: {', '.join(kinds)}")
-    allowed = {"kind", "feature", "above"} if kind in _LEAVES else {"kind", "of"}
-    if set(data) - allowed or ({"feature", "of"} & allowed) - set(data):
-        raise InterventionError(
-            f"a condition of kind {kind} has {', '.join(sorted(allowed))}, not {sorted(data)}"
-        )
-    if kind in _LEAVES:
-        return _LEAVES[kind](data["feature"], data.get("above", 0.0))
-    if kind == "not":
-        return Not(condition_from_dict(data["of"]))
-    return _SEVERAL[kind](tuple(condition_from_dict(each) for each in data["of"]))
+    return from_tagged(data, CONDITIONS, "condition", {"of": _of})
+
+
+def _of(data: Any) -> Condition | tuple[Condition, ...]:
+    """What a `not` is of, or an `and` or `or`."""
+    if isinstance(data, list):
+        return tuple(condition_from_dict(each) for each in data)
+    return condition_from_dict(data)

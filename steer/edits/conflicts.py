@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from steer.edits.base import DirectionEdit, Edit, FeatureEdit
-from steer.edits.intervention import Intervention
+from steer.edits.base import Edit, FeatureEdit
 from steer.edits.positions import NOWHERE, Positions, Rows, canonical
 from steer.errors import InterventionError
-from steer.splice.plan import SitePlan
 
 
 def conflicts(edits: Sequence[Edit]) -> list[tuple[Edit, Edit]]:
@@ -21,7 +19,7 @@ def conflicts(edits: Sequence[Edit]) -> list[tuple[Edit, Edit]]:
     return [
         (one, other)
         for one, other in combinations(edits, 2)
-        if one.target == other.target and _may_overlap(one.positions, other.positions)
+        if one.target == other.target and may_overlap(one.positions, other.positions)
     ]
 
 
@@ -35,55 +33,21 @@ def refuse_conflicts(edits: Sequence[Edit]) -> None:
         )
 
 
-def refuse_conflicts_between(
-    interventions: Sequence[Intervention], plans: Sequence[SitePlan]
-) -> None:
-    """Raise `InterventionError` if interventions of one run want different things of one place.
-
-    All read the same clean activation, so what they write adds up: two clamps of a feature would
-    give neither, and an error term dropped twice would be subtracted twice.
-    """
-    pairs = zip(interventions, plans, strict=True)
-    for (one, first), (other, second) in combinations(pairs, 2):
-        if first.out != second.out:
-            continue
-        if first.error != "keep" and second.error != "keep":
-            raise InterventionError(
-                f"{one.dictionary} and {other.dictionary} both change the error term at "
-                f"{first.out.hookpoint} ({first.error}, {second.error}); let one of them do it"
-            )
-        for mine in one.edits:
-            for theirs in other.edits:
-                if _same_target(one, mine, other, theirs):
-                    raise InterventionError(
-                        f"two interventions edit {named(mine)} of {one.dictionary} and can touch "
-                        f"the same token ({mine.kind} at {mine.positions!r}, {theirs.kind} at "
-                        f"{theirs.positions!r}); give separate positions, or put both edits in one "
-                        "intervention with conflicts='in_order'"
-                    )
-
-
-def _same_target(one: Intervention, mine: Edit, other: Intervention, theirs: Edit) -> bool:
-    if mine.target != theirs.target or not _may_overlap(mine.positions, theirs.positions):
-        return False
-    return isinstance(mine, DirectionEdit) or one.dictionary == other.dictionary
-
-
 def named(edit: Edit) -> str:
     """What the edit is of, for a sentence."""
     return f"feature {edit.target}" if isinstance(edit, FeatureEdit) else f"{edit.target}"
 
 
-def _may_overlap(one: Positions, other: Positions) -> bool:
+def may_overlap(one: Positions, other: Positions) -> bool:
     """False only where the two can be told apart without knowing the prompt, in every row."""
     mine, theirs = canonical(one), canonical(other)
     if isinstance(mine, Rows) and isinstance(theirs, Rows):
         pairs = zip(mine.specs, theirs.specs, strict=False)
-        return any(_may_overlap(first, second) for first, second in pairs)
+        return any(may_overlap(first, second) for first, second in pairs)
     if isinstance(mine, Rows):
-        return any(_may_overlap(spec, theirs) for spec in mine.specs)
+        return any(may_overlap(spec, theirs) for spec in mine.specs)
     if isinstance(theirs, Rows):
-        return _may_overlap(theirs, mine)
+        return may_overlap(theirs, mine)
     first, second = _exact(mine), _exact(theirs)
     if () in (first, second):
         return False

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from steer.edits.json import from_tagged
 from steer.errors import InterventionError
 
 
@@ -87,11 +88,4 @@ DIRECTIONS: dict[str, type[Direction]] = {
 
 def direction_from_dict(data: Any) -> Direction:
     """Inverse of `Direction.to_dict`; unknown kinds and keys are refused by name."""
-    kind = data.get("kind") if isinstance(data, dict) else None
-    if not isinstance(kind, str) or kind not in DIRECTIONS:
-        raise InterventionError(f"direction {data!r} is unknown; kinds: {', '.join(DIRECTIONS)}")
-    arguments = {key: value for key, value in data.items() if key != "kind"}
-    try:
-        return DIRECTIONS[kind](**arguments)
-    except TypeError as error:
-        raise InterventionError(f"direction {kind}: {error}") from error
+    return from_tagged(data, DIRECTIONS, "direction")

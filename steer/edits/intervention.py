@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from steer.edits.base import Edit, refuse_unknown
+from dictionaries.files.keys import refuse_unknown
+from steer.edits.base import Edit
 from steer.edits.kinds import (
     edit_from_dict,
 )
@@ -81,7 +82,10 @@ class Intervention:
         if not isinstance(data, dict):
             raise InterventionError(f"an intervention is a JSON object, not {type(data).__name__}")
         refuse_unknown(
-            data, {"version", "dictionary", "error", "conflicts", "edits"}, "an intervention"
+            data,
+            {"version", "dictionary", "error", "conflicts", "edits"},
+            "an intervention",
+            InterventionError,
         )
         if data.get("version", VERSION) != VERSION:
             raise InterventionError(

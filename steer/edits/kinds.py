@@ -32,7 +32,7 @@ norm at the token, `"1x vector"` of the length that a direction's source has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from steer.edits.base import (
@@ -41,11 +41,11 @@ from steer.edits.base import (
     FeatureEdit,
     Numbers,
     ValuedEdit,
-    refuse_unknown,
     set_value,
 )
 from steer.edits.conditions import condition_from_dict
 from steer.edits.directions import direction_from_dict
+from steer.edits.json import from_tagged
 from steer.edits.positions import positions_from_json
 from steer.edits.schedules import schedule_from_dict
 from steer.edits.values import Value, finite
@@ -226,17 +226,4 @@ _PARSERS = {
 
 def edit_from_dict(data: dict[str, Any]) -> Edit:
     """Inverse of `Edit.to_dict`; unknown kinds and keys are refused by name."""
-    kind = data.get("kind") if isinstance(data, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise InterventionError(f"edit kind {kind!r} is unknown; allowed: {', '.join(KINDS)}")
-    cls = KINDS[kind]
-    refuse_unknown(data, {"kind", *(f.name for f in fields(cls))}, f"a {kind} edit")
-    arguments: dict[str, Any] = {
-        key: _PARSERS[key](value) if key in _PARSERS else value
-        for key, value in data.items()
-        if key != "kind"
-    }
-    try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise InterventionError(f"a {kind} edit needs more: {error}") from error
+    return from_tagged(data, KINDS, "edit", _PARSERS)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from steer.edits.json import from_tagged
 from steer.errors import InterventionError
 
 
@@ -84,9 +85,4 @@ SCHEDULES: dict[str, type[Schedule]] = {cls.kind: cls for cls in (First, After, 
 
 def schedule_from_dict(data: Any) -> Schedule:
     """Inverse of `Schedule.to_dict`; unknown kinds and keys are refused by name."""
-    kind = data.get("kind") if isinstance(data, dict) else None
-    if not isinstance(kind, str) or kind not in SCHEDULES or set(data) != {"kind", "n"}:
-        raise InterventionError(
-            f"schedule {data!r} is unknown; give kind ({', '.join(SCHEDULES)}) and n"
-        )
-    return SCHEDULES[kind](data["n"])
+    return from_tagged(data, SCHEDULES, "schedule")

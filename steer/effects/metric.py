@@ -9,16 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from steer.errors import SteerError
 from steer.maths.precision import exact
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
 
 Tokens = str | int | Sequence[str | int]
 """One token or several: ids, or texts that are a single token each, with their leading space."""

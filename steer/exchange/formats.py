@@ -23,14 +23,15 @@ from steer.errors import InterventionError
 from steer.features.fit import refuse_later
 from steer.lm.hookpoints import parse, transformer_lens_name
 from steer.splice.plan import LoweredEdit, SitePlan
+from steer.splice.resolve import plans
 
 if TYPE_CHECKING:
     from dictionaries.dictionary import Dictionary
-    from steer.model import Model
+    from steer.lm.language_model import LanguageModel
 
 
 def steering_vector(
-    model: Model, intervention: Intervention, dictionaries: tuple[Dictionary, ...] = ()
+    model: LanguageModel, intervention: Intervention, dictionaries: tuple[Dictionary, ...] = ()
 ) -> tuple[str, Tensor]:
     """(hookpoint, vector [d]) that, added at every token, is the intervention.
 
@@ -44,11 +45,11 @@ def steering_vector(
 
 
 def _plan(
-    model: Model, intervention: Intervention, dictionaries: tuple[Dictionary, ...]
+    model: LanguageModel, intervention: Intervention, dictionaries: tuple[Dictionary, ...]
 ) -> SitePlan:
     if intervention.error != "keep":
         raise InterventionError("a steering vector can't drop or freeze the error term")
-    (plan,) = model.plans([intervention], dictionaries)
+    (plan,) = plans(model, [intervention], dictionaries)
     refuse_later(plan.later, "a steering vector is")
     return plan
 
@@ -80,7 +81,7 @@ def _everywhere(lowered: LoweredEdit) -> None:
 
 
 def save_steering_vector(
-    model: Model,
+    model: LanguageModel,
     intervention: Intervention,
     path: str | Path,
     dictionaries: tuple[Dictionary, ...] = (),
@@ -127,7 +128,7 @@ def from_layers(
 
 
 def to_lm_eval(
-    model: Model, intervention: Intervention, dictionaries: tuple[Dictionary, ...] = ()
+    model: LanguageModel, intervention: Intervention, dictionaries: tuple[Dictionary, ...] = ()
 ) -> dict[str, dict[str, Any]]:
     """The mapping that lm-eval's `steered` model reads from a `.pt` file (version 0.4.13).
 
@@ -158,7 +159,7 @@ def to_lm_eval(
 
 
 def to_neuronpedia(
-    model: Model,
+    model: LanguageModel,
     intervention: Intervention,
     model_id: str,
     dictionaries: tuple[Dictionary, ...] = (),
@@ -176,7 +177,7 @@ def to_neuronpedia(
 
 def export_to(
     target: str,
-    model: Model,
+    model: LanguageModel,
     intervention: Intervention,
     path: str | Path,
     dictionaries: tuple[Dictionary, ...] = (),

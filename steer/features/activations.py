@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.maths.precision import exact
+from steer.features.fit import site_of
+from steer.lm.continuations import Continuation, batches
+from steer.maths.precision import compute_dtype, exact
 
 if TYPE_CHECKING:
     import pandas
 
-    from steer.model import Model
+    from steer.lm.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,52 @@ class FeatureActivations:
         ]
 
 
-def features(model: Model, text: str, dictionary: Dictionary) -> FeatureActivations:
+def features(model: LanguageModel, text: str, dictionary: Dictionary) -> FeatureActivations:
     """Encode one text with the whole dictionary."""
-    hookpoint = model.site_of(dictionary)
+    hookpoint = site_of(model, dictionary)
     ids, mask = model.tokenize([text])
     x = exact(model.collect(ids, mask, [hookpoint])[hookpoint][0])
-    activations = dictionary.to(x.device, x.dtype).encode_texts(x.unsqueeze(0))[0][0]
+    activations = encode(dictionary, x)
     tokens: Sequence[str] = [model.token(token) for token in ids[0].tolist()]
     return FeatureActivations(
         text, dictionary.name, tuple(tokens), activations.cpu(), x.norm(dim=-1).cpu()
     )
+
+
+@torch.inference_mode()
+def encode(dictionary: Dictionary, x: Tensor) -> Tensor:
+    """All features at each token of one text, x [s, d] -> [s, width], in fp32 or wider."""
+    ours = dictionary.to(x.device, compute_dtype(x.dtype))
+    return ours.encode_texts(x.unsqueeze(0))[0][0]
+
+
+@torch.inference_mode()
+def encode_feature(
+    dictionary: Dictionary, feature: int, x: Tensor, real: Tensor | None = None
+) -> Tensor:
+    """One feature at each token of texts, x [b, s, d] -> [b, s]; real [b, s]: False at padding."""
+    separable = dictionary.separable
+    used = dictionary.restrict([feature]) if separable else dictionary
+    ours = used.to(x.device, compute_dtype(x.dtype))
+    return ours.encode_texts(x, real)[0][..., 0 if separable else feature]
+
+
+@torch.inference_mode()
+def active_share(
+    model: LanguageModel,
+    continuations: Sequence[Continuation],
+    dictionary: Dictionary,
+    feature: int,
+) -> Tensor:
+    """Share [n] of each continuation's own tokens where the feature is active, without edits.
+
+    Raises `PromptError` for a continuation without tokens.
+    """
+    hookpoint = site_of(model, dictionary)
+    shares = torch.zeros(len(continuations), dtype=torch.float64)
+    for places, ids, mask in batches(model, continuations):
+        x = model.collect(ids, mask, [hookpoint])[hookpoint]
+        active = encode_feature(dictionary, feature, x, mask.bool()) > 0
+        for place, row in zip(places, active, strict=True):
+            shares[place] = row[-len(continuations[place].ids) :].double().mean().cpu()
+    return shares

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.errors import PromptError
-from steer.lm.prompts import can_pad
+from steer.features.activations import encode
+from steer.features.fit import site_of
+from steer.lm.language_model import LanguageModel
 from steer.maths.precision import exact
 from steer.maths.statistics import benjamini_hochberg
-from steer.model import Model
+from steer.progress import Progress
 
 if TYPE_CHECKING:
     import pandas
@@ -75,7 +76,7 @@ class FeatureContrast:
 
 
 def feature_contrast(
-    model: Model,
+    model: LanguageModel,
     dictionary: Dictionary,
     first: Sequence[str],
     second: Sequence[str],
@@ -132,18 +133,18 @@ def _counted(progress: Progress | None, total: int) -> Report:
 
 
 def _per_prompt(
-    model: Model, dictionary: Dictionary, prompts: Sequence[str], per: Per, report: Report
+    model: LanguageModel, dictionary: Dictionary, prompts: Sequence[str], per: Per, report: Report
 ) -> Tensor:
     """[n, width] float64: each feature's mean, maximum or last activation over a prompt."""
-    hookpoint = model.site_of(dictionary)
+    hookpoint = site_of(model, dictionary)
     lengths = [len(model.tokenize([prompt])[0][0]) for prompt in prompts]
     found = torch.zeros(len(prompts), dictionary.width, dtype=torch.float64)
-    for batch in _batches(lengths, padded=can_pad(model)):
+    for batch in _batches(lengths, padded=model.can_pad):
         ids, mask = model.tokenize([prompts[place] for place in batch])
         x = exact(model.collect(ids, mask, [hookpoint])[hookpoint])
         ours = dictionary.to(x.device, x.dtype)
         for place, row in zip(batch, x, strict=True):
-            activations = ours.encode_texts(row[-lengths[place] :].unsqueeze(0))[0][0]
+            activations = encode(ours, row[-lengths[place] :])
             found[place] = _of_prompt(activations, per).cpu()
         report(len(batch))
     return found

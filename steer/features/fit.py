@@ -1,17 +1,16 @@
-"""Dictionaries against a model: where one belongs, and that it fits there."""
+"""Dictionaries against a model: loaded by name, where one belongs, and that it fits there."""
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from dictionaries import catalogue
 from dictionaries.dictionary import Dictionary
 from steer.errors import DictionaryError, InterventionError
-from steer.lm.hookpoints import Site
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.features.norm_gain import after_gain
+from steer.lm.anatomy import Site
+from steer.lm.language_model import LanguageModel
 
 
 def read_dictionary(name: str) -> Dictionary:
@@ -19,8 +18,30 @@ def read_dictionary(name: str) -> Dictionary:
     return _read(name, _stamp(name))
 
 
-def site_of(model: Model, dictionary: Dictionary) -> str:
-    """The hookpoint that a dictionary reads; see `Model.site_of`."""
+def load_dictionary(model: LanguageModel, name: str) -> Dictionary:
+    """A dictionary by catalogue name or folder, checked against this model.
+
+    Raises `DictionaryError` for an unknown name (with near ones) or one that does not fit;
+    warns if its card names another model.
+    """
+    dictionary = after_gain(model, read_dictionary(name))
+    site_of(model, dictionary)
+    trained_on = (dictionary.card or {}).get("fingerprint")
+    if trained_on and trained_on != model.fingerprint:
+        warnings.warn(
+            f"{name} was trained on a model with fingerprint {trained_on} and "
+            f"{model.name} has {model.fingerprint}: its features may mean nothing here",
+            stacklevel=3,
+        )
+    return dictionary
+
+
+def site_of(model: LanguageModel, dictionary: Dictionary) -> str:
+    """The hookpoint that a dictionary reads, checked to exist and to have its width.
+
+    Raises `DictionaryError` if the dictionary does not say where it belongs (a transcoder: also
+    where it writes) or has another width.
+    """
     name, hookpoint = dictionary.name or "the dictionary", dictionary.config.hookpoint
     if hookpoint is None:
         raise DictionaryError(
@@ -45,15 +66,6 @@ def site_of(model: Model, dictionary: Dictionary) -> str:
     return str(read.hookpoint)
 
 
-def width_of(model: Model, site: Site) -> int:
-    """d of a site."""
-    module = model.module.get_submodule(site.path)
-    if site.hookpoint.kind not in ("attn_z", "mlp_hidden"):
-        return model.module.config.get_text_config().hidden_size
-    transposed = type(module).__name__ == "Conv1D"
-    return module.weight.shape[0] if transposed else module.weight.shape[1]
-
-
 def refuse_later(later: object, what: str) -> None:
     """Raise `InterventionError` for a dictionary, or a plan, that has `later` sites to write."""
     if later:
@@ -64,9 +76,9 @@ def refuse_later(later: object, what: str) -> None:
         )
 
 
-def _fitting(model: Model, name: str, does: str, hookpoint: str, wanted: int) -> Site:
+def _fitting(model: LanguageModel, name: str, does: str, hookpoint: str, wanted: int) -> Site:
     site = model.site(hookpoint)
-    width = width_of(model, site)
+    width = model.width(site)
     if wanted != width:
         raise DictionaryError(
             f"{name} {does} a site of width {wanted}, and {site.hookpoint} of {model.name} has "

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from dictionaries.training.activations import ActivationStore, Contexts
-from steer.disk.cache import Progress
-from steer.model import Model
+from steer.lm.language_model import LanguageModel
+from steer.progress import Progress
 
 
 def harvest(
-    model: Model,
+    model: LanguageModel,
     contexts: Contexts,
     store: ActivationStore,
     *,

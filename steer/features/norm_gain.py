@@ -5,30 +5,27 @@ module of the model puts out. What the MLP reads is y = z ⊙ gain (+ bias), so 
 
     z @ W_enc = y @ (W_enc / gain) − (bias / gain) @ W_enc
 
-and with W_enc divided row by row the dictionary reads `mlp_in`. Gemma's gain is 1 + weight.
+and with W_enc divided row by row the dictionary reads `mlp_in`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from dictionaries.dictionary import Dictionary
 from steer.errors import DictionaryError
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.lm.language_model import LanguageModel
+from steer.lm.norm import Norm
 
 _BEFORE = re.compile(r"blocks\.(\d+)\.ln2\.hook_normalized")
 _LEAST = 1e-4
 """A smaller gain can't be divided by: what was read there is lost after it."""
 
 
-def after_gain(model: Model, dictionary: Dictionary) -> Dictionary:
+def after_gain(model: LanguageModel, dictionary: Dictionary) -> Dictionary:
     """The dictionary reading `mlp_in.L` of this model, if it read before the gain; else itself.
 
     Raises `DictionaryError` if it has another width, or the gain is 0 somewhere that it reads.
@@ -37,7 +34,9 @@ def after_gain(model: Model, dictionary: Dictionary) -> Dictionary:
     if match is None:
         return dictionary
     hookpoint = f"mlp_in.{match[1]}"
-    gain, bias = gain_of(model.module.get_submodule(model.site(hookpoint).path))
+    norm = Norm.of(model.module.get_submodule(model.site(hookpoint).path), model.d)
+    gain = norm.gain
+    bias = torch.zeros_like(gain) if norm.bias is None else norm.bias
     if len(gain) != dictionary.config.d_in:
         raise DictionaryError(
             f"{dictionary.name or 'the dictionary'} reads a site of width {dictionary.config.d_in},"
@@ -61,11 +60,3 @@ def after_gain(model: Model, dictionary: Dictionary) -> Dictionary:
         return changed
     W_skip = dictionary.W_skip / gain
     return replace(changed, W_skip=W_skip, b_dec=dictionary.b_dec - shift @ W_skip)
-
-
-def gain_of(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """What a norm multiplies by and then adds, float32 [d] each."""
-    weight = norm.get_parameter("weight").detach().float()
-    gain = weight + 1 if type(norm).__name__.startswith("Gemma") else weight
-    bias = getattr(norm, "bias", None)
-    return gain, torch.zeros_like(gain) if bias is None else bias.detach().float()

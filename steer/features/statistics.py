@@ -13,29 +13,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dictionaries.beside.statistics import (
-    TOP,
-    Corpus,
-    FeatureStatistics,
-    collect_statistics,
-    with_tokens,
-)
+from dictionaries.beside.statistics import TOP, FeatureStatistics
 from dictionaries.dictionary import Dictionary
+from dictionaries.measures.corpus import Corpus, collect_statistics, with_tokens
 from dictionaries.sites import in_residual_space
 from dictionaries.training.activations import keep_mask
-from steer.disk.cache import Progress
 from steer.errors import ModelError
+from steer.features.contexts import OUTLIER_MEDIANS, contexts
+from steer.features.fit import site_of
 from steer.features.norm_gain import after_gain
+from steer.lm.language_model import LanguageModel
 from steer.lm.unembedding import direct_logits
-from steer.model import Model
-from steer.quality.nearby import OUTLIER_MEDIANS, contexts
+from steer.progress import Progress
 
 CONTEXT = 256
 _BATCH = 8
 
 
 def feature_statistics(
-    model: Model,
+    model: LanguageModel,
     dictionary: Dictionary,
     texts: Sequence[str],
     *,
@@ -54,7 +50,7 @@ def feature_statistics(
     Raises `PromptError` for too little text, `DictionaryError` for another model's dictionary.
     """
     dictionary = after_gain(model, dictionary)
-    hookpoint = model.site_of(dictionary)
+    hookpoint = site_of(model, dictionary)
     ids = contexts(model, texts, tokens, context)
     dictionary = dictionary.to(dtype=torch.float32)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +70,7 @@ def feature_statistics(
 
 
 def _collected(
-    model: Model, ids: Tensor, hookpoint: str, file: Path, progress: Progress | None
+    model: LanguageModel, ids: Tensor, hookpoint: str, file: Path, progress: Progress | None
 ) -> Tensor:
     """float32 [n, length, d], mapped from a file."""
     n, length = ids.shape
@@ -93,7 +89,9 @@ def _collected(
     return mapped
 
 
-def _named(model: Model, dictionary: Dictionary, found: FeatureStatistics) -> FeatureStatistics:
+def _named(
+    model: LanguageModel, dictionary: Dictionary, found: FeatureStatistics
+) -> FeatureStatistics:
     try:
         return name_tokens(model, dictionary.to(device=model.device), found)
     except ModelError:  # no final norm that is known: the figures stand without tokens
@@ -102,7 +100,7 @@ def _named(model: Model, dictionary: Dictionary, found: FeatureStatistics) -> Fe
 
 @torch.inference_mode()
 def name_tokens(
-    model: Model, dictionary: Dictionary, statistics: FeatureStatistics
+    model: LanguageModel, dictionary: Dictionary, statistics: FeatureStatistics
 ) -> FeatureStatistics:
     """Add the ten tokens that set each decoder row apart, and the logits it gives them.
 

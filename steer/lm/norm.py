@@ -1,34 +1,29 @@
-"""The final norm with its scale held at a clean run: a linear map, and with it the direct effect.
+"""What a norm does, asked of the norm itself: its gain, its bias, and whether it centres.
 
-LayerNorm divides by the standard deviation after subtracting the mean, RMSNorm by the root mean
-square alone. Holding that divisor at its clean value leaves centring (LayerNorm only) and the gain.
+    y = P x ⊙ gain / scale (+ bias)
+
+LayerNorm divides by the standard deviation after subtracting the mean (P), RMSNorm by the root mean
+square alone. With the scale held at its value in a clean run the norm is a linear map.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from steer.errors import ModelError
-from steer.lm.unembedding import final_norm
 from steer.maths.precision import exact
-
-if TYPE_CHECKING:
-    from steer.model import Model
 
 _TOLERANCE = 1e-2
 """Relative; a model may compute its norm in half precision."""
 
 
 @dataclass(frozen=True, eq=False)
-class FrozenNorm:
-    """y = P x ⊙ gain / scale (+ bias), with P the centring of LayerNorm, or nothing.
-
-    gain [d]; bias [d] or None; centred: whether it is a LayerNorm; epsilon: inside the root.
-    """
+class Norm:
+    """gain [d]; bias [d] or None; centred: whether it is a LayerNorm; epsilon: inside the root."""
 
     gain: Tensor
     bias: Tensor | None
@@ -36,31 +31,30 @@ class FrozenNorm:
     epsilon: float
 
     @classmethod
-    def of(cls, model: Model) -> FrozenNorm:
-        """The model's final norm. Raises `ModelError` if it is neither LayerNorm nor RMSNorm.
+    def of(cls, norm: nn.Module, d: int) -> Norm:
+        """A module of a model, of width d. Raises `ModelError` for one of another formula.
 
-        Which of the two it is, and whether its gain is `weight` or Gemma's 1 + `weight`, is asked
-        of the norm itself: its output on a made-up vector must be what these formulas say.
+        Neither names nor classes are trusted (Cohere's LayerNorm has no bias, Qwen3-Next's gain is
+        1 + weight, Gemma 4's is not): its output on a made-up vector must be the formula's.
         """
-        norm = final_norm(model)
-        weight = exact(norm.weight.detach())
-        bias = getattr(norm, "bias", None)
-        found = None if bias is None else exact(bias.detach())
+        weight, bias = (_parameter(norm, name) for name in ("weight", "bias"))
+        like = next(norm.parameters(), torch.zeros(()))
+        gains = [torch.ones(d, device=like.device)] if weight is None else [weight, weight + 1]
         guesses = [
-            cls(gain, found, centred, _epsilon(norm))
+            cls(exact(gain), bias, centred, _epsilon(norm))
             for centred in (False, True)
-            for gain in (weight, weight + 1)
+            for gain in gains
         ]
-        x = torch.linspace(-1, 2, len(weight), device=weight.device, dtype=norm.weight.dtype)
+        x = torch.linspace(-1, 2, d, device=like.device, dtype=like.dtype)
         with torch.inference_mode():
             wanted = exact(norm(x.view(1, 1, -1)))[0, 0]
-            gaps = [(guess(x) - wanted).norm() / wanted.norm() for guess in guesses]
-        gap, best = min((gap.item(), number) for number, gap in enumerate(gaps))
+            gaps = [((guess(x) - wanted).norm() / wanted.norm()).item() for guess in guesses]
+        gap, best = min(zip(gaps, range(len(gaps)), strict=True))
         if gap <= _TOLERANCE:
             return guesses[best]
         raise ModelError(
-            f"the final norm of {model.name}, {type(norm).__name__}, is neither a LayerNorm nor an "
-            "RMSNorm, so its scale can't be frozen"
+            f"{type(norm).__name__} is neither a LayerNorm nor an RMSNorm: its output is {gap:.1%} "
+            "off that of the nearest, so its scale can't be held"
         )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -73,12 +67,21 @@ class FrozenNorm:
         x = self._centre(exact(x))
         return (x.square().mean(-1, keepdim=True) + self.epsilon).sqrt()
 
-    def slope(self, change: Tensor, scale: Tensor) -> Tensor:
+    def before_gain(self, x: Tensor) -> Tensor:
+        """What is multiplied by the gain: x [..., d] over its scale."""
+        return self._centre(exact(x)) / self.scale(x)
+
+    def slope(self, change: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         """Change of the output for a change [..., d] of the input, the scale held: linear."""
         return self._centre(exact(change)) * self.gain / scale
 
     def _centre(self, x: Tensor) -> Tensor:
         return x - x.mean(-1, keepdim=True) if self.centred else x
+
+
+def _parameter(norm: nn.Module, name: str) -> Tensor | None:
+    value = getattr(norm, name, None)
+    return exact(value.detach()) if isinstance(value, Tensor) else None
 
 
 def _epsilon(norm: Any) -> float:

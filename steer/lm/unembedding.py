@@ -5,49 +5,30 @@ It is what a residual-stream direction would add to the logits if every later bl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import torch
 from torch import Tensor
 
 from steer.errors import ModelError
+from steer.lm.anatomy import final_norm
+from steer.lm.language_model import LanguageModel
+from steer.lm.norm import Norm
 from steer.maths.precision import exact
 
-if TYPE_CHECKING:
-    from steer.model import Model
 
-_FINAL_NORMS = (
-    "model.norm",
-    "transformer.ln_f",
-    "gpt_neox.final_layer_norm",
-    "model.language_model.norm",
-)
+def norm_of(model: LanguageModel) -> Norm:
+    """The final norm. Raises `ModelError` for one that is unknown or of another formula."""
+    try:
+        return Norm.of(final_norm(model.module), model.d)
+    except ModelError as error:
+        raise ModelError(f"the final norm of {model.name}: {error}") from error
 
 
 @torch.inference_mode()
-def direct_logits(model: Model, directions: Tensor) -> Tensor:
+def direct_logits(model: LanguageModel, directions: Tensor) -> Tensor:
     """directions [n, d] -> logits [n, V] up to the final norm's scale, which is left out.
 
-    LayerNorm centres the direction, RMSNorm does not; the gain applies in both. Gemma's RMSNorm
-    multiplies by 1 + weight.
+    Raises `ModelError` for a final norm that is unknown.
     """
-    norm = final_norm(model)
-    gain = exact(norm.weight)
-    centre = getattr(norm, "bias", None) is not None
-    if type(norm).__name__.startswith("Gemma"):
-        gain = gain + 1
-    moved = directions.to(gain)
-    if centre:
-        moved = moved - moved.mean(-1, keepdim=True)
+    norm = norm_of(model)
     unembedding = model.module.get_output_embeddings().weight
-    return (moved * gain) @ exact(unembedding).T
-
-
-def final_norm(model: Model) -> Any:
-    """The norm before the unembedding. Raises `ModelError` for a model without a known one."""
-    for path in _FINAL_NORMS:
-        try:
-            return model.module.get_submodule(path)
-        except AttributeError:
-            continue
-    raise ModelError(f"{model.name} has no final norm at any of {', '.join(_FINAL_NORMS)}")
+    return norm.slope(directions.to(norm.gain)) @ exact(unembedding).T

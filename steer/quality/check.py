@@ -16,10 +16,12 @@ from dictionaries import catalogue, releases
 from dictionaries.dictionary import Dictionary
 from dictionaries.training.activations import keep_mask
 from steer.errors import DictionaryError
+from steer.features.contexts import BATCH, OUTLIER_MEDIANS, collect, contexts
+from steer.features.fit import site_of
 from steer.features.norm_gain import after_gain
+from steer.lm.language_model import LanguageModel
 from steer.lm.passes import plain
 from steer.maths import metrics
-from steer.model import Model
 from steer.quality.conventions import (
     AS_LOADED,
     Figures,
@@ -31,17 +33,7 @@ from steer.quality.conventions import (
 )
 from steer.quality.docstrings import docstrings
 from steer.quality.earlier_blocks import earlier_blocks
-from steer.quality.nearby import (
-    BATCH,
-    OUTLIER_MEDIANS,
-    blocks,
-    collect,
-    contexts,
-    depth_of,
-    other_sites,
-    others,
-    sample,
-)
+from steer.quality.nearby import blocks, other_sites, others, sample
 from steer.quality.result import Check
 from steer.quality.splice_loss import splice_loss
 
@@ -52,7 +44,7 @@ _POOR = 0.5
 
 
 def check(
-    model: Model, dictionary: Dictionary | str | Path, texts: Sequence[str] | None = None
+    model: LanguageModel, dictionary: Dictionary | str | Path, texts: Sequence[str] | None = None
 ) -> Check:
     """Measure a dictionary on a few thousand tokens, and try other readings of its file.
 
@@ -77,7 +69,7 @@ def check(
     near = {} if given is not None else dict(others(model, ids, source, out, x, y))
     tried = {each.name: figures(each) for each in readings(dictionary, here, near)}
     if given is None and tried[_best(tried, most)].fvu > _POOR:
-        far = blocks(model, ids, source, out, range(depth_of(model)))
+        far = blocks(model, ids, source, out, range(model.depth))
         for name, there in (*other_sites(model, ids, source, out), *far):
             if name not in tried:
                 tried[name] = figures(Reading(name, dictionary, there))
@@ -95,7 +87,7 @@ def check(
     )
 
 
-def refuse_other_model(model: Model, dictionary: Dictionary) -> tuple[str, str]:
+def refuse_other_model(model: LanguageModel, dictionary: Dictionary) -> tuple[str, str]:
     """The hookpoints that it reads and writes. Raises `DictionaryError` for another model's."""
     trained_on = (dictionary.card or {}).get("fingerprint")
     if trained_on and trained_on != model.fingerprint:
@@ -103,7 +95,7 @@ def refuse_other_model(model: Model, dictionary: Dictionary) -> tuple[str, str]:
             f"{dictionary.name} was trained on a model with fingerprint {trained_on}, and "
             f"{model.name} has {model.fingerprint}: load the model that it was trained on"
         )
-    source = model.site_of(dictionary)
+    source = site_of(model, dictionary)
     config = dictionary.config
     out = str(model.site(config.hookpoint_out or source).hookpoint)
     width = model.width(model.site(out))
@@ -147,7 +139,7 @@ def _best(tried: dict[str, Figures], most: float) -> str:
 
 
 def _delta_ce(
-    model: Model, dictionary: Dictionary, ids: Tensor, here: Sample, source: str, out: str
+    model: LanguageModel, dictionary: Dictionary, ids: Tensor, here: Sample, source: str, out: str
 ) -> float:
     x = here.x
     keep, cutoff = keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)
@@ -156,7 +148,9 @@ def _delta_ce(
     return _transcoded(model, dictionary, ids, here, out)
 
 
-def _transcoded(model: Model, dictionary: Dictionary, ids: Tensor, here: Sample, out: str) -> float:
+def _transcoded(
+    model: LanguageModel, dictionary: Dictionary, ids: Tensor, here: Sample, out: str
+) -> float:
     """ΔCE of writing a transcoder's output in place of the site's own, at kept positions."""
     site, total = model.site(out), 0.0
     for rows, part in zip(ids.split(BATCH), here.split(BATCH), strict=True):

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dictionaries.dictionary import NORMALISATIONS, Dictionary, Norm
+from dictionaries.config import NORMALISATIONS, Norm
+from dictionaries.dictionary import Dictionary
 from dictionaries.sites import in_residual_space
 
 AS_LOADED = "as loaded"
@@ -113,14 +114,6 @@ def _scales(dictionary: Dictionary, sample: Sample) -> Iterator[Reading]:
             for a, b in ((into, out), (1 / into, 1 / out)):
                 scaled = sample.map(lambda x, a=a: x * a, lambda y, b=b: y * b)  # type: ignore[misc]
                 yield Reading(f"norm factor {a:.3g} on the input", dictionary, scaled)
-
-
-def before_gain(norm: nn.Module, x: Tensor) -> Tensor:
-    """What a norm multiplies by its gain: x [..., d] centred if it is a LayerNorm, over its RMS."""
-    if isinstance(norm, nn.LayerNorm):
-        x = x - x.mean(-1, keepdim=True)
-    eps = next((getattr(norm, a) for a in ("eps", "variance_epsilon") if hasattr(norm, a)), 1e-6)
-    return x * (x.square().mean(-1, keepdim=True) + eps).rsqrt()
 
 
 def reconstruction(dictionary: Dictionary, sample: Sample) -> Tensor:

@@ -18,15 +18,15 @@ from torch import Tensor
 from dictionaries import catalogue
 from dictionaries.dictionary import Dictionary
 from dictionaries.training.activations import keep_mask
-from steer.disk.cache import Progress
 from steer.errors import DictionaryError
+from steer.features.contexts import BATCH, OUTLIER_MEDIANS, collect
+from steer.features.contexts import contexts as read_contexts
 from steer.features.norm_gain import after_gain
-from steer.model import Model
+from steer.lm.language_model import LanguageModel
+from steer.progress import Progress
 from steer.quality.check import refuse_other_model
 from steer.quality.core_sums import Downstream, Sums
 from steer.quality.docstrings import docstrings
-from steer.quality.nearby import BATCH, OUTLIER_MEDIANS, collect
-from steer.quality.nearby import contexts as read_contexts
 from steer.quality.replacement import Replacement, replaced_logits
 
 _CATEGORIES = {
@@ -98,7 +98,7 @@ class CoreMetrics:
 
 
 def core_metrics(
-    model: Model,
+    model: LanguageModel,
     dictionary: Dictionary,
     contexts: Tensor,
     *,
@@ -146,7 +146,7 @@ def core_metrics(
 
 
 def full_check(
-    model: Model,
+    model: LanguageModel,
     dictionary: Dictionary | str | Path,
     texts: Sequence[str] | None = None,
     *,
@@ -175,7 +175,7 @@ def full_check(
 
 @torch.inference_mode()
 def _measure(
-    model: Model,
+    model: LanguageModel,
     dictionary: Dictionary,
     ids: Tensor,
     hookpoint: str,

@@ -9,17 +9,18 @@ from dictionaries import catalogue
 from dictionaries.dictionary import Dictionary
 from dictionaries.files.numbered import blocks_in
 from steer.errors import DictionaryError
+from steer.features.contexts import collect
+from steer.features.fit import site_of
 from steer.features.norm_gain import after_gain
 from steer.lm.hookpoints import parse
-from steer.model import Model
-from steer.quality.nearby import collect
+from steer.lm.language_model import LanguageModel
 
 _ROWS = 512
 """Tokens encoded at a time."""
 
 
 @torch.inference_mode()
-def earlier_blocks(model: Model, dictionary: Dictionary, ids: Tensor, out: str) -> Tensor:
+def earlier_blocks(model: LanguageModel, dictionary: Dictionary, ids: Tensor, out: str) -> Tensor:
     """[n, length, d_out] at `out`, of all blocks before the dictionary's own.
 
     They are looked for where it was read. Raises `DictionaryError` if one is not there.
@@ -30,7 +31,7 @@ def earlier_blocks(model: Model, dictionary: Dictionary, ids: Tensor, out: str) 
         block = after_gain(model, _sibling(dictionary, layer)).to(model.device, torch.float32)
         if block.later is None or out not in block.later.hookpoints:
             raise DictionaryError(f"{block.name} does not write {out}: it is of another transcoder")
-        (x,) = collect(model, ids, model.site_of(block))
+        (x,) = collect(model, ids, site_of(model, block))
         rows = block.later.at(out)
         parts = [block.encode(part)[0] @ rows for part in x.flatten(0, 1).split(_ROWS)]
         written = torch.cat(parts).view(*x.shape[:2], -1)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import AbsTopK, TopK
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from steer.maths.statistics import Interval, interval
 
 

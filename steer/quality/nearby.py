@@ -1,66 +1,23 @@
-"""What a check reads: contexts, and the activations at the sites that a file may have meant."""
+"""Activations at the sites near by that a file may have meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from dictionaries.training.activations import keep_mask
-from steer.errors import HookpointError, PromptError
-from steer.model import Model
-from steer.quality.conventions import Sample, before_gain
+from steer.errors import HookpointError
+from steer.features.contexts import OUTLIER_MEDIANS, adds_bos, collect, with_bos
+from steer.lm.language_model import LanguageModel
+from steer.lm.norm import Norm
+from steer.quality.conventions import Sample
 
-TOKENS, CONTEXT = 4096, 256
-OUTLIER_MEDIANS = 4.0
-_LEAST_TOKENS = 32
-BATCH = 4
 _FEW = 1024
 """Tokens that are enough to tell blocks apart."""
 _AT_ONCE = 4
 _OPPOSITE = {"resid_post": "resid_pre", "resid_pre": "resid_post"}
 _KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "mlp_in", "attn_z")
-
-
-def contexts(
-    model: Model, texts: Sequence[str], tokens: int = TOKENS, context: int = CONTEXT
-) -> Tensor:
-    """Token ids [n, length] of the texts joined, with a BOS each if the tokenizer adds one.
-
-    Raises `PromptError` for too few tokens.
-    """
-    joined: list[int] = []
-    for text in texts:
-        joined += model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        if len(joined) >= tokens:
-            break
-    joined = joined[:tokens]
-    if len(joined) < _LEAST_TOKENS:
-        raise PromptError(
-            f"the texts have {len(joined)} tokens; at least {_LEAST_TOKENS} are needed"
-        )
-    length = min(context, model.context - 1, len(joined) // 2)
-    ids = torch.tensor(joined[: len(joined) // length * length], device=model.device)
-    ids = ids.view(-1, length)
-    return _with_bos(model, ids) if _adds_bos(model) else ids
-
-
-def _adds_bos(model: Model) -> bool:
-    bos = model.tokenizer.bos_token_id
-    return bos is not None and model.tokenizer("a")["input_ids"][0] == bos
-
-
-def _with_bos(model: Model, ids: Tensor) -> Tensor:
-    return torch.cat([ids.new_full((len(ids), 1), model.tokenizer.bos_token_id), ids], dim=1)
-
-
-def collect(model: Model, ids: Tensor, *hookpoints: str) -> list[Tensor]:
-    """float32 activations [n, length, d] at each hookpoint."""
-    parts = [
-        model.collect(rows, torch.ones_like(rows), list(hookpoints)) for rows in ids.split(BATCH)
-    ]
-    return [torch.cat([part[name].float() for part in parts]) for name in hookpoints]
 
 
 def sample(x: Tensor, y: Tensor, given: Tensor | None = None) -> Sample:
@@ -69,7 +26,7 @@ def sample(x: Tensor, y: Tensor, given: Tensor | None = None) -> Sample:
 
 
 def others(
-    model: Model, ids: Tensor, source: str, out: str, x: Tensor, y: Tensor
+    model: LanguageModel, ids: Tensor, source: str, out: str, x: Tensor, y: Tensor
 ) -> Iterator[tuple[str, Sample]]:
     """Other sites near by that a file may have meant, and the other custom with BOS."""
     kind, _, layer = source.rpartition(".")
@@ -79,23 +36,25 @@ def others(
         side = "block input" if opposite == "resid_pre" else "block output"
         yield f"{side}, {opposite}.{layer}", sample(other, other)
     if kind == "mlp_in" and (middle := _middle(model, ids, layer)) is not None:
-        norm = model.module.get_submodule(model.site(source).path)
-        plain = before_gain(norm, middle)
+        norm = Norm.of(model.module.get_submodule(model.site(source).path), model.d)
+        plain = norm.before_gain(middle)
         yield "before the norm's gain", sample(plain, plain if source == out else y)
         yield (
             f"before the norm, resid_mid.{layer}",
             sample(middle, middle if source == out else y),
         )
     if model.tokenizer.bos_token_id is not None:
-        added = _adds_bos(model)
-        pair = collect(model, ids[:, 1:] if added else _with_bos(model, ids), source, out)
+        added = adds_bos(model)
+        pair = collect(model, ids[:, 1:] if added else with_bos(model, ids), source, out)
         yield "without BOS" if added else "with BOS", sample(pair[0], pair[1])
     # the block's other side is the next one's already
     steps = {"resid_post": [1], "resid_pre": [-1]}.get(kind if source == out else "", [-1, 1])
     yield from blocks(model, ids, source, out, [int(layer) + step for step in steps])
 
 
-def other_sites(model: Model, ids: Tensor, source: str, out: str) -> Iterator[tuple[str, Sample]]:
+def other_sites(
+    model: LanguageModel, ids: Tensor, source: str, out: str
+) -> Iterator[tuple[str, Sample]]:
     """The other sites of the block that are as wide; none for a transcoder."""
     kind, _, layer = source.rpartition(".")
     if source != out:
@@ -113,12 +72,12 @@ def other_sites(model: Model, ids: Tensor, source: str, out: str) -> Iterator[tu
 
 
 def blocks(
-    model: Model, ids: Tensor, source: str, out: str, layers: Sequence[int]
+    model: LanguageModel, ids: Tensor, source: str, out: str, layers: Sequence[int]
 ) -> Iterator[tuple[str, Sample]]:
     """The same sites of other blocks, where the model has them; on few tokens if many."""
     kind, _, layer = source.rpartition(".")
     kind_out, _, layer_out = out.rpartition(".")
-    shift, depth = int(layer_out) - int(layer), depth_of(model)
+    shift, depth = int(layer_out) - int(layer), model.depth
     inside = [i for i in layers if i != int(layer) and 0 <= i < depth and 0 <= i + shift < depth]
     few = ids if len(inside) <= 2 else ids[: -(-_FEW // ids.shape[1])]
     for start in range(0, len(inside), _AT_ONCE):
@@ -130,12 +89,7 @@ def blocks(
             yield f"another block, {read}", sample(found[read], found[written])
 
 
-def depth_of(model: Model) -> int:
-    """How many blocks it has."""
-    return model.module.config.get_text_config().num_hidden_layers
-
-
-def _middle(model: Model, ids: Tensor, layer: str) -> Tensor | None:
+def _middle(model: LanguageModel, ids: Tensor, layer: str) -> Tensor | None:
     try:
         model.site(f"resid_mid.{layer}")
     except HookpointError:  # attention and MLP in parallel

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from steer.disk.cache import Progress
-from steer.lm.hookpoints import Site, stack_path
+from steer.lm.anatomy import Site, stack_path
+from steer.lm.language_model import LanguageModel
 from steer.lm.passes import plain
 from steer.lm.passes.resumed import Resume, clean_pass, resume
 from steer.maths import metrics
-from steer.model import Model
+from steer.progress import Progress
 
 Replacement = Callable[[Tensor], Tensor]
 """Activations [b, s, d] -> what takes their place, of the same shape."""
@@ -20,7 +20,7 @@ Replacement = Callable[[Tensor], Tensor]
 
 @torch.inference_mode()
 def replacement_losses(
-    model: Model,
+    model: LanguageModel,
     hookpoint: str,
     contexts: Tensor,
     replacements: Mapping[str, Replacement],
@@ -57,7 +57,7 @@ def keeping(change: Replacement, cutoff: float) -> Replacement:
 
 
 def replaced_logits(
-    model: Model,
+    model: LanguageModel,
     ids: Tensor,
     site: Site,
     changes: Mapping[str, Replacement],

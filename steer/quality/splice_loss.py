@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
+from steer.features.fit import site_of
+from steer.lm.language_model import LanguageModel
 from steer.maths import metrics
-from steer.model import Model
+from steer.progress import Progress
 from steer.quality.replacement import replacement_losses
 
 
@@ -41,7 +42,7 @@ class SpliceLoss:
 
 
 def splice_loss(
-    model: Model,
+    model: LanguageModel,
     dictionary: Dictionary,
     contexts: Tensor,
     mean: Tensor,
@@ -56,7 +57,7 @@ def splice_loss(
     """
     losses = replacement_losses(
         model,
-        model.site_of(dictionary),
+        site_of(model, dictionary),
         contexts,
         {
             "spliced": dictionary.to(device=model.device).reconstruct_texts,

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dictionaries.dictionary import Dictionary
 from steer.edits import Edit, Intervention
 from steer.edits.conflicts import conflicts, named
 from steer.edits.rows import of_row, row_count
-from steer.lm.prompts import pad, read_prompt
-from steer.splice import passes, receipt
+from steer.lm.language_model import LanguageModel
+from steer.lm.prompts import read_prompt
+from steer.splice import receipt
+from steer.splice.edited import edited_logits
 from steer.splice.plan import LoweredEdit, SitePlan
 from steer.splice.receipt import EditReceipt
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.splice.resolve import dictionary_of, plans
 
 NEUTRAL = "The committee met on Tuesday to discuss the plans for the new library in the town."
 FLUENT_DOSE = 0.6
@@ -127,7 +127,7 @@ def _line(edit: EditPlan) -> str:
 
 
 def explain(
-    model: Model,
+    model: LanguageModel,
     interventions: Sequence[Intervention],
     dictionaries: Sequence[Dictionary] = (),
     prompt: str = NEUTRAL,
@@ -138,10 +138,9 @@ def explain(
     """
     read = read_prompt(model, prompt)
     rows = row_count(interventions) or 1
-    ids, mask = pad(model, [read] * (1 + rows))
-    plans = model.plans(interventions, dictionaries, rows=slice(1, 1 + rows), clean=slice(0, 1))
-    with model.lock:
-        _, records = passes.logits(model.nn, ids, model.span(ids, mask), plans)
+    ids, mask = model.pad([read.ids] * (1 + rows))
+    lowered = plans(model, interventions, dictionaries, rows=slice(1, 1 + rows), clean=slice(0, 1))
+    _, records = edited_logits(model, ids, model.span(ids, mask), lowered)
     tokens = [model.token(token) for token in read.ids]
     receipts = [
         receipt.build(of_row(interventions, row, rows), [records], tokens, row=row)
@@ -149,8 +148,8 @@ def explain(
     ]
     entries, described = zip(*receipts, strict=True), []
     given = {dictionary.name: dictionary for dictionary in dictionaries}
-    for intervention, plan in zip(interventions, plans, strict=True):
-        known = model.dictionary_of(intervention, given)
+    for intervention, plan in zip(interventions, lowered, strict=True):
+        known = dictionary_of(model, intervention, given)
         edits = tuple(_edit_plan(each, known, next(entries)) for each in plan.edits)
         described.append((plan, _describe(model, intervention, plan, edits)))
     described.sort(key=lambda pair: pair[0].site.hookpoint.order)
@@ -159,7 +158,7 @@ def explain(
 
 
 def _describe(
-    model: Model, intervention: Intervention, plan: SitePlan, edits: tuple[EditPlan, ...]
+    model: LanguageModel, intervention: Intervention, plan: SitePlan, edits: tuple[EditPlan, ...]
 ) -> InterventionPlan:
     tensors = [plan.W_dec, *(each.W_dec for each in plan.later)]
     if plan.dictionary is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -12,16 +12,15 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
 from steer.edits.rows import of_row
 from steer.errors import InterventionError, PromptError, SteerError
-from steer.lm.prompts import Prompt, pad
+from steer.lm.language_model import LanguageModel
+from steer.lm.prompts import Prompt
 from steer.lm.remote import Remote
 from steer.maths.precision import exact
 from steer.runs.prefill import Batch, decode
 from steer.runs.sampling import OnStep, Sampling
 from steer.splice import receipt
 from steer.splice.receipt import Receipt
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.splice.resolve import plans
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Request:
 
 
 def generate(
-    model: Model,
+    model: LanguageModel,
     requests: Sequence[Request],
     *,
     max_new_tokens: int,
@@ -117,11 +116,11 @@ def generate(
         raise SteerError("a remote run can't call on_step or on_first here; leave them out")
     watched = list(dict.fromkeys(model.token_id(token) for token in watch))
     first = len(baselines)
-    plans = [
-        model.plans(request.interventions, dictionaries, rows=slice(row, row + 1))
+    by_request = [
+        plans(model, request.interventions, dictionaries, rows=slice(row, row + 1))
         for row, request in enumerate(requests, start=first)
     ]
-    ids, mask = pad(model, prompts)
+    ids, mask = model.pad([prompt.ids for prompt in prompts])
 
     def options(listen: OnStep | None) -> dict[str, Any]:
         return {
@@ -132,14 +131,14 @@ def generate(
             "output_logits": bool(watched),
         }
 
-    batch = Batch(ids, model.span(ids, mask), [plan for row in plans for plan in row], first)
+    batch = Batch(ids, model.span(ids, mask), [plan for row in by_request for plan in row], first)
     with model.lock:
         sequences, logits, steps = decode(model.nn, batch, options, on_step, on_first, remote)
     texts = [_text(model, row[ids.shape[1] :]) for row in sequences]
     runs, taken = [], 0
     for number, request in enumerate(requests):
-        own = [records[taken : taken + len(plans[number])] for records in steps]
-        taken += len(plans[number])
+        own = [records[taken : taken + len(by_request[number])] for records in steps]
+        taken += len(by_request[number])
         text, baseline = texts[first + number], texts[baselines.index(request.prompt)]
         # The last token was never read, so nothing could act on it.
         read = [model.token(token) for token in (*request.prompt.ids, *text.ids[:-1])]
@@ -176,7 +175,7 @@ def pair_up(
     ]
 
 
-def _check_length(model: Model, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
+def _check_length(model: LanguageModel, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int):
         raise SteerError(f"max_new_tokens={max_new_tokens!r} is not a whole number")
     if max_new_tokens < 1:
@@ -190,7 +189,7 @@ def _check_length(model: Model, prompts: Sequence[Prompt], max_new_tokens: int) 
 
 
 def _logprobs(
-    model: Model,
+    model: LanguageModel,
     logits: Sequence[Tensor] | None,
     watched: list[int],
     rows: tuple[int, int],
@@ -213,7 +212,7 @@ def _logprobs(
     )
 
 
-def _text(model: Model, ids: Tensor) -> Text:
+def _text(model: LanguageModel, ids: Tensor) -> Text:
     kept = ids.tolist()
     ends = _end_tokens(model)
     for number, token in enumerate(kept):
@@ -223,6 +222,6 @@ def _text(model: Model, ids: Tensor) -> Text:
     return Text(model.tokenizer.decode(kept, skip_special_tokens=True), tuple(kept))
 
 
-def _end_tokens(model: Model) -> set[int]:
+def _end_tokens(model: LanguageModel) -> set[int]:
     ends = model.module.generation_config.eos_token_id
     return set(ends if isinstance(ends, list) else [ends]) if ends is not None else set()

@@ -27,7 +27,8 @@ from steer.edits.directions import Direction
 from steer.edits.positions import canonical, refuse_other_rows, resolve
 from steer.edits.values import Dose, parse_value
 from steer.errors import InterventionError
-from steer.lm.hookpoints import Site
+from steer.features.activations import encode
+from steer.lm.anatomy import Site
 from steer.maths.precision import compute_dtype
 from steer.splice.plan import LaterSite, LoweredEdit, SitePlan
 
@@ -169,8 +170,7 @@ def _table(
     assert dictionary is not None
     prompts = (edit.prompt,) if isinstance(edit, Patch) else tuple(edit.reference)
     found = [
-        dictionary.encode_texts(x.to(device).unsqueeze(0))[0][0, :, edit.feature]
-        for x in sources.activations(prompts)
+        encode(dictionary, x.to(device))[:, edit.feature] for x in sources.activations(prompts)
     ]
     if isinstance(edit, Patch):
         return torch.cat([found[0], torch.tensor([torch.nan], device=device)])

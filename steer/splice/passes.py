@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.lm.hookpoints import Site, stack_path
+from steer.lm.anatomy import Site, stack_path
 from steer.lm.passes import save
 from steer.lm.passes.plain import input_embedding, quiet, read
 from steer.lm.remote import Remote, backend

@@ -16,7 +16,7 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Edit
 from steer.edits.conditions import Leaf
 from steer.edits.positions import Canonical, select
-from steer.lm.hookpoints import Site
+from steer.lm.anatomy import Site
 from steer.lm.span import Span
 
 

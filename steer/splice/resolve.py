@@ -3,35 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.edits import Intervention
+from steer.edits import DirectionEdit, Edit, Intervention
+from steer.edits.conflicts import may_overlap, named
 from steer.edits.directions import DecoderRow, Difference, Direction, Random, Vector
 from steer.errors import InterventionError
-from steer.lm.hookpoints import Site
+from steer.features.fit import load_dictionary, site_of
+from steer.lm.anatomy import Site
+from steer.lm.hookpoints import is_hookpoint
+from steer.lm.language_model import LanguageModel
 from steer.maths.precision import exact
 from steer.splice.lower import Sources, lower
 from steer.splice.plan import SitePlan
 
-if TYPE_CHECKING:
-    from steer.model import Model
+
+def plans(
+    model: LanguageModel,
+    interventions: Sequence[Intervention],
+    dictionaries: Sequence[Dictionary] = (),
+    rows: slice = slice(None),
+    clean: slice | None = None,
+) -> list[SitePlan]:
+    """Interventions lowered to tensors for these batch rows, in the order given.
+
+    Dictionaries are looked up by name, first among `dictionaries`, then in the catalogue.
+    Positions by row need `rows` with a stop, and as many of them.
+    clean: the rows of the same texts without edits, if the batch has them.
+
+    Raises `InterventionError` for interventions that want different things of one place, and what
+    reading their dictionaries raises.
+    """
+    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    lowered = [_plan(model, each, given, rows, clean) for each in interventions]
+    refuse_conflicts_between(interventions, lowered)
+    return lowered
 
 
-def plan_of(
-    model: Model,
+def dictionary_of(
+    model: LanguageModel, intervention: Intervention, given: Mapping[str, Dictionary]
+) -> Dictionary | None:
+    """The dictionary that an intervention names, or None where it names a hookpoint."""
+    name = intervention.dictionary
+    if name in given:
+        return given[name]
+    return None if is_hookpoint(name) else load_dictionary(model, name)
+
+
+def _plan(
+    model: LanguageModel,
     intervention: Intervention,
     given: Mapping[str, Dictionary],
     rows: slice,
     clean: slice | None,
 ) -> SitePlan:
-    """One intervention lowered for a model; see `Model.plans`."""
-    dictionary = model.dictionary_of(intervention, given)
+    """One intervention lowered."""
+    dictionary = dictionary_of(model, intervention, given)
     if dictionary is not None:
-        site = model.site(model.site_of(dictionary))
+        site = model.site(site_of(model, dictionary))
         out = model.site(dictionary.config.hookpoint_out or str(site.hookpoint))
         beyond = () if dictionary.later is None else dictionary.later.hookpoints
     else:
@@ -56,7 +89,7 @@ def plan_of(
     )
 
 
-def activations(model: Model, prompts: Sequence[str], hookpoint: str) -> list[Tensor]:
+def activations(model: LanguageModel, prompts: Sequence[str], hookpoint: str) -> list[Tensor]:
     """x [s, d] of each prompt at a hookpoint, padding left out."""
     ids, mask = model.tokenize(list(prompts))
     found = exact(model.collect(ids, mask, [hookpoint])[hookpoint])
@@ -64,7 +97,7 @@ def activations(model: Model, prompts: Sequence[str], hookpoint: str) -> list[Te
 
 
 def resolve_direction(
-    model: Model, source: Direction, site: Site, given: Mapping[str, Dictionary]
+    model: LanguageModel, source: Direction, site: Site, given: Mapping[str, Dictionary]
 ) -> Tensor:
     """The vector [d] of a direction's source, at a site.
 
@@ -74,7 +107,7 @@ def resolve_direction(
         case Vector(values):
             vector = torch.tensor(values, dtype=torch.float64)
         case DecoderRow(name, feature):
-            dictionary = given[name] if name in given else model.dictionary(name)
+            dictionary = given[name] if name in given else load_dictionary(model, name)
             dictionary.check_features([feature])
             vector = dictionary.W_dec[feature]
         case Difference(positive, negative):
@@ -91,3 +124,37 @@ def resolve_direction(
     if not vector.norm() > 0:
         raise InterventionError(f"{source!r} gives a direction of length 0")
     return vector
+
+
+def refuse_conflicts_between(
+    interventions: Sequence[Intervention], plans: Sequence[SitePlan]
+) -> None:
+    """Raise `InterventionError` if interventions of one run want different things of one place.
+
+    All read the same clean activation, so what they write adds up: two clamps of a feature would
+    give neither, and an error term dropped twice would be subtracted twice.
+    """
+    pairs = zip(interventions, plans, strict=True)
+    for (one, first), (other, second) in combinations(pairs, 2):
+        if first.out != second.out:
+            continue
+        if first.error != "keep" and second.error != "keep":
+            raise InterventionError(
+                f"{one.dictionary} and {other.dictionary} both change the error term at "
+                f"{first.out.hookpoint} ({first.error}, {second.error}); let one of them do it"
+            )
+        for mine in one.edits:
+            for theirs in other.edits:
+                if _same_target(one, mine, other, theirs):
+                    raise InterventionError(
+                        f"two interventions edit {named(mine)} of {one.dictionary} and can touch "
+                        f"the same token ({mine.kind} at {mine.positions!r}, {theirs.kind} at "
+                        f"{theirs.positions!r}); give separate positions, or put both edits in one "
+                        "intervention with conflicts='in_order'"
+                    )
+
+
+def _same_target(one: Intervention, mine: Edit, other: Intervention, theirs: Edit) -> bool:
+    if mine.target != theirs.target or not may_overlap(mine.positions, theirs.positions):
+        return False
+    return isinstance(mine, DirectionEdit) or one.dictionary == other.dictionary

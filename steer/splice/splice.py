@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dictionaries.dictionary import Norm
+from dictionaries.config import Norm
 from steer.edits.conditions import Leaf, Seen
-from steer.lm.hookpoints import Site
+from steer.lm.anatomy import Site
 from steer.lm.span import Span
 from steer.splice.plan import LoweredEdit, SitePlan
 from steer.splice.text_memory import Memory, encode

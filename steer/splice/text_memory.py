@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dictionaries.dictionary import Dictionary, Norm
+from dictionaries.config import Norm
+from dictionaries.dictionary import Dictionary
 from steer.edits.conditions import Leaf
 from steer.errors import InterventionError
 from steer.lm.span import Span

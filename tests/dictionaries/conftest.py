@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import AbsTopK, BatchTopK, Gated, JumpReLU, ReLU, TopK
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 
 D, M = 8, 24
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dictionaries import baselines
+from dictionaries import baselines, catalogue
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError
 
@@ -49,8 +49,8 @@ def test_they_are_saved_and_loaded_like_any_other(
 ) -> None:
     _, x = sample()
     dictionary = build(x)
-    dictionary.save_pretrained(tmp_path)
-    read = Dictionary.from_pretrained(tmp_path)
+    catalogue.save(dictionary, tmp_path)
+    read = catalogue.load(tmp_path)
     assert read.config.hookpoint == "resid_post.3"
     assert torch.equal(read.encode(x)[0], dictionary.encode(x)[0])
 

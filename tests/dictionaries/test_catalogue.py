@@ -24,7 +24,7 @@ def root(make: Callable[..., Dictionary], tmp_path: Path) -> Path:
     """A catalogue of two."""
     for site in ("resid_post.2", "resid_post.3"):
         folder = tmp_path / "tiny" / site
-        make("batchtopk", hookpoint=site).save_pretrained(folder, torch.float16)
+        catalogue.save(make("batchtopk", hookpoint=site), folder, torch.float16)
         digests = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
         }
@@ -50,7 +50,7 @@ def test_names_and_load(root: Path, x: Tensor) -> None:
 def test_a_folder_loads_as_well(as_type: type, root: Path) -> None:
     folder = as_type(root / NAME)
     assert catalogue.load(folder, root=root / "nowhere").width == 24
-    assert Dictionary.from_pretrained(folder).name == str(folder)
+    assert catalogue.load(folder).name == str(folder)
 
 
 def test_some_features(root: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dictionaries import catalogue
 from dictionaries.architectures import ReLU
 from dictionaries.concepts import difference_of_means, linear_probe
-from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError
 
 D = 6
@@ -80,8 +80,8 @@ def test_a_probe_is_blind_to_scale() -> None:
 def test_saved_and_loaded_like_any_other(build: Build, tmp_path: Path) -> None:
     x, labels = sample()
     dictionary = build(x, labels, hookpoint="resid_post.3")
-    dictionary.save_pretrained(tmp_path)
-    read = Dictionary.from_pretrained(tmp_path)
+    catalogue.save(dictionary, tmp_path)
+    read = catalogue.load(tmp_path)
     assert torch.equal(read.encode(x)[0], dictionary.encode(x)[0])
     one = read.restrict([1]).encode(x)[0]
     torch.testing.assert_close(one, dictionary.encode(x)[0][:, 1:2], atol=1e-5, rtol=1e-5)

@@ -43,7 +43,7 @@ def test_a_copy_gives_the_same_edited_logits_or_is_refused(
     to: str, architecture: str, llama: steer.Model, tmp_path: Path
 ) -> None:
     original = tiny.dictionary("resid_post.1", architecture)
-    original.save_pretrained(tmp_path / "one")
+    catalogue.save(original, tmp_path / "one")
     assert original.statistics is not None
     original.statistics.save(tmp_path / "one")
     if architecture not in EXPRESSED[to]:
@@ -66,7 +66,7 @@ def test_a_normalised_input(to: str, normalisation: str, tmp_path: Path, x: Tens
     x = torch.cat([x, x, x, x], dim=1)
     architecture = "topk" if to == "sparsify" else "standard"
     original = tiny.dictionary(architecture=architecture, normalisation=normalisation)
-    original.save_pretrained(tmp_path / "one")
+    catalogue.save(original, tmp_path / "one")
     if to != "saelens":
         with pytest.raises(FormatError, match="of the raw site"):
             convert(tmp_path / "one", tmp_path / "two", to)
@@ -109,7 +109,7 @@ def test_transcoders(
 
 def test_card_statistics_and_labels_go_along(tmp_path: Path) -> None:
     original = tiny.dictionary()
-    original.save_pretrained(tmp_path / "one")
+    catalogue.save(original, tmp_path / "one")
     assert original.statistics is not None
     original.statistics.save(tmp_path / "one")
     labels = Labels([Label(3, "a", "s")])
@@ -125,7 +125,7 @@ def test_card_statistics_and_labels_go_along(tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
-    tiny.dictionary().save_pretrained(tmp_path / "one")
+    catalogue.save(tiny.dictionary(), tmp_path / "one")
     (tmp_path / "two").mkdir()
     (tmp_path / "two" / "mine.txt").write_text("keep")
     with pytest.raises(DictionaryError, match="not empty"):
@@ -135,15 +135,15 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
         convert(tmp_path / "one", tmp_path / "two" / "mine.txt", "saelens")
     with pytest.raises(DictionaryError, match="formats: saelens, sparsify, dictionary_learning"):
         convert(tmp_path / "one", tmp_path / "three", "onnx")
-    tiny.dictionary("resid_post.2").save_pretrained(tmp_path / "one")
+    catalogue.save(tiny.dictionary("resid_post.2"), tmp_path / "one")
     convert(tmp_path / "one", tmp_path / "two", "saelens", overwrite=True)
     assert catalogue.load(tmp_path / "two").config.hookpoint == "resid_post.2"
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
-    tiny.dictionary().save_pretrained(tmp_path / "one")
+    catalogue.save(tiny.dictionary(), tmp_path / "one")
     before = convert(tmp_path / "one", tmp_path / "two", "saelens")
-    tiny.dictionary(architecture="abstopk").save_pretrained(tmp_path / "one")
+    catalogue.save(tiny.dictionary(architecture="abstopk"), tmp_path / "one")
     with pytest.raises(FormatError):
         convert(tmp_path / "one", before, "sparsify", overwrite=True)
     assert catalogue.load(before).architecture == "jumprelu"
@@ -153,7 +153,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 def test_converting_a_folder_onto_itself(tmp_path: Path, x: Tensor) -> None:
     x = torch.cat([x, x, x, x], dim=1)
     original = tiny.dictionary(architecture="topk")
-    original.save_pretrained(tmp_path / "one")
+    catalogue.save(original, tmp_path / "one")
     copy = catalogue.load(convert(tmp_path / "one", tmp_path / "one", "sparsify", overwrite=True))
     torch.testing.assert_close(copy.reconstruct(x), original.reconstruct(x), atol=1e-5, rtol=1e-5)
     assert replace(copy.config, metadata=()) == original.config

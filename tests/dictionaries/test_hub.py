@@ -40,7 +40,7 @@ def saved(make: Make, tmp_path: Path) -> Callable[..., Path]:
     """A folder with a dictionary in it, to be moved into the cache."""
 
     def save(hookpoint: str = "resid_post.1") -> Path:
-        make("jumprelu", hookpoint=hookpoint).save_pretrained(tmp_path / "saved")
+        catalogue.save(make("jumprelu", hookpoint=hookpoint), tmp_path / "saved")
         return tmp_path / "saved"
 
     return save

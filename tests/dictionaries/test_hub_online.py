@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dictionaries import catalogue
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
 from tests.support.hub_server import Hub, serve
@@ -48,7 +49,7 @@ def files(make: Make, tmp_path: Path) -> Path:
     """What the repository holds: a dictionary with a label, and more that nobody asks for."""
     folder = tmp_path / "repo" / "layer_1"
     folder.mkdir(parents=True)
-    make("jumprelu", hookpoint="resid_post.1").save_pretrained(folder)
+    catalogue.save(make("jumprelu", hookpoint="resid_post.1"), folder)
     Labels([Label(1, "x", "s")]).save(folder)
     (folder / "large.json").write_bytes(b" " * (LARGE - 2) + b"{}")
     (folder / "README.md").write_text("not of use")

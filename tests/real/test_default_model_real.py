@@ -162,7 +162,7 @@ def test_it_clamps(name: str, smollm: steer.Model) -> None:
 @shipped
 def test_it_saves_as_it_was_loaded(name: str, tmp_path: Path) -> None:
     one = catalogue.load(name)
-    one.save_pretrained(tmp_path)
+    catalogue.save(one, tmp_path)
     other = catalogue.load(tmp_path)
     x = torch.randn(8, one.config.d_in, generator=torch.Generator().manual_seed(0)) * 5
     torch.testing.assert_close(other.encode(x)[0], one.encode(x)[0])

@@ -8,10 +8,8 @@ import torch
 import steer
 from steer.effects.passes.edited import edited_prompts
 from steer.effects.patching.patching import prompt_pairs
-from steer.effects.paths.direct import last_site
 from steer.effects.paths.path_effects import DIRECT, frozen_logits
-from steer.lm.norm import FrozenNorm
-from steer.lm.unembedding import direct_logits
+from steer.lm.unembedding import direct_logits, norm_of
 
 BASE = "When Mary and John went to the store, John gave a drink to"
 TARGET = "When Mary and John went to the store, Mary gave a drink to"
@@ -37,7 +35,7 @@ def test_patching_everything_gives_the_target(smollm: steer.Model, site: str) ->
 def test_with_everything_frozen_the_effect_is_direct(smollm: steer.Model) -> None:
     dictionary = smollm.dictionary("smollm2-135m/resid_post.20")
     edit = steer.Intervention(dictionary.name, [steer.Clamp(1176, "2x max")])
-    last, norm = last_site(smollm), FrozenNorm.of(smollm)
+    last, norm = smollm.last_site, norm_of(smollm)
     for prompt in edited_prompts(smollm, [BASE], edit, [dictionary], others=[last]):
         site = smollm.site("resid_post.20")
         clean, edited = frozen_logits(prompt.clean, prompt.delta.unsqueeze(0), site, DIRECT)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import pytest
 
 import steer
+from steer.effects.defaults import TEXT
 from steer.effects.metric import LogitDifference
-from steer.effects.sweep.ablation_sweep import TEXT, ablation_sweep
+from steer.effects.sweep.ablation_sweep import ablation_sweep
 from steer.splice import passes
 
 PROMPT = "The capital of France is"

@@ -25,7 +25,8 @@ from transformers import (
 import steer
 from dictionaries.architectures import AbsTopK, BatchTopK, Gated, JumpReLU, ReLU, TopK
 from dictionaries.beside.statistics import QUANTILES, TOP, WINDOW, FeatureStatistics
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 
 D, LAYERS, HEADS, VOCABULARY, CONTEXT, WIDTH = 32, 3, 4, 96, 64, 48
 PAD, EOS, UNKNOWN = 0, 1, 2

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures.temporal import Temporal
-from dictionaries.dictionary import DictionaryConfig, Norm
+from dictionaries.config import DictionaryConfig, Norm
 from tests.support.tiny import WIDTH, D
 
 LAYERS, HEADS, E = 2, 4, 12

@@ -29,7 +29,7 @@ from steer.edits.directions import DecoderRow, Direction, Random
 from steer.errors import SteerError
 from steer.lm.hookpoints import is_hookpoint
 from steer.maths import metrics
-from steer.splice import passes
+from steer.splice.edited import edited_logits
 from steer.splice.receipt import EditReceipt, Receipt
 
 
@@ -138,6 +138,5 @@ def matched(entry: EditReceipt, site: str, direction: Direction) -> Intervention
 
 def last_logits(studio: Studio, ids: Tensor, mask: Tensor, plans: Sequence[Any] = ()) -> Tensor:
     model = studio.model
-    with model.lock:
-        logits, _ = passes.logits(model.nn, ids, model.span(ids, mask), list(plans))
+    logits, _ = edited_logits(model, ids, model.span(ids, mask), plans)
     return logits[:, -1].float().cpu()

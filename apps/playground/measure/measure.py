@@ -18,7 +18,7 @@ from steer.effects.logits.result import LogitEffect
 from steer.errors import PromptError, SteerError
 from steer.lm.prompts import read_prompt
 from steer.maths import metrics
-from steer.splice import passes
+from steer.splice.edited import edited_logits
 
 SHARES = (0.25, 0.5, 1.0, 1.5, 2.0)
 MOST_PROMPTS = 64
@@ -188,8 +188,7 @@ def _kl_along(studio: Studio, setup: Setup, title: str, ids: Sequence[int], prom
     )
     span = model.span(batch, torch.ones_like(batch))
     span = replace(span, prompt_length=torch.full_like(span.prompt_length, min(prompt, len(ids))))
-    with model.lock:
-        logits, _ = passes.logits(model.nn, batch, span, plans)
+    logits, _ = edited_logits(model, batch, span, plans)
     kl = metrics.kl(logits[0], logits[1]).tolist()
     pieces = list(_pieces(studio, ids))
     return Along(

@@ -12,6 +12,7 @@ import zlib
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from dictionaries.files.keys import refuse_unknown
 from steer.edits import Edit, Intervention, edit_from_dict
 from steer.edits.positions import Rows, canonical, refuse_other_rows
 from steer.errors import InterventionError, SteerError
@@ -125,8 +126,7 @@ class Setup:
         if data.get("version", VERSION) != VERSION:
             raise SteerError(f"version {data['version']!r} is unknown; this one reads {VERSION}")
         allowed = {"version", *(field.name for field in fields(cls))}
-        if unknown := sorted(set(data) - allowed):
-            raise SteerError(f"a saved state has no {', '.join(unknown)}")
+        refuse_unknown(data, allowed, "a saved state", SteerError)
         rest = {key: value for key, value in data.items() if key not in ("version", "rows")}
         return cls(**rest, rows=read_rows(data.get("rows", [])))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -12,10 +11,11 @@ from torch import Tensor
 from apps.playground.state.setup import Row, Setup
 from apps.playground.studio.studio import Studio
 from steer.edits import FeatureEdit
+from steer.features.activations import encode_feature
+from steer.lm.continuations import Continuation
 from steer.lm.hookpoints import is_hookpoint
-from steer.maths import metrics
+from steer.runs.fluency import distinct_pairs, losses
 from steer.runs.generate import Run
-from steer.splice import passes
 from steer.splice.receipt import Receipt
 
 _JUDGED = 64
@@ -135,9 +135,7 @@ def _site(studio: Studio, row: Row) -> str:
 def _activation(studio: Studio, row: Row, x: Tensor) -> Tensor:
     dictionary = studio.shelf[row.dictionary]
     feature = row.edit.to_dict()["feature"]
-    if dictionary.separable:
-        return dictionary.restrict([feature]).to(x.device).encode(x)[0][:, 0]
-    return dictionary.to(x.device).encode(x)[0][:, feature]
+    return encode_feature(dictionary, feature, x.unsqueeze(0))[0]
 
 
 def tips(receipt: Receipt) -> dict[int, str]:
@@ -216,19 +214,7 @@ def _fluency(studio: Studio, prompt: Sequence[int], run: Run) -> Fluency | None:
     texts = run.baseline.ids, run.ids
     if min(map(len, texts)) < 4:
         return None
-    losses = [_loss(studio, prompt[-_JUDGED:], ids) for ids in texts]
-    return Fluency((losses[0], losses[1]), (repeated(texts[0]), repeated(texts[1])))
-
-
-def _loss(studio: Studio, prompt: Sequence[int], continuation: Sequence[int]) -> float:
-    model = studio.model
-    ids = torch.tensor([[*prompt, *continuation]], device=model.device)
-    with model.lock:
-        logits, _ = passes.logits(model.nn, ids, model.span(ids, torch.ones_like(ids)), [])
-    return metrics.cross_entropy(logits, ids)[0, -len(continuation) :].mean().item()
-
-
-def repeated(ids: Sequence[int]) -> float:
-    """Share of adjacent token pairs that are not new."""
-    pairs = list(pairwise(ids))
-    return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
+    before = tuple(prompt[-_JUDGED:])
+    loss = losses(studio.model, [Continuation(before, ids) for ids in texts]).tolist()
+    repeats = [1 - distinct_pairs(ids) for ids in texts]
+    return Fluency((loss[0], loss[1]), (repeats[0], repeats[1]))

@@ -21,7 +21,7 @@ from apps.reproduce.kept.rows import rows_of_each
 from apps.reproduce.result import Row, Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import zoo
-from dictionaries import baselines
+from dictionaries import baselines, catalogue
 from dictionaries.dictionary import Dictionary
 from dictionaries.formats import load_folder
 from steer.maths.statistics import Interval, interval
@@ -110,7 +110,7 @@ def fitted_ica(settings: Settings, found: zoo.Corpus) -> Dictionary:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="FastICA did not converge")
             ica = baselines.ica(sample, seed=settings.seed, iterations=iterations)
-        ica.save_pretrained(folder)
+        catalogue.save(ica, folder)
 
     return load_folder(part(settings.cache, "ica", made_of, make))
 

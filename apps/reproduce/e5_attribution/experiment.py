@@ -29,9 +29,10 @@ from apps.reproduce.shared import ioi, texts
 from dictionaries.dictionary import Dictionary
 from steer.effects.attribution.attribution import attribution
 from steer.effects.attribution.result import Attribution, compare
+from steer.effects.defaults import TEXT
 from steer.effects.metric import LogProbability, Metric, Reference, as_metrics
 from steer.effects.passes.changes import clean_for, encode_clean
-from steer.effects.sweep.ablation_sweep import TEXT, ablation_sweep
+from steer.effects.sweep.ablation_sweep import ablation_sweep
 from steer.lm.unembedding import direct_logits
 from steer.maths.precision import exact
 

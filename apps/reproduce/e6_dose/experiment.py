@@ -23,12 +23,13 @@ from apps.reproduce.kept.rows import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import texts
-from apps.studies.calibrate import continuation_loss
+from apps.studies.calibrate import continuation
 from dictionaries.dictionary import Dictionary
 from steer.edits import Clamp, Intervention
 from steer.edits.schedules import First, Schedule
 from steer.effects.dose.dose_response import dose_response
 from steer.effects.metric import LogProbability
+from steer.runs.fluency import losses
 from steer.runs.generate import Run
 
 if TYPE_CHECKING:
@@ -192,11 +193,11 @@ def _figures(
     """Means over texts: share of concept words, in all and in the second half; loss."""
     whole = [_share(model.tokenizer.decode(ids), concept) for _, ids in written]
     second = [_share(model.tokenizer.decode(ids[TOKENS // 2 :]), concept) for _, ids in written]
-    losses = [continuation_loss(model, prompt, ids) for prompt, ids in written if len(ids)]
+    texts = [continuation(model, prompt, ids) for prompt, ids in written if len(ids)]
     return {
         "concept": math.fsum(whole) / len(whole),
         "concept_second_half": math.fsum(second) / len(second),
-        "loss": math.fsum(losses) / len(losses),
+        "loss": losses(model, texts).mean().item(),
     }
 
 

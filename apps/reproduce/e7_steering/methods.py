@@ -25,7 +25,6 @@ from steer.edits import (
 from steer.edits.directions import DecoderRow, Direction, Random, Vector
 from steer.evals.steering.matched_doses import Dosed
 from steer.evals.steering.score import POSITIONS
-from steer.lm.prompts import Prompt, pad
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -142,6 +141,6 @@ def _activations(model: Model, dictionary: Dictionary, contexts: Tensor) -> Tens
     hookpoint = model.site_of(dictionary)
     parts = []
     for part in contexts.split(32):
-        ids, mask = pad(model, [Prompt("", tuple(row)) for row in part.tolist()])
+        ids, mask = model.pad(part.tolist())
         parts.append(model.collect(ids, mask, [hookpoint])[hookpoint][:, 1:].float().cpu())
     return torch.cat(parts)

@@ -12,11 +12,10 @@ from torch import Tensor
 from apps.reproduce.shared.ioi import Pair
 from dictionaries.dictionary import Dictionary
 from steer.edits import Clamp, Intervention
-from steer.effects.controls.controls import edit_delta
 from steer.effects.controls.matching import matched_features
 from steer.effects.controls.trials import Trial, matched_trials, random_trials
 from steer.effects.metric import Divergence, Reference
-from steer.effects.passes.changes import clean_for
+from steer.effects.passes.changes import clean_for, edit_delta
 from steer.effects.passes.clean import Clean, Edited
 from steer.model import Model
 

@@ -20,7 +20,9 @@ from apps.reproduce.kept.parts import digest, location, part
 from apps.reproduce.settings import Settings
 from apps.training.recipe import Recipe, load_recipe
 from apps.training.train import kept_activations, run_harvest
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries import catalogue
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
 from dictionaries.formats import load_folder
 from dictionaries.training.activations import ActivationStore, Contexts
@@ -199,8 +201,8 @@ def trained(settings: Settings, label: str, config: TrainConfig) -> Dictionary:
         def report(step: Step) -> None:
             settings.progress(f"training {label}: FVU {step.fvu:.3f}", step.number, step.total)
 
-        train(found.train, config, about, checkpoint=checkpoint, report=report).save_pretrained(
-            folder
+        catalogue.save(
+            train(found.train, config, about, checkpoint=checkpoint, report=report), folder
         )
 
     folder = part(settings.cache, "dictionary", made_of, make)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dictionaries.dictionary import NORMALISATIONS, DictionaryConfig
+from dictionaries.config import NORMALISATIONS, DictionaryConfig
 from dictionaries.errors import FormatError
 from dictionaries.files.tensors import read_json, whole_number
 from dictionaries.sites import from_transformer_lens, in_residual_space

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures.temporal import Temporal
-from dictionaries.dictionary import DictionaryConfig
+from dictionaries.config import DictionaryConfig
 from dictionaries.errors import FormatError
 from dictionaries.files.tensors import SafeTensors, Tensors, read_json, whole_number
 from dictionaries.formats.saelens.config import SaelensConfig

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.architectures.temporal import Temporal
-from dictionaries.dictionary import DictionaryConfig
+from dictionaries.config import DictionaryConfig
 from dictionaries.errors import FormatError
 from dictionaries.files.tensors import SafeTensors, read_yaml, whole_number
 from dictionaries.formats.layout import refuse_features

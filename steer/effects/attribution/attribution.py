@@ -16,25 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.edits.positions import Positions
 from steer.effects.attribution.result import Attribution, Completeness
+from steer.effects.defaults import TEXT
 from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.passes.changes import clean_for
 from steer.effects.passes.clean import Clean
-from steer.effects.sweep.ablation_sweep import TEXT
 from steer.errors import InterventionError, PromptError, SteerError
 from steer.lm.passes import resumed
 from steer.maths.precision import compute_dtype, exact
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
+from steer.progress import Progress
 
 METHODS = ("atp", "ig")
 _ROWS = 16

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +20,7 @@ from steer.effects.controls.trials import Trial, matched_trials, random_trials
 from steer.effects.passes.edited import EditedPrompt
 from steer.errors import SteerError
 from steer.maths.statistics import benjamini_hochberg, exceeds
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
 
 KINDS = ("random", "matched")
 _ROWS = 8

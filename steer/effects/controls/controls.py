@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,20 +26,17 @@ from steer.edits import FeatureEdit, Intervention
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import Trial, matched_trials, random_trials
 from steer.effects.metric import Metric, Reference, as_metrics
-from steer.effects.passes.changes import clean_for
+from steer.effects.passes.changes import clean_for, edit_deltas
 from steer.effects.passes.clean import Clean, run_clean
 from steer.effects.passes.plans import plan_each
-from steer.features.fit import refuse_later
-from steer.lm.hookpoints import Site
+from steer.lm.anatomy import Site
 from steer.maths.precision import compute_dtype, exact
 from steer.maths.statistics import bootstrap
-from steer.splice import splice
+from steer.model import Model
 from steer.splice.plan import SitePlan
 
 if TYPE_CHECKING:
     import pandas
-
-    from steer.model import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,28 +158,6 @@ def run_trials(
         }
         for trial, effect in zip(trials, effects, strict=True)
     ]
-
-
-def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
-    """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) its targets.
-
-    Raises `InterventionError` for a plan that writes several sites.
-    """
-    refuse_later(plan.later, "effects resume from the one site")
-    (delta,), sign = edit_deltas(clean, plan)
-    return delta, sign
-
-
-def edit_deltas(clean: Clean, plan: SitePlan) -> tuple[list[Tensor], float]:
-    """`edit_delta` at each site that the plan writes: what it reads comes before all of them."""
-    x = clean.others.get(plan.site, clean.x).unsqueeze(0)
-    y, ids = clean.x.unsqueeze(0), clean.ids.unsqueeze(0)
-    whole = replace(plan, rows=slice(None), clean=slice(None))
-    with torch.inference_mode():
-        span = clean.model.span(ids, torch.ones_like(ids))
-        reading = splice.observe(x, whole, span, {}, 0, x)
-        deltas = [splice.delta(y, whole, site, reading, y)[0] for site in plan.outs]
-    return deltas, 1.0 if reading.change.sum() >= 0 else -1.0
 
 
 def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tensor:

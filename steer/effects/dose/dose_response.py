@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,16 +10,16 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.edits import Clamp, Edit, Intervention, Value
 from steer.edits.positions import Positions
+from steer.effects.defaults import TEXT
 from steer.effects.dose.result import MEASURES, NEUTRAL, WRITTEN, DoseResponse
 from steer.effects.metric import Divergence, Loss, Metric, Reference, as_metrics
 from steer.effects.passes.changes import clean_for, read_changes
 from steer.effects.passes.clean import Clean
-from steer.effects.sweep.ablation_sweep import TEXT
 from steer.errors import SteerError
+from steer.lm.continuations import Continuation
 from steer.maths.precision import exact
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
+from steer.runs.fluency import distinct_pairs, losses
 
 __all__ = ["DoseResponse", "dose_response"]
 
@@ -110,9 +109,6 @@ def _written(
     seed: int,
 ) -> dict[str, list[Tensor]]:
     """Loss and distinct pairs of what is written after each prompt, [doses] each."""
-    from steer.evals.steering.answers import Answer
-    from steer.runs.fluency import distinct_pairs, losses
-
     found: dict[str, list[Tensor]] = {name: [] for name in WRITTEN}
     for prompt in prompts:
         runs = model.generate_batch(
@@ -124,7 +120,6 @@ def _written(
             if_silent="ignore",
         )
         ids = tuple(model.tokenize([prompt])[0][0].tolist())
-        answers = [Answer(prompt, run.text, ids, run.ids) for run in runs]
-        found["loss"].append(losses(model, answers))
+        found["loss"].append(losses(model, [Continuation(ids, run.ids) for run in runs]))
         found["distinct"].append(torch.tensor([distinct_pairs(run.ids) for run in runs]))
     return found

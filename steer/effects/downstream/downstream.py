@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.edits import Intervention
 from steer.edits.positions import Positions
 from steer.effects.controls.compared import Equals, by_kind, parts
 from steer.effects.controls.trials import Trial
+from steer.effects.defaults import TEXT
 from steer.effects.downstream.result import Changed, Downstream
 from steer.effects.passes.clean import Clean
 from steer.effects.passes.edited import EditedPrompt, edited_prompts, written_site
-from steer.effects.sweep.ablation_sweep import TEXT
 from steer.errors import InterventionError
-from steer.lm.hookpoints import Site
+from steer.lm.anatomy import Site
 from steer.lm.passes import frozen
 from steer.maths.precision import compute_dtype, exact
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
+from steer.progress import Progress
 
 
 def downstream(

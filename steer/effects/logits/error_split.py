@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -17,9 +16,7 @@ from steer.edits import Intervention, as_tuple
 from steer.edits.rows import of_row
 from steer.effects.logits.logit_effect import logit_effect
 from steer.errors import InterventionError
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
 
 
 @dataclass(frozen=True, eq=False)

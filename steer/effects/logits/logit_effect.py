@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,22 +12,18 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention, as_tuple
 from steer.edits.rows import of_row
 from steer.effects.controls.controls import controls
+from steer.effects.defaults import DRAWS
 from steer.effects.logits.result import Forced, LogitEffect, TargetEffect, TokenEffect
 from steer.effects.metric import Metric, Reference, Tokens, as_metrics, token_ids
-from steer.effects.passes.paired import Pair, run_pairs, tokenize_each
+from steer.effects.passes.paired import Pair, run_pairs
 from steer.effects.positionwise import Contrast, contrast
 from steer.errors import SteerError
 from steer.lm.remote import Remote
 from steer.maths import metrics
 from steer.maths.precision import exact
 from steer.maths.statistics import interval
+from steer.model import Model
 from steer.splice.receipt import Receipt
-
-if TYPE_CHECKING:
-    from steer.model import Model
-
-DRAWS = 8
-"""Random and matched controls each, if nothing is said."""
 
 
 def logit_effect(
@@ -67,7 +62,7 @@ def logit_effect(
     interventions = as_tuple(intervention)
     chosen = token_ids(model, targets)
     measures = None if metric is None else as_metrics(model, metric, len(texts))
-    ids = tokenize_each(model, texts)
+    ids = model.tokenize_each(texts)
     found = [
         _last(pair, measures[number] if measures else None, chosen)
         for number, pair in enumerate(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,12 +15,11 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.edits import Edit, Intervention
 from steer.effects.passes.clean import Clean, run_clean
+from steer.features.activations import encode
 from steer.features.fit import refuse_later
-from steer.maths.precision import compute_dtype
+from steer.model import Model
 from steer.splice import splice
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.splice.plan import SitePlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +106,26 @@ def clean_for(model: Model, ids: Tensor, dictionary: Dictionary, *, every: bool)
 def encode_clean(clean: Clean, dictionary: Dictionary) -> Tensor:
     """All features of the dictionary on the clean pass, [s, width]."""
     site = clean.model.site(clean.model.site_of(dictionary))
-    x = clean.others.get(site, clean.x)
+    return encode(dictionary, clean.others.get(site, clean.x))
+
+
+def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
+    """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) its targets.
+
+    Raises `InterventionError` for a plan that writes several sites.
+    """
+    refuse_later(plan.later, "effects resume from the one site")
+    (delta,), sign = edit_deltas(clean, plan)
+    return delta, sign
+
+
+def edit_deltas(clean: Clean, plan: SitePlan) -> tuple[list[Tensor], float]:
+    """`edit_delta` at each site that the plan writes: what it reads comes before all of them."""
+    x = clean.others.get(plan.site, clean.x).unsqueeze(0)
+    y, ids = clean.x.unsqueeze(0), clean.ids.unsqueeze(0)
+    whole = replace(plan, rows=slice(None), clean=slice(None))
     with torch.inference_mode():
-        ours = dictionary.to(x.device, compute_dtype(x.dtype))
-        return ours.encode_texts(x.unsqueeze(0))[0][0]
+        span = clean.model.span(ids, torch.ones_like(ids))
+        reading = splice.observe(x, whole, span, {}, 0, x)
+        deltas = [splice.delta(y, whole, site, reading, y)[0] for site in plan.outs]
+    return deltas, 1.0 if reading.change.sum() >= 0 else -1.0

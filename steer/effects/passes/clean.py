@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from steer.edits.positions import Positions, canonical, resolve, select
-from steer.lm.hookpoints import Hookpoint, Site, locate, stack_path
+from steer.lm.anatomy import Site, locate, stack_path
+from steer.lm.hookpoints import Hookpoint
 from steer.lm.passes import resumed
 from steer.lm.passes.resumed import Resume, cache_name
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
 
 Also = Sequence[tuple[Site, Tensor]]
 """Later sites that change too, and what is added there [b, s, d]."""

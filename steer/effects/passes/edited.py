@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
-from steer.effects.controls.controls import edit_delta
+from steer.effects.passes.changes import edit_delta
 from steer.effects.passes.clean import Clean, run_clean
 from steer.effects.passes.plans import plan_each
 from steer.errors import SilentEditError
-from steer.lm.hookpoints import Site
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.lm.anatomy import Site
+from steer.model import Model
 
 
 @dataclass(frozen=True, eq=False)

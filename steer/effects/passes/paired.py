@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,15 +15,13 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
 from steer.edits.rows import of_row, of_rows
-from steer.lm.prompts import can_pad
 from steer.lm.remote import Remote
 from steer.lm.span import Span
-from steer.splice import passes, receipt
+from steer.model import Model
+from steer.splice import receipt
+from steer.splice.edited import edited_logits
 from steer.splice.receipt import Receipt
 from steer.splice.splice import Record
-
-if TYPE_CHECKING:
-    from steer.model import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +51,11 @@ def run_pairs(
         by default.
     """
     lengths = prompt_lengths or [len(text) for text in texts]
-    batch = batch if can_pad(model) else 1
+    batch = batch if model.can_pad else 1
     for start in range(0, len(texts), batch):
         rows = slice(start, start + batch)
         part, edits = texts[rows], of_rows(interventions, rows, len(texts))
-        ids, mask = pad(model, part)
+        ids, mask = model.pad(part)
         prompts = torch.tensor(list(lengths[rows]), device=ids.device)
         span = replace(model.span(ids, mask), prompt_length=prompts)
         clean, edited, records = _both(model, ids, span, edits, dictionaries, remote)
@@ -85,29 +82,9 @@ def _both(
     n = len(ids)
     if all(intervention.error != "frozen" for intervention in interventions):
         plans = model.plans(interventions, dictionaries, rows=slice(0, n))
-        with model.lock:
-            clean, _ = passes.logits(model.nn, ids, span, [], remote)
-            edited, records = passes.logits(model.nn, ids, span, plans, remote)
+        clean, _ = edited_logits(model, ids, span, [], remote)
+        edited, records = edited_logits(model, ids, span, plans, remote)
         return clean, edited, records
     plans = model.plans(interventions, dictionaries, rows=slice(n, 2 * n), clean=slice(0, n))
-    with model.lock:
-        twice = ids.repeat(2, 1)
-        both, records = passes.logits(model.nn, twice, span.repeat(2), plans, remote)
+    both, records = edited_logits(model, ids.repeat(2, 1), span.repeat(2), plans, remote)
     return both[:n], both[n:], records
-
-
-def pad(model: Model, texts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Left-padded ids and mask [b, s] of texts that are ids already."""
-    longest = max(len(text) for text in texts)
-    ids = torch.full((len(texts), longest), model.tokenizer.pad_token_id, device=model.device)
-    mask = torch.zeros_like(ids)
-    for row, text in enumerate(texts):
-        ids[row, longest - len(text) :] = text.to(model.device)
-        mask[row, longest - len(text) :] = 1
-    return ids, mask
-
-
-def tokenize_each(model: Model, prompts: Sequence[str]) -> list[Tensor]:
-    """Ids [s] of each prompt, without padding. Raises as `Model.tokenize` does."""
-    ids, mask = model.tokenize(list(prompts))
-    return [row[real.bool()] for row, real in zip(ids, mask, strict=True)]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
 from steer.edits.rows import of_row
+from steer.model import Model
 from steer.splice.plan import SitePlan
-
-if TYPE_CHECKING:
-    from steer.model import Model
 
 
 def plan_each(

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from steer.disk.cache import Progress
+from steer.effects.defaults import BUDGET
 from steer.effects.patching.curve import Curve
 from steer.effects.patching.patchable import Patchable
 from steer.effects.patching.patching import set_norms, set_values
 from steer.effects.patching.ranking import check_some
-from steer.effects.sweep.ablation_sweep import BUDGET
 from steer.maths.statistics import interval
+from steer.progress import Progress
 
 if TYPE_CHECKING:
     import pandas

@@ -17,16 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.disk.cache import Progress
+from steer.effects.defaults import BUDGET
 from steer.effects.passes.batches import Set
 from steer.effects.patching.curve import default_counts
 from steer.effects.patching.goal import Goal, faithful_goal, kl_goal
 from steer.effects.patching.patchable import Patchable
 from steer.effects.patching.patching import set_values
 from steer.effects.patching.ranking import Metrics, check_some, left_out, rank
-from steer.effects.sweep.ablation_sweep import BUDGET
 from steer.errors import SteerError
 from steer.maths.statistics import Interval
+from steer.progress import Progress
 
 _TRIED = 8
 """Numbers of nodes that are tried together."""

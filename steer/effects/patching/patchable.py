@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from steer.effects.defaults import BUDGET
 from steer.effects.metric import Divergence, Metric, Reference, as_metrics
 from steer.effects.passes.batches import Set, in_rows
 from steer.effects.passes.clean import Clean
-from steer.effects.sweep.ablation_sweep import BUDGET
 from steer.errors import SteerError
 from steer.maths.precision import exact
 

@@ -16,17 +16,17 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from steer.disk.cache import Progress
+from steer.effects.defaults import BUDGET
 from steer.effects.metric import Metric
 from steer.effects.passes.batches import Set
 from steer.effects.patching.curve import Curve, default_counts
 from steer.effects.patching.patchable import ERROR, Patchable
 from steer.effects.patching.prompt_pairs import against_null, prompt_pairs
 from steer.effects.patching.ranking import Metrics, check_some, each_metric, rank, scores
-from steer.effects.sweep.ablation_sweep import BUDGET
 from steer.effects.sweep.result import Sweep
 from steer.errors import SteerError
 from steer.maths.statistics import Interval, ratio_interval
+from steer.progress import Progress
 
 
 def patch_curve(

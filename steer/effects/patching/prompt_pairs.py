@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,9 +14,7 @@ from steer.effects.passes.clean import Clean
 from steer.effects.patching.patchable import Patchable
 from steer.errors import InterventionError, PromptError, SteerError
 from steer.maths.precision import exact
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
 
 ERRORS = ("keep", "patch")
 NULLS = ("mean", "zero")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,20 +21,16 @@ from steer.effects.controls.compared import by_kind, said
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
 from steer.effects.passes.clean import run_clean
-from steer.errors import InterventionError, ModelError
+from steer.errors import ModelError
 from steer.features.fit import refuse_later
-from steer.lm.hookpoints import Hookpoint, Site, locate, stack_path
-from steer.lm.norm import FrozenNorm
-from steer.lm.unembedding import direct_logits
+from steer.lm import anatomy
+from steer.lm.norm import Norm
+from steer.lm.unembedding import direct_logits, norm_of
 from steer.maths.precision import exact
 from steer.maths.statistics import Interval, interval
+from steer.model import Model
 from steer.runs.explain import NEUTRAL
 
-if TYPE_CHECKING:
-    from steer.model import Model
-
-RESIDUAL = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
-"""Kinds of sites whose edits are added to the residual stream as they are."""
 LABEL = "direct, frozen-norm"
 _TOLERANCE = 0.02
 """Relative; a model may compute its logits in half precision."""
@@ -122,9 +118,9 @@ def direct_logit_effect(
     """
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     refuse_later(dictionary.later, "the direct logit effect is")
-    check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))
+    anatomy.check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))
     dictionary.check_features([feature])
-    norm, last, read = FrozenNorm.of(model), last_site(model), model.site_of(dictionary)
+    norm, last, read = norm_of(model), model.last_site, model.site_of(dictionary)
     scales, matched = list[Tensor](), None
     for text in texts:
         ids = model.tokenize([text])[0][0]
@@ -196,26 +192,7 @@ def top_tokens(
     return tuple(change(token) for token in index)
 
 
-def last_site(model: Model) -> Site:
-    """Where the residual stream leaves the last block, which is what the final norm reads."""
-    return locate(model.module, Hookpoint(depth(model) - 1, "resid_post"))
-
-
-def depth(model: Model) -> int:
-    """How many blocks the model has."""
-    return len(model.module.get_submodule(stack_path(model.module)))
-
-
-def check_residual(site: Site) -> None:
-    """Raise `InterventionError` for a site that is not added to the residual stream as it is."""
-    if site.hookpoint.kind not in RESIDUAL:
-        raise InterventionError(
-            f"{site.hookpoint} is not added to the residual stream as it is, so an edit there has "
-            f"no direct path of its own; allowed: {', '.join(RESIDUAL)}"
-        )
-
-
-def _check_head(model: Model, norm: FrozenNorm, x: Tensor, logits: Tensor) -> None:
+def _check_head(model: Model, norm: Norm, x: Tensor, logits: Tensor) -> None:
     """The model's logits [V] must be its norm and unembedding of x [d], and a cap where it has one.
 
     Some models scale their logits besides; the direct effect would be off by that factor.

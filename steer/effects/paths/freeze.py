@@ -15,20 +15,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from steer.effects.passes.clean import Clean
-from steer.effects.paths.direct import depth
-from steer.lm.hookpoints import Hookpoint, Site, locate
-from steer.lm.norm import FrozenNorm
+from steer.lm.anatomy import Site, final_norm, locate
+from steer.lm.hookpoints import Hookpoint
+from steer.lm.norm import Norm
 from steer.lm.passes import frozen
-from steer.lm.unembedding import final_norm
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.lm.unembedding import norm_of
+from steer.model import Model
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ def frozen_logits(clean: Clean, delta: Tensor, site: Site, freeze: Freeze) -> Te
     parts are frozen."""
     model = clean.model
     start = clean.start(torch.cat([torch.zeros_like(delta[:1]), delta]))
-    norm = (norm_path(model), _slope(FrozenNorm.of(model))) if freeze.norm else None
-    attends = clean.first < depth(model)
+    norm = (norm_path(model), _slope(norm_of(model))) if freeze.norm else None
+    attends = clean.first < model.depth
     patterns = frozen.frozen_patterns(model.module) if freeze.patterns and attends else None
     with model.lock, patterns or nullcontext():
         logits = frozen.held(model.nn, start, held_sites(model, site, freeze), norm)
@@ -71,7 +68,7 @@ def held_sites(model: Model, site: Site, freeze: Freeze) -> list[Site]:
     kinds = [("attn_out", freeze.attention), ("mlp_out", freeze.mlp)]
     points = [
         Hookpoint(layer, kind)
-        for layer in range(site.hookpoint.layer, depth(model))
+        for layer in range(site.hookpoint.layer, model.depth)
         for kind, frozen in kinds
         if frozen
     ]
@@ -80,11 +77,11 @@ def held_sites(model: Model, site: Site, freeze: Freeze) -> list[Site]:
 
 def norm_path(model: Model) -> str:
     """Path of the final norm in the model."""
-    wanted = final_norm(model)
+    wanted = final_norm(model.module)
     return next(path for path, module in model.module.named_modules() if module is wanted)
 
 
-def _slope(norm: FrozenNorm) -> frozen.Slope:
+def _slope(norm: Norm) -> frozen.Slope:
     def slope(change: Tensor, clean: Tensor) -> Tensor:
         return norm.slope(change, norm.scale(clean)).to(change.dtype)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,7 +18,6 @@ from steer.effects.controls.compared import Equals, by_kind, parts
 from steer.effects.controls.trials import Trial
 from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.passes.edited import EditedPrompt, edited_prompts, written_site
-from steer.effects.paths.direct import check_residual
 from steer.effects.paths.freeze import DIRECT as DIRECT
 from steer.effects.paths.freeze import PATHS as PATHS
 from steer.effects.paths.freeze import TOTAL as TOTAL
@@ -27,11 +25,9 @@ from steer.effects.paths.freeze import Freeze as Freeze
 from steer.effects.paths.freeze import frozen_logits as frozen_logits
 from steer.effects.paths.result import PathEffects as PathEffects
 from steer.errors import SteerError
-from steer.lm.hookpoints import Site
+from steer.lm.anatomy import Site, check_residual
 from steer.maths.precision import exact
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
 
 
 def path_effects(

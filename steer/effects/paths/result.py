@@ -13,11 +13,10 @@ from steer.effects.controls.matching import Matched
 from steer.effects.paths.direct import TokenChange, top_tokens
 from steer.effects.paths.freeze import Freeze
 from steer.maths.statistics import interval
+from steer.model import Model
 
 if TYPE_CHECKING:
     import pandas
-
-    from steer.model import Model
 
 
 @dataclass(frozen=True, eq=False)

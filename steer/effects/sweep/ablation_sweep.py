@@ -13,29 +13,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.disk.ledger import Ledger
 from steer.edits import Ablate
 from steer.edits.positions import Positions
+from steer.effects.defaults import BUDGET, TEXT
 from steer.effects.metric import Metric, as_metrics
 from steer.effects.sweep.controls import Against, control_rows
-from steer.effects.sweep.prepared import EditOf, Prepared, in_batches, prepare
+from steer.effects.sweep.prepared import EditOf, Prepared, effects_in_batches, prepare
 from steer.effects.sweep.result import PairSweep, Sweep
 from steer.errors import SteerError
 from steer.maths.memory import measured
-
-if TYPE_CHECKING:
-    from steer.model import Model
-
-BUDGET = 512 * 2**20
-TEXT = "1:"
-"""Every token but the first. Its massive activation sets off thousands of features that were not
-trained on it: 5,061 of 6,144 at block 20 of the default model, against 746 at all other tokens."""
+from steer.model import Model
+from steer.progress import Progress
 
 
 def ablation_sweep(
@@ -81,7 +75,7 @@ def ablation_sweep(
             )
         left = [(i,) for i in ready.acting() if (number, ready.features[i]) not in done]
         finished = len(ready.features) - len(left)
-        for batch, effects in in_batches(ready, left, budget - used.held, most_tokens):
+        for batch, effects in effects_in_batches(ready, left, budget - used.held, most_tokens):
             more = _rows(ready, [i for (i,) in batch], effects[:, 0])
             ledger.append(more)
             rows += more
@@ -142,7 +136,7 @@ def pair_sweep(
         ready = prepare(model, text, number, measures[number], dictionary, chosen, edit, positions)
         wanted: list[tuple[int, ...]] = [(i,) for i in range(len(chosen))] + list(pairs)
         effect: dict[tuple[int, ...], float] = {}
-        for batch, effects in in_batches(ready, wanted, budget):
+        for batch, effects in effects_in_batches(ready, wanted, budget):
             effect |= dict(zip(batch, effects[:, 0].tolist(), strict=True))
         for i, j in pairs:
             found.append(

@@ -17,7 +17,7 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
-from steer.effects.sweep.prepared import Prepared, in_batches
+from steer.effects.sweep.prepared import Prepared, effects_in_batches
 from steer.errors import SteerError
 
 KINDS = ("random", "matched")
@@ -96,7 +96,7 @@ def control_rows(
         )
 
     rows = []
-    for batch, effects in in_batches(
+    for batch, effects in effects_in_batches(
         ready, sets, budget, most_tokens, deltas=deltas, each=against.draws
     ):
         for (i,), several in zip(batch, effects.tolist(), strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,16 +13,11 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Edit
 from steer.edits.positions import Positions
 from steer.effects.metric import Metric, Reference
+from steer.effects.passes.batches import in_batches
 from steer.effects.passes.changes import Changes, clean_for, encode_clean, read_changes
 from steer.effects.passes.clean import Clean
 from steer.errors import SteerError
-from steer.maths.memory import Ration, measured
-
-if TYPE_CHECKING:
-    from steer.model import Model
-
-_ENOUGH_TOKENS = {"cpu": 2048}
-"""Rows × tokens from which a larger batch is no faster; smaller ones start later in the prompt."""
+from steer.model import Model
 
 
 class EditOf(Protocol):
@@ -103,7 +98,7 @@ def _chosen(
             raise SteerError(f"features={features!r} is unknown; allowed: active, all, or ids")
 
 
-def in_batches(
+def effects_in_batches(
     ready: Prepared,
     sets: Sequence[tuple[int, ...]],
     budget: int,
@@ -118,16 +113,13 @@ def in_batches(
     own, `each` rows a set. A batch has one set at least.
     """
     first, length = ready.changes.first.tolist(), ready.clean.length
-    device = ready.clean.ids.device
-    enough = most_tokens or _ENOUGH_TOKENS.get(device.type, 2**16)
-    starts = {one: min(min(first[i] for i in one), length - 1) for one in sets}
-    waiting = sorted(sets, key=starts.__getitem__)
-    ration = Ration(budget)
-    while waiting:
-        tokens = length - starts[waiting[0]]
-        size = max(1, min(ration.rows, enough // tokens) // each)
-        batch, waiting = waiting[:size], waiting[size:]
-        with measured(device) as used:
-            found = ready.effects((deltas or ready.deltas)(batch))
-        ration.took(len(batch) * each, used.bytes)
-        yield batch, found.view(len(batch), each)
+    starts = [min(min(first[i] for i in one), length - 1) for one in sets]
+
+    def run(numbers: list[int]) -> Tensor:
+        return ready.effects((deltas or ready.deltas)([sets[number] for number in numbers]))
+
+    batches = in_batches(
+        run, starts, length, ready.clean.ids.device, budget, rows=each, most_tokens=most_tokens
+    )
+    for numbers, effects in batches:
+        yield [sets[number] for number in numbers], effects.view(len(numbers), each)

@@ -12,29 +12,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.edits import Ablate
 from steer.edits.positions import Positions
+from steer.effects.defaults import BUDGET, TEXT
 from steer.effects.downstream.downstream import later_activations
 from steer.effects.passes.batches import Set, in_rows
 from steer.effects.passes.changes import encode_clean, read_changes
 from steer.effects.passes.clean import Clean, run_clean
-from steer.effects.sweep.ablation_sweep import BUDGET, TEXT
-from steer.effects.tree.contexts import find_contexts, one_feature, read_texts
+from steer.effects.tree.contexts import find_contexts, read_texts
 from steer.effects.tree.result import Backup, CausalTree, Edge, Node
 from steer.errors import SteerError
-from steer.lm.hookpoints import Site
+from steer.features.activations import encode_feature
+from steer.lm.anatomy import Site
 from steer.maths.precision import compute_dtype, exact
 from steer.maths.statistics import benjamini_hochberg, bootstrap, ratio_interval, sign_flip
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
+from steer.progress import Progress
 
 
 def causal_tree(
@@ -188,7 +186,7 @@ class _Ablation:
             with torch.inference_mode():
                 delta = changes.delta(batch, clean.x.dtype)
                 x = later_activations(clean, delta, site)[:, -1]
-                return one_feature(self.later, self.node.feature, exact(x))
+                return encode_feature(self.later, self.node.feature, exact(x))
 
         first = changes.first.tolist()
         starts = [min((first[i] for i in each), default=0) for each in sets]

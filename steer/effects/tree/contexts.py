@@ -10,18 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dictionaries.beside.statistics import WINDOW
 from dictionaries.dictionary import Dictionary
-from steer.effects.passes.paired import pad, tokenize_each
+from steer.features.activations import encode_feature
 from steer.maths.precision import compute_dtype, exact
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
 
 _BATCH = 16
 
@@ -75,7 +72,7 @@ def find_contexts(
     read = _run(model, dictionary, kept) if texts is None else texts
     ours = dictionary.to(model.device, compute_dtype(model.module.dtype))
     with torch.inference_mode():
-        values = [one_feature(ours, feature, exact(x)).cpu() for x in read.x]
+        values = [encode_feature(ours, feature, exact(x).unsqueeze(0))[0].cpu() for x in read.x]
     # A window was kept for its last token; in a text any token but the first may be strong.
     first = [1 if texts is not None else len(value) - 1 for value in values]
     if texts is not None:
@@ -96,21 +93,14 @@ def find_contexts(
 
 def read_texts(model: Model, dictionary: Dictionary, texts: Sequence[str]) -> Read:
     """Run texts as far as the dictionary's site. Raises what `Model.tokenize` raises."""
-    return _run(model, dictionary, tokenize_each(model, texts))
-
-
-def one_feature(dictionary: Dictionary, feature: int, x: Tensor) -> Tensor:
-    """The activation [...] of one feature on x [..., d]."""
-    if dictionary.separable:
-        return dictionary.restrict([feature]).encode(x)[0][..., 0]
-    return dictionary.encode(x)[0][..., feature]
+    return _run(model, dictionary, model.tokenize_each(texts))
 
 
 def _run(model: Model, dictionary: Dictionary, rows: Sequence[Tensor]) -> Read:
     site, found = model.site_of(dictionary), list[Tensor]()
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
-        x = model.collect(*pad(model, part), [site])[site]
+        x = model.collect(*model.pad(part), [site])[site]
         found += [each[-len(row) :] for each, row in zip(x, part, strict=True)]
     return Read(tuple(rows), tuple(found))
 

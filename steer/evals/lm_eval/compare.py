@@ -16,7 +16,6 @@ from lm_eval.tasks import TaskManager
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.edits import Intervention
 from steer.errors import SteerError
 from steer.evals.lm_eval.model import SteerLM
@@ -24,6 +23,7 @@ from steer.evals.lm_eval.paired import Difference, Score, compare
 from steer.evals.lm_eval.tally import Tally
 from steer.maths.statistics import benjamini_hochberg
 from steer.model import Model
+from steer.progress import Progress
 
 TASKS = Path(__file__).parent / "tasks"
 """The local tasks; for lm-eval's own command line, `--include_path`."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.edits import Intervention
+from steer.lm.continuations import Continuation
 from steer.lm.prompts import Prompt, read_prompt
+from steer.model import Model
+from steer.progress import Progress
 from steer.runs import generate as runs
 from steer.runs.generate import Request
 from steer.runs.sampling import Sampling
-
-if TYPE_CHECKING:
-    from steer.model import Model
 
 INSTRUCTIONS = (
     "Describe the house you grew up in.",
@@ -61,6 +59,11 @@ class Answer:
     text: str
     prompt_ids: tuple[int, ...]
     ids: tuple[int, ...]
+
+
+def continuations(answers: Sequence[Answer]) -> list[Continuation]:
+    """The tokens of each, for reading them back."""
+    return [Continuation(answer.prompt_ids, answer.ids) for answer in answers]
 
 
 def answers(

@@ -28,10 +28,10 @@ from steer.effects.passes.changes import clean_for, encode_clean
 from steer.errors import SteerError
 from steer.lm.unembedding import direct_logits
 from steer.maths.precision import exact
+from steer.model import Model
 
 if TYPE_CHECKING:
-    from steer.disk.cache import Progress
-    from steer.model import Model
+    from steer.progress import Progress
 
 NEUTRAL = ("In my experience,", "From my experience,")
 LENS = 20

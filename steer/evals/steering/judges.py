@@ -23,7 +23,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -31,12 +30,11 @@ from torch import Tensor
 from dictionaries.beside.statistics import WINDOW
 from dictionaries.dictionary import Dictionary
 from steer.errors import SteerError
-from steer.evals.steering.answers import Answer
+from steer.evals.steering.answers import Answer, continuations
 from steer.evals.steering.embeddings import Embed, minilm
-from steer.runs.fluency import active_share, distinct_pairs, losses
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.features.activations import active_share
+from steer.model import Model
+from steer.runs.fluency import distinct_pairs, losses
 
 TOP = 2.0
 """The best rating."""
@@ -142,7 +140,7 @@ class Fires:
         good = ((context > 0) & real).sum().item() / max(int(real.sum()), 1)
 
         def share(answers: Sequence[Answer]) -> Tensor:
-            return active_share(self.model, answers, self.dictionary, self.feature)
+            return active_share(self.model, continuations(answers), self.dictionary, self.feature)
 
         # At least one active token in a window, so that a single one does not make a 2.
         good = max(good, 1 / sum(WINDOW))
@@ -188,12 +186,12 @@ class Fluency:
         long = [answer for answer in unsteered if len(answer.ids) > 1]
         if not long:
             raise SteerError("Fluency can't rate here: no unsteered answer has two tokens")
-        good = -losses(self.model, long).mean().item()
-        bad = -losses(self.model, [self._shuffled(answer) for answer in long]).mean().item()
+        good = -losses(self.model, continuations(long)).mean().item()
+        bad = -losses(self.model, continuations([self._shuffled(a) for a in long])).mean().item()
         varied = torch.tensor([distinct_pairs(answer.ids) for answer in long]).mean().item()
 
         def rate(answers: Sequence[Answer]) -> Tensor:
-            likely = on_scale(-losses(self.model, answers), bad, good, "Fluency")
+            likely = on_scale(-losses(self.model, continuations(answers)), bad, good, "Fluency")
             pairs = torch.tensor([distinct_pairs(answer.ids) for answer in answers])
             ratings = torch.minimum(likely, on_scale(pairs, varied / 2, varied, "Fluency"))
             short = torch.tensor([len(answer.ids) < 2 for answer in answers])

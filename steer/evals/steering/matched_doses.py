@@ -9,20 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
-from steer.effects.controls.controls import edit_delta
 from steer.effects.metric import Loss, Reference
+from steer.effects.passes.changes import edit_delta
 from steer.effects.passes.clean import Clean, run_clean
 from steer.errors import SteerError
-
-if TYPE_CHECKING:
-    from steer.model import Model
+from steer.model import Model
 
 _ROUNDS = 60
 Dosed = Callable[[float], Intervention]

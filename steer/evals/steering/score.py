@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.disk.cache import Progress
 from steer.edits import Add, Clamp, Intervention
 from steer.errors import SteerError
 from steer.evals.steering.answers import INSTRUCTIONS, Answer, Question, answers
 from steer.evals.steering.judges import TOP, Judges
 from steer.maths.statistics import Interval, interval
+from steer.model import Model
+from steer.progress import Progress
 
 if TYPE_CHECKING:
     import pandas
 
-    from steer.model import Model
 
 FACTORS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0)
 """AxBench's, in multiples of the feature's largest activation."""

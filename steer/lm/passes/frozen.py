@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from steer.errors import ModelError
-from steer.lm.hookpoints import Site
+from steer.lm.anatomy import Site
 from steer.lm.passes import save
 from steer.lm.passes.plain import read
 from steer.lm.passes.resumed import Resume

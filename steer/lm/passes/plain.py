@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.lm.hookpoints import Site
+from steer.lm.anatomy import Site
 from steer.lm.passes import save
 
 

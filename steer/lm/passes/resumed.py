@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from steer.lm.hookpoints import Site
+from steer.lm.anatomy import Site
 from steer.lm.passes import save
 from steer.lm.passes.plain import quiet, read
 

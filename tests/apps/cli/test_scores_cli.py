@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import steer
+from dictionaries import catalogue
 from steer.evals.steering import embeddings, judges
 from steer.evals.steering.feature_scores import feature_scores
 from tests.support import tiny
@@ -31,7 +32,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     tiny.tokenizer().save_pretrained(root / "model")
     sae = tiny.dictionary()
     assert sae.statistics is not None
-    sae.save_pretrained(root / "sae")
+    catalogue.save(sae, root / "sae")
     sae.statistics.save(root / "sae")
     return ["--model", str(root / "model"), "--dictionary", str(root / "sae")]
 

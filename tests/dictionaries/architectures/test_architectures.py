@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import BatchTopK, Gated, JumpReLU, ReLU, TopK
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, NotSeparableError
 from dictionaries.formats.fold import Conventions, fold
 

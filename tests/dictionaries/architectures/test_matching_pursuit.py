@@ -13,8 +13,8 @@ from torch import Tensor
 import steer
 from dictionaries import catalogue
 from dictionaries.architectures import MatchingPursuit
+from dictionaries.config import DictionaryConfig
 from dictionaries.convert import convert
-from dictionaries.dictionary import DictionaryConfig
 from dictionaries.errors import FormatError, NotSeparableError
 from dictionaries.formats import load_folder
 from dictionaries.formats.saelens import folder as saelens
@@ -83,7 +83,7 @@ def test_features_depend_on_each_other() -> None:
 @pytest.mark.parametrize("options", [{}, {"residual_threshold": 0.3, "stops_on_repeat": True}])
 def test_round_trip(options: dict[str, Any], tmp_path: Path, x: Tensor) -> None:
     given = pursuit(**options)
-    given.save_pretrained(tmp_path)
+    catalogue.save(given, tmp_path)
     read = load_folder(tmp_path)
     assert isinstance(read, MatchingPursuit)
     assert torch.equal(read.encode(x)[0], given.encode(x)[0])
@@ -93,7 +93,7 @@ def test_round_trip(options: dict[str, Any], tmp_path: Path, x: Tensor) -> None:
 
 def test_a_bias_that_is_not_subtracted_is_not_added(tmp_path: Path, x: Tensor) -> None:
     given = pursuit()
-    given.save_pretrained(tmp_path)
+    catalogue.save(given, tmp_path)
     path = tmp_path / saelens.CONFIG
     path.write_text(
         path.read_text().replace('"apply_b_dec_to_input": true', '"apply_b_dec_to_input": false')

@@ -105,7 +105,10 @@ def test_several_origins_must_be_told_apart(tmp_path: Path) -> None:
         ("[1]", "record 1: it is no object"),
         ("[]", "holds no labels"),
         ('{"feature": 1, "text": "a"}', "record 1: a label is an object with"),
-        ('{"feature": 1, "text": "a", "source": "s", "umap": 1}', "record 1: a label has no umap"),
+        (
+            '{"feature": 1, "text": "a", "source": "s", "umap": 1}',
+            "record 1: a label has no 'umap'",
+        ),
         ('{"index": "1", "description": 3}', "record 1"),
         ('{"modelId": "m", "description": "a"}', "record 1: it has no 'index'"),
         (LINES + "{broken", "line 4 is no JSON"),
@@ -145,11 +148,11 @@ def test_saved_and_read_back(make: Callable[..., Dictionary], tmp_path: Path) ->
     labels = Labels(
         [Label(4, "ünïcode “words”", "a", "m", 1.5, 0.1, 0.2, 0.3, "text"), Label(1, "b", "s")]
     )
-    make("standard").save_pretrained(tmp_path / "d")
+    catalogue.save(make("standard"), tmp_path / "d")
     dictionary = catalogue.load(tmp_path / "d")
     assert not len(dictionary.labels)
     assert labels.save(tmp_path / "d") == tmp_path / "d" / "labels.jsonl"
-    assert dictionary.labels == Labels.beside(tmp_path / "d") == labels
+    assert dictionary.labels == catalogue.labels(tmp_path / "d") == labels
     assert read_labels(tmp_path / "d" / "labels.jsonl").labels == labels
     assert not len(make("standard").labels)
     assert not len(dictionary.restrict([4]).labels)  # it is feature 0 there

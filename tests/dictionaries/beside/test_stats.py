@@ -10,17 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dictionaries.beside.statistics import (
-    QUANTILES,
-    TOP,
-    WINDOW,
-    Corpus,
-    FeatureStatistics,
-    collect_statistics,
-    with_tokens,
-)
+from dictionaries.beside.statistics import QUANTILES, TOP, WINDOW, FeatureStatistics
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.measures.corpus import Corpus, collect_statistics, with_tokens
 
 Make = Callable[..., Dictionary]
 N, LENGTH, D = 40, 24, 8

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dictionaries import catalogue
 from dictionaries.architectures import BatchTopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError, NotSeparableError
@@ -92,8 +93,8 @@ def test_round_trip(
 ) -> None:
     about = {"hookpoint": "resid_post.20", "model": "some-model", "metadata": (("prepend_bos", 1),)}
     written = make(architecture, normalisation=normalisation, **about)
-    written.save_pretrained(tmp_path)
-    read = Dictionary.from_pretrained(tmp_path)
+    catalogue.save(written, tmp_path)
+    read = catalogue.load(tmp_path)
     assert type(read) is type(written)
     assert read.config.hookpoint == "resid_post.20"
     assert read.config.model == "some-model"
@@ -112,8 +113,8 @@ def test_transcoder_round_trip(
 ) -> None:
     sites = {"hookpoint": "mlp_in.3", "hookpoint_out": "mlp_out.3", "d_out": 6}
     written = make(architecture, skip=skip, **sites)
-    written.save_pretrained(tmp_path)
-    read = Dictionary.from_pretrained(tmp_path)
+    catalogue.save(written, tmp_path)
+    read = catalogue.load(tmp_path)
     config = read.config
     assert (config.hookpoint, config.hookpoint_out, config.d_out) == tuple(sites.values())
     torch.testing.assert_close(read.reconstruct(x), written.reconstruct(x))
@@ -124,7 +125,7 @@ def test_transcoders_without_a_name_are_not_written(
     architecture: str, make: Callable[..., Dictionary], tmp_path: Path
 ) -> None:
     with pytest.raises(FormatError, match=f"no {architecture} transcoder"):
-        make(architecture, d_out=6).save_pretrained(tmp_path)
+        catalogue.save(make(architecture, d_out=6), tmp_path)
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027])
@@ -133,7 +134,7 @@ def test_files_are_as_readable_as_others(
 ) -> None:
     before = os.umask(umask)
     try:
-        make("standard").save_pretrained(tmp_path)
+        catalogue.save(make("standard"), tmp_path)
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
@@ -145,10 +146,10 @@ def test_only_matrices_are_stored_small(
     dtype: torch.dtype, make: Callable[..., Dictionary], tmp_path: Path
 ) -> None:
     written = make("batchtopk")
-    written.save_pretrained(tmp_path, dtype)
+    catalogue.save(written, tmp_path, dtype)
     stored = load_file(tmp_path / saelens.WEIGHTS)
     assert {name for name, tensor in stored.items() if tensor.dtype == dtype} == {"W_enc", "W_dec"}
-    read = Dictionary.from_pretrained(tmp_path)
+    read = catalogue.load(tmp_path)
     assert read.dtype == torch.float32
     assert torch.equal(read.b_enc, written.b_enc)
     assert torch.equal(read.W_enc, written.W_enc.to(dtype).float())
@@ -157,10 +158,10 @@ def test_only_matrices_are_stored_small(
 def test_a_dictionary_can_be_written_where_it_was_read(
     make: Callable[..., Dictionary], x: Tensor, tmp_path: Path
 ) -> None:
-    make("jumprelu").save_pretrained(tmp_path)
-    read = Dictionary.from_pretrained(tmp_path)
+    catalogue.save(make("jumprelu"), tmp_path)
+    read = catalogue.load(tmp_path)
     before = read.encode(x)[0].clone()
-    read.save_pretrained(tmp_path, torch.float16)
+    catalogue.save(read, tmp_path, torch.float16)
     assert torch.equal(read.encode(x)[0], before)
     assert {path.name for path in tmp_path.iterdir()} == {"cfg.json", saelens.WEIGHTS}
 
@@ -168,7 +169,7 @@ def test_a_dictionary_can_be_written_where_it_was_read(
 def test_written_files_say_a_version_that_keeps_metadata(
     make: Callable[..., Dictionary], tmp_path: Path
 ) -> None:
-    make("batchtopk", hookpoint="resid_post.20").save_pretrained(tmp_path)
+    catalogue.save(make("batchtopk", hookpoint="resid_post.20"), tmp_path)
     cfg = json.loads((tmp_path / "cfg.json").read_text())
     assert cfg["architecture"] == "jumprelu"
     assert cfg["apply_b_dec_to_input"] is False
@@ -223,7 +224,7 @@ def test_batchtopk_keeps_its_k_and_its_training(tmp_path: Path) -> None:
     dictionary = load_folder(FOLDER / "matryoshka_exported")
     assert isinstance(dictionary, BatchTopK)
     assert dictionary.k == 5
-    dictionary.restrict([3, 1]).save_pretrained(tmp_path)  # k may exceed what is left
+    catalogue.save(dictionary.restrict([3, 1]), tmp_path)  # k may exceed what is left
     read = load_folder(tmp_path)
     assert isinstance(read, BatchTopK)
     assert (read.k, read.width) == (5, 2)

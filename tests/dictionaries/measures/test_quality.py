@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import ReLU
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from dictionaries.measures.quality import pca_fvu, quality, random_fvu
 
 D = 8

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import BatchTopK, ReLU, TopK
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
 from dictionaries.measures.quality import quality
 from dictionaries.training.loss import batch_loss, update

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import steer
-from steer.effects.controls.controls import controls, edit_delta
+from steer.effects.controls.controls import controls
 from steer.effects.controls.matching import Like, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
 from steer.effects.metric import LogitDifference
-from steer.effects.passes.changes import clean_for, encode_clean
+from steer.effects.passes.changes import clean_for, edit_delta, encode_clean
 from steer.effects.positionwise import contrast
 from steer.errors import InterventionError
 from tests.support import tiny

@@ -14,11 +14,10 @@ from steer.effects.downstream.downstream import downstream
 from steer.effects.metric import LogitDifference
 from steer.effects.passes.clean import run_clean
 from steer.effects.passes.edited import edited_prompts
-from steer.effects.paths.direct import direct_logit_effect, last_site
+from steer.effects.paths.direct import direct_logit_effect
 from steer.effects.paths.path_effects import path_effects
 from steer.errors import SteerError
-from steer.lm.norm import FrozenNorm
-from steer.lm.unembedding import direct_logits
+from steer.lm.unembedding import direct_logits, norm_of
 from tests.support import plain, tiny
 from tests.support.patched_pairs import double
 
@@ -113,7 +112,7 @@ def test_the_total_and_the_direct_effect_of_controls() -> None:
     """Resumed from the clean pass as any edit; and by the frozen norm and the unembedding."""
     model = double("llama")
     found = path_effects(model, tiny.PROMPTS, EDIT, metric=METRIC, dictionaries=[EARLY], draws=3)
-    norm, last = FrozenNorm.of(model), last_site(model)
+    norm, last = norm_of(model), model.last_site
     direct = []
     for number, (prompt, drawn) in enumerate(trials(model)):
         for place, each in enumerate(drawn):

@@ -16,12 +16,11 @@ from steer.effects.metric import LogitDifference, Loss
 from steer.effects.passes.clean import run_clean
 from steer.effects.passes.edited import edited_prompts
 from steer.effects.patching.patching import patch_curve, prompt_pairs
-from steer.effects.paths.direct import DirectEffect, direct_logit_effect, last_site
+from steer.effects.paths.direct import DirectEffect, direct_logit_effect
 from steer.effects.paths.path_effects import DIRECT, TOTAL, Freeze, frozen_logits, path_effects
 from steer.effects.sweep.ablation_sweep import ablation_sweep
 from steer.errors import InterventionError, ModelError, SteerError
-from steer.lm.norm import FrozenNorm
-from steer.lm.unembedding import direct_logits
+from steer.lm.unembedding import direct_logits, norm_of
 from tests.support import plain, tiny
 from tests.support.patched_pairs import linear
 
@@ -58,14 +57,14 @@ def test_it_is_additive_and_doubles_exactly(family: str) -> None:
 
 
 def test_layer_norm_ignores_a_constant_and_rms_norm_does_not(family: str) -> None:
-    norm = FrozenNorm.of(tiny.tiny_model(family))
+    norm = norm_of(tiny.tiny_model(family))
     constant, scale = torch.ones(tiny.D), torch.ones(1)
     ignored = bool(norm.slope(constant, scale).abs().max() < 1e-6)
     assert ignored == (family in ("gpt2", "gpt_neox", "gpt_neox_sequential")) == norm.centred
 
 
 def test_it_is_the_norm_itself_when_nothing_is_held(family: str) -> None:
-    module, norm = tiny.plain_model(family), FrozenNorm.of(tiny.tiny_model(family))
+    module, norm = tiny.plain_model(family), norm_of(tiny.tiny_model(family))
     x = 3 * torch.randn(4, tiny.D, generator=torch.Generator().manual_seed(0)) + 1
     with torch.inference_mode():
         assert torch.allclose(norm(x), plain.final_norm(module)(x), atol=1e-5)
@@ -74,7 +73,7 @@ def test_it_is_the_norm_itself_when_nothing_is_held(family: str) -> None:
 def test_it_is_the_slope_of_the_norm_in_the_directions_that_leave_its_scale() -> None:
     """A finite difference in a direction that changes the scale not to first order."""
     model = double("gpt2")
-    norm, generator = FrozenNorm.of(model), torch.Generator().manual_seed(1)
+    norm, generator = norm_of(model), torch.Generator().manual_seed(1)
     x, step = (torch.randn(tiny.D, generator=generator).double() for _ in range(2))
     centred = x - x.mean()
     step -= step.mean() + centred * (step @ centred) / (centred @ centred)
@@ -106,7 +105,7 @@ def test_an_unknown_norm_is_refused() -> None:
     module = tiny.build("llama")
     module.model.norm = Cubed(tiny.D)
     with pytest.raises(ModelError, match="neither a LayerNorm nor an RMSNorm"):
-        FrozenNorm.of(steer.load(module, tokenizer=tiny.tokenizer()))
+        norm_of(steer.load(module, tokenizer=tiny.tokenizer()))
 
 
 # -- O14: the last site ------------------------------------------------------------------------
@@ -123,7 +122,7 @@ def test_where_all_is_linear_direct_gradient_and_exact_effects_are_one() -> None
             assert guess == pytest.approx(row["effect"], abs=1e-6)
     for row in sweep.rows[::7]:
         ids = model.tokenize([tiny.PROMPTS[row["prompt"]]])[0][0]
-        x = run_clean(model, ids, last_site(model)).x[-1]
+        x = run_clean(model, ids, model.last_site).x[-1]
         activation = dictionary.to(dtype=torch.float64).encode(x)[0][row["feature"]]
         by_hand = -activation * dictionary.W_dec[row["feature"]].double() @ unembedding.T
         assert (by_hand[5] - by_hand[6]).item() == pytest.approx(row["effect"], abs=1e-6)
@@ -148,7 +147,7 @@ def test_where_all_is_linear_the_best_nodes_go_furthest() -> None:
 @pytest.mark.parametrize("hookpoint", ["resid_post.0", "attn_out.1", "mlp_out.1", "resid_post.2"])
 def test_with_everything_frozen_it_is_the_direct_effect(family: str, hookpoint: str) -> None:
     model, dictionary = double(family), tiny.dictionary(hookpoint)
-    norm, last = FrozenNorm.of(model), last_site(model)
+    norm, last = norm_of(model), model.last_site
     for prompt in edited_prompts(model, tiny.PROMPTS, EDIT, [dictionary], others=[last]):
         clean, delta = prompt.clean, prompt.delta
         before, after = (

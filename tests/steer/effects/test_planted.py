@@ -16,7 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import steer
 from dictionaries.architectures import ReLU
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from steer.effects.attribution.attribution import attribution
 from steer.effects.dose.dose_response import dose_response
 from steer.effects.metric import LogitDifference

@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import steer
 from dictionaries.architectures import ReLU
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from steer.effects.downstream.downstream import downstream
 from steer.effects.metric import LogitDifference
 from steer.effects.paths.path_effects import Freeze, path_effects

@@ -18,9 +18,9 @@ from dictionaries.dictionary import Dictionary
 from dictionaries.measures.neighbours import nearest
 from dictionaries.training.activations import keep_mask
 from steer.errors import DictionaryError, PromptError
+from steer.features.contexts import contexts
 from steer.features.contrast import feature_contrast
 from steer.features.statistics import feature_statistics
-from steer.quality.nearby import contexts
 from tests.support import tiny
 
 SITE = "resid_post.1"
@@ -55,7 +55,7 @@ def test_o31_the_maximum_is_that_of_the_corpus(llama: steer.Model, architecture:
 
 def test_kept_beside_the_dictionary_they_give_doses(llama: steer.Model, tmp_path: Path) -> None:
     sae = tiny.dictionary(SITE, with_statistics=False)
-    sae.save_pretrained(tmp_path / "sae")
+    catalogue.save(sae, tmp_path / "sae")
     found = measured(llama, sae)
     found.save(tmp_path / "sae")
     loaded = catalogue.load(tmp_path / "sae")

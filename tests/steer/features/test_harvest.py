@@ -12,7 +12,7 @@ from torch import Tensor
 
 import steer
 from dictionaries.architectures import ReLU
-from dictionaries.dictionary import DictionaryConfig
+from dictionaries.config import DictionaryConfig
 from dictionaries.training.activations import ActivationStore, Contexts
 from steer.features.harvest import harvest
 from steer.maths import metrics

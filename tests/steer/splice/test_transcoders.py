@@ -11,7 +11,8 @@ import torch
 
 import steer
 from dictionaries.architectures import JumpReLU
-from dictionaries.dictionary import Dictionary, DictionaryConfig
+from dictionaries.config import DictionaryConfig
+from dictionaries.dictionary import Dictionary
 from steer.splice import passes
 from tests.support import plain, tiny
 from tests.support.plain import Plain, PlainEdit, PlainSite, PlainTranscoder, path_of

@@ -15,6 +15,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
 import steer
+from dictionaries import catalogue
 from dictionaries.dictionary import Dictionary
 from tests.support import tiny
 
@@ -85,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.build("llama").save_pretrained(root / "model")
     tiny.tokenizer().save_pretrained(root / "model")
     saved = tiny.dictionary()
-    saved.save_pretrained(root / "sae")
+    catalogue.save(saved, root / "sae")
     assert saved.statistics is not None
     saved.statistics.save(root / "sae")
     name = str(root / "sae")

@@ -16,7 +16,7 @@ from torch import Tensor
 import steer
 from steer.errors import SilentEditError, SteerError
 from steer.evals.steering import score as steering
-from steer.evals.steering.answers import Answer, Question, answers
+from steer.evals.steering.answers import Answer, Question, answers, continuations
 from steer.evals.steering.judges import (
     Fires,
     Fluency,
@@ -241,7 +241,7 @@ def test_fluency_prefers_the_models_own_words_to_shuffled_and_repeated_ones(
 
 def test_losses_are_of_the_answer_alone(llama: steer.Model) -> None:
     texts = [answer("w9 w10 w11"), replace(answer("w40 w41"), prompt_ids=(3, 4, 5, 6, 7))]
-    got = losses(llama, texts)
+    got = losses(llama, continuations(texts))
     for value, text in zip(got.tolist(), texts, strict=True):
         ids = torch.tensor([text.prompt_ids + text.ids])
         with torch.no_grad():

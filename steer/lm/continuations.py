@@ -1,0 +1,36 @@
+"""Continuations of prompts, read back by the untouched model in batches of about equal length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from steer.errors import PromptError
+from steer.lm.language_model import LanguageModel
+
+_BATCH = 32
+
+
+class Continuation(NamedTuple):
+    """before, ids: the tokens that were read before it, and its own."""
+
+    before: tuple[int, ...]
+    ids: tuple[int, ...]
+
+
+def batches(
+    model: LanguageModel, continuations: Sequence[Continuation]
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Left-padded ids and mask [b, s] of some at a time, with the place of each row.
+
+    Raises `PromptError` for a continuation without tokens.
+    """
+    lengths = [len(each.before) + len(each.ids) for each in continuations]
+    if empty := [place for place, each in enumerate(continuations) if not each.ids]:
+        raise PromptError(f"continuation {empty[0]} of {len(lengths)} has no tokens to read")
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for start in range(0, len(order), _BATCH):
+        places = order[start : start + _BATCH]
+        yield places, *model.pad([sum(continuations[place], ()) for place in places])

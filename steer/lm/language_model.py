@@ -1,0 +1,181 @@
+"""A language model alone: the nnsight model, its tokenizer and its lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from steer.errors import InterventionError, PromptError
+from steer.lm import anatomy
+from steer.lm.anatomy import Site
+from steer.lm.passes import plain
+from steer.lm.span import Span
+
+if TYPE_CHECKING:
+    from nnsight.modeling.transformers import TransformersModel
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """A model that can be read. One pass at a time: every method queues behind `lock`.
+
+    nn: the nnsight model; `nn._module` is the transformers model itself.
+    tokenizer: its tokenizer.
+    name: what it was loaded as.
+    fingerprint: of its weights; a dictionary's card says which model it was trained on.
+    """
+
+    nn: TransformersModel
+    tokenizer: Any
+    name: str
+    fingerprint: str
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def module(self) -> Any:
+        """The transformers model, shared with nnsight."""
+        return self.nn._module
+
+    @property
+    def dtype(self) -> str:
+        """Such as `float32` or `bfloat16`: stands in every result."""
+        return str(self.module.dtype).removeprefix("torch.")
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.device
+
+    @property
+    def context(self) -> int:
+        """Most tokens the model can read."""
+        return self.module.config.get_text_config().max_position_embeddings
+
+    @property
+    def d(self) -> int:
+        """Width of the residual stream."""
+        return self.module.config.get_text_config().hidden_size
+
+    @property
+    def depth(self) -> int:
+        """How many blocks it has."""
+        return anatomy.depth(self.module)
+
+    @property
+    def last_site(self) -> Site:
+        """Where the residual stream leaves the last block, which is what the final norm reads."""
+        return anatomy.last_site(self.module)
+
+    def site(self, hookpoint: str) -> Site:
+        """Where a hookpoint is. Raises `HookpointError` if the model has no such site."""
+        return anatomy.locate(self.module, hookpoint)
+
+    def width(self, site: Site) -> int:
+        """d of a site."""
+        return anatomy.width_of(self.module, site)
+
+    def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Left-padded ids and mask, each [b, s] on the model's device.
+
+        Raises `PromptError` for an empty prompt or one longer than the context.
+        """
+        if not prompts:
+            raise PromptError("no prompts were given; pass at least one")
+        for prompt in prompts:
+            if not isinstance(prompt, str) or not prompt.strip():
+                raise PromptError(f"a prompt must be text with at least one token, not {prompt!r}")
+        batch = self.tokenizer(
+            list(prompts), return_tensors="pt", padding=True, padding_side="left"
+        )
+        longest = int(batch["attention_mask"].sum(1).max())
+        if longest == 0:
+            raise PromptError(f"no token is left of the prompt {prompts[0]!r}")
+        self.check_length(longest)
+        return batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device)
+
+    def tokenize_each(self, prompts: Sequence[str]) -> list[Tensor]:
+        """Ids [s] of each prompt, without padding. Raises as `tokenize` does."""
+        ids, mask = self.tokenize(prompts)
+        return [row[real.bool()] for row, real in zip(ids, mask, strict=True)]
+
+    def pad(self, rows: Sequence[Sequence[int] | Tensor]) -> tuple[Tensor, Tensor]:
+        """Left-padded ids and mask, each [b, s] on the model's device, of token ids.
+
+        Raises `PromptError` for padding that the model can't read.
+        """
+        longest = max(len(row) for row in rows)
+        ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id or 0)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            ids[number, longest - len(row) :] = torch.as_tensor(row)
+            mask[number, longest - len(row) :] = 1
+        self.check_padding(mask)
+        return ids.to(self.device), mask.to(self.device)
+
+    def check_length(self, tokens: int) -> None:
+        """Raise `PromptError` for more tokens than the model can read."""
+        if tokens > self.context:
+            raise PromptError(
+                f"the prompt has {tokens} tokens, and {self.name} reads at most {self.context}"
+            )
+
+    def token(self, token_id: int) -> str:
+        """A token's own text, with its leading space."""
+        return self.tokenizer.decode([token_id])
+
+    def token_id(self, token: str | int) -> int:
+        """The id of a text that is exactly one token, or an id that the model has.
+
+        Raises `InterventionError` for anything else.
+        """
+        if isinstance(token, int):
+            size = self.module.config.get_text_config().vocab_size
+            if not 0 <= token < size:
+                raise InterventionError(f"{self.name} has token ids 0 to {size - 1}, not {token}")
+            return token
+        ids = self.tokenizer(token, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            pieces = ", ".join(repr(self.token(i)) for i in ids)
+            raise InterventionError(f"{token!r} is {len(ids)} tokens ({pieces}), not one; give one")
+        return int(ids[0])
+
+    @property
+    def can_pad(self) -> bool:
+        """Whether the model can read rows with padding.
+
+        Eager attention masks with the least number of the model's dtype and takes the softmax in
+        fp32, where the least number of fp64 is −∞: a padding token's row is all −∞, and NaN spreads
+        from it.
+        """
+        eager = getattr(self.module.config, "_attn_implementation", None) == "eager"
+        return self.module.dtype != torch.float64 or not eager
+
+    def check_padding(self, mask: Tensor) -> None:
+        """Raise `PromptError` for padding that the model can't read."""
+        if not bool(mask.all()) and not self.can_pad:
+            raise PromptError(
+                f"{self.name} in float64 gives NaN for prompts of different lengths in one batch, "
+                "since its attention is eager: give them one at a time, or load it in float32"
+            )
+
+    def span(self, ids: Tensor, mask: Tensor) -> Span:
+        """The tokens of a left-padded batch, for the splice."""
+        return Span.prefill(ids, mask, self.tokenizer.all_special_ids)
+
+    def collect(self, ids: Tensor, mask: Tensor, hookpoints: Sequence[str]) -> dict[str, Tensor]:
+        """Activations [b, s, d] at each hookpoint; the model is run no further than the last."""
+        self.check_padding(mask)
+        sites = [self.site(name) for name in hookpoints]
+        with self.lock:
+            values = plain.collect(self.nn, ids, mask, sites)
+        return {str(site.hookpoint): value for site, value in values.items()}
+
+    def logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits [b, s, V] of one forward pass."""
+        self.check_padding(mask)
+        with self.lock:
+            return plain.logits(self.nn, ids, mask)
