@@ -42,7 +42,7 @@ def check(
     json_output: Json = False,
 ) -> None:
     """Whether a dictionary was loaded as it was meant, on real tokens; exit code 1 if not."""
-    from apps.studies.statistics import read_text
+    from apps.text_files import read_text
 
     texts = [read_text(path) for path in text] if text else None
     if full:

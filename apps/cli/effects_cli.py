@@ -77,7 +77,7 @@ def effects(
     from dataclasses import asdict
 
     from apps.cli.views import effects_views
-    from apps.figures import plots
+    from apps.figures.effects import effect_figure
     from steer.effects.logits.logit_effect import logit_effect
 
     with progress_bars(not json_output) as progress:
@@ -91,7 +91,7 @@ def effects(
             if_silent="ignore",
         )
     tops = {"promoted": found.promoted, "suppressed": found.suppressed}
-    draw(plot, lambda: plots.effect_figure(found))
+    draw(plot, lambda: effect_figure(found))
     data = {
         "error": [each.error for each in found.interventions],
         "interventions": [each.to_dict() for each in found.interventions],
@@ -128,7 +128,7 @@ def dose(
     json_output: Json = False,
 ) -> None:
     """Effect, KL, loss and repetition against a clamp's dose; the strongest within 0.5 nats."""
-    from apps.figures import plots
+    from apps.figures.curves import dose_curves
     from steer.effects.dose.dose_response import dose_response
 
     with progress_bars(not json_output) as progress:
@@ -144,7 +144,7 @@ def dose(
             neutral=neutral or (),
             continuation=continuation,
         )
-    draw(plot, lambda: plots.dose_curves(found))
+    draw(plot, lambda: dose_curves(found))
     data: dict[str, Any] = {
         "feature": feature,
         "metric": found.metric,
@@ -179,7 +179,7 @@ def ioi(
     json_output: Json = False,
 ) -> None:
     """Which features say the indirect object's name: exactly, by gradients, against controls."""
-    from apps.figures import plots
+    from apps.figures.effects import effect_bars
     from apps.studies import ioi as study
 
     with progress_bars(not json_output) as progress:
@@ -188,7 +188,7 @@ def ioi(
         found = study.story(
             loaded, loaded.dictionary(dictionary), chosen, draws=draws, progress=progress
         )
-    draw(plot, lambda: plots.effect_bars(found.sweep, top))
+    draw(plot, lambda: effect_bars(found.sweep, top))
     title = f"right in {found.accuracy:.0%} of {pairs} prompts, by {found.difference:.2f} logits"
     data = found.to_dict(top)
     emit(json_output, data, lambda: swept_view(data, title))

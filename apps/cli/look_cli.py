@@ -105,7 +105,7 @@ def contrast(
     from dataclasses import replace
     from typing import cast
 
-    from apps.studies.statistics import read_lines
+    from apps.text_files import read_lines
     from steer.features.contrast import Per, feature_contrast
 
     sets = [read_lines(path) for path in (first, second)]

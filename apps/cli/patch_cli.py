@@ -64,7 +64,7 @@ def patch(
 
     Each pair has a ranking of its own; intervals are over the pairs.
     """
-    from apps.figures import plots
+    from apps.figures.curves import patching_curves
     from apps.studies.patch_pairs import fewest, one_of, patched, read_pairs
     from steer.effects.patching.patching import patch_curve, prompt_pairs, rank
 
@@ -85,7 +85,7 @@ def patch(
             patched(pair, order, kl, top, one_of(progress, number, len(found)))
             for number, (pair, order) in enumerate(zip(found, orders, strict=True))
         ]
-    draw(plot, lambda: plots.patching_curves({ranking: curve}))
+    draw(plot, lambda: patching_curves({ranking: curve}))
     data = {**curve.to_dict(), "ranking": ranking, "each": each}
     if kl is not None:
         data["fewest"] = fewest(each)

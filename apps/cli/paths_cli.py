@@ -66,7 +66,7 @@ def downstream(
     Beside each: how much it changes under controls with the edit's norm at the same tokens, along
     random directions and along features of its density. `significant`: by more than under either.
     """
-    from apps.figures import plots
+    from apps.figures.effects import downstream_bars
     from steer.effects.downstream.downstream import downstream as measure
 
     edit = edits.intervention(dictionary)
@@ -81,7 +81,7 @@ def downstream(
             draws=draws,
             progress=progress,
         )
-    draw(plot, lambda: plots.downstream_bars(found, top))
+    draw(plot, lambda: downstream_bars(found, top))
     data = {**found.to_dict(top), "error": edit.error}
     title = f"features of {later}, mean over tokens {at}"
 
@@ -116,8 +116,8 @@ def tree(
     json_output: Json = False,
 ) -> None:
     """The causal tree of a feature: earlier features under whose ablation it falls most."""
-    from apps.figures import plots
-    from apps.studies.statistics import read_lines
+    from apps.figures.tree import causal_tree as tree_figure
+    from apps.text_files import read_lines
     from steer.effects.tree.causal_tree import causal_tree
 
     names = dictionary or [DICTIONARY, EARLY]
@@ -136,7 +136,7 @@ def tree(
             seed=seed,
             progress=progress,
         )
-    draw(plot, lambda: plots.causal_tree(found.to_dict()))
+    draw(plot, lambda: tree_figure(found.to_dict()))
     title = f"feature {feature} of {names[0]}, {len(found.nodes[0].contexts)} contexts"
     data = found.to_dict()
     emit(json_output, data, lambda: [*_tree_tables(found, title), error_said([found.error])])
@@ -179,7 +179,7 @@ def direct(
     `random` and `matched`: the mean size of the same for controls with the edit's norm at the same
     tokens, along random directions and along features of its density.
     """
-    from apps.figures import plots
+    from apps.figures.effects import path_bars, token_bars
     from steer.effects.paths.direct import LABEL, direct_logit_effect
     from steer.effects.paths.path_effects import path_effects
     from steer.errors import InterventionError
@@ -194,7 +194,7 @@ def direct(
                 loaded, sae, feature, amount=amount, prompts=prompts, top=top, draws=draws
             )
             data = alone.to_dict()
-            draw(plot, lambda: plots.token_bars(alone))
+            draw(plot, lambda: token_bars(alone))
         else:
             edit = edits.intervention(dictionary)
             metric = metric_of(answer, against)
@@ -204,7 +204,7 @@ def direct(
                 "promoted": [each.to_dict() for each in found.promoted(k=top)],
                 "suppressed": [each.to_dict() for each in found.suppressed(k=top)],
             }
-            draw(plot, lambda: plots.path_bars(found))
+            draw(plot, lambda: path_bars(found))
 
     def tables() -> list[RenderableType]:
         tops = [table(data[n], f"{n} ({LABEL})") for n in ("promoted", "suppressed")]

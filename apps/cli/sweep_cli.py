@@ -72,7 +72,7 @@ def sweep(
     Controls have a feature's ‖Δ‖ at each position; `significant` corrects for many features. A
     single prompt can't be: give ten or more.
     """
-    from apps.figures import plots
+    from apps.figures.effects import effect_bars
     from steer.edits import Ablate, Clamp
     from steer.effects.sweep.ablation_sweep import ablation_sweep
     from steer.effects.sweep.controls import Against as Compared
@@ -91,7 +91,7 @@ def sweep(
             file=file,
             progress=progress,
         )
-    draw(plot, lambda: plots.effect_bars(found, top))
+    draw(plot, lambda: effect_bars(found, top))
     title = f"{found.edit} each of {len(found.features)} features: change of {found.metric}"
     data = found.to_dict(top)
     emit(json_output, data, lambda: swept_view(data, title))
@@ -117,7 +117,7 @@ def attribution(
     json_output: Json = False,
 ) -> None:
     """Estimated effect of every feature at once, from gradients; with --exact, how good it is."""
-    from apps.figures import plots
+    from apps.figures.effects import agreement_scatter
     from steer.effects.attribution import attribution as gradients
     from steer.effects.attribution.result import compare
     from steer.effects.sweep.ablation_sweep import ablation_sweep
@@ -139,7 +139,7 @@ def attribution(
             )
             pairs = (found, "activation")
             data["agreement"] = [compare(each, swept).to_dict() for each in pairs]
-            draw(plot, lambda: plots.agreement_scatter(found, swept))
+            draw(plot, lambda: agreement_scatter(found, swept))
     title = f"{found.method}: estimated change of {found.metric}"
     emit(
         json_output,
