@@ -1,52 +1,48 @@
-"""The command line: `steer --help`. Heavy imports are inside the commands."""
+"""The command line: `steer --help`. Heavy imports are inside the commands.
+
+`steer sweep` of the panel Effects is in commands/effects/sweep.py, `steer labels search` in
+commands/dictionaries/labels/search.py, and so on.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
+from keyword import iskeyword
 
 import typer
 from typer.exceptions import TyperException
 
-from apps.cli import (
-    dictionaries_cli,
-    edit_cli,
-    effects_cli,
-    evaluate_cli,
-    exchange_cli,
-    labels_cli,
-    look_cli,
-    make_cli,
-    patch_cli,
-    paths_cli,
-    reproduce_cli,
-    scores_cli,
-    sweep_cli,
-)
-from apps.cli.options import DICTIONARIES
+PANELS = {
+    "Edit": ("demo", "generate", "explain", "app", "import", "export", "schema"),
+    "Look": ("features", "feature", "neighbours", "contrast", "dictionaries"),
+    "Effects": (
+        "effects",
+        "dose",
+        "ioi",
+        "sweep",
+        "attribution",
+        "downstream",
+        "tree",
+        "direct",
+        "patch",
+    ),
+    "Dictionaries": ("check", "convert", "statistics", "labels"),
+    "Evaluate": ("evaluate", "lm-eval", "score", "select", "calibrate", "reproduce"),
+    "Make": ("train", "fetch", "bench"),
+}
+"""The panels of `steer --help`, each with its commands, in the order in which they are shown."""
 
-app = typer.Typer(
-    help="Change a language model through the features of a sparse dictionary.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for each in (
-    edit_cli,
-    exchange_cli,
-    look_cli,
-    effects_cli,
-    sweep_cli,
-    paths_cli,
-    patch_cli,
-    dictionaries_cli,
-    evaluate_cli,
-    scores_cli,
-    reproduce_cli,
-    make_cli,
-):
-    app.add_typer(each.app)
-app.add_typer(labels_cli.app, name="labels", rich_help_panel=DICTIONARIES)
+GROUPS = {"labels": ("import", "search", "make", "judge")}
+"""Commands with commands of their own; what they are for is said by their folder's docstring."""
+
+
+def python_name(command: str) -> str:
+    """A command's file, and the function in it."""
+    name = command.replace("-", "_")
+    return f"{name}_" if iskeyword(name) else name
 
 
 def main() -> None:
@@ -76,3 +72,29 @@ def _quiet_libraries() -> None:
 
 def _is_ours(error: Exception) -> bool:
     return type(error).__module__.split(".")[0] in ("steer", "dictionaries", "apps")
+
+
+def _root() -> typer.Typer:
+    root = typer.Typer(
+        help="Change a language model through the features of a sparse dictionary.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for panel, names in PANELS.items():
+        _join(root, f"apps.cli.commands.{panel.lower()}", names, panel)
+    return root
+
+
+def _join(parent: typer.Typer, folder: str, names: Sequence[str], panel: str | None) -> None:
+    for name in names:
+        module = import_module(f"{folder}.{python_name(name)}")
+        if name in GROUPS:
+            group = typer.Typer(no_args_is_help=True, help=module.__doc__)
+            _join(group, module.__name__, GROUPS[name], None)
+            parent.add_typer(group, name=name, rich_help_panel=panel)
+        else:
+            getattr(module, python_name(name)).join(parent, name, panel)
+
+
+app = _root()

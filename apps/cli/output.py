@@ -65,6 +65,11 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> Table:
     return found
 
 
+def shown(token: str) -> str:
+    """A token with its white space made visible."""
+    return repr(token)[1:-1].replace(" ", "␣") if token.strip() != token else token
+
+
 def error_said(policies: Iterable[str]) -> str:
     """The error policies of interventions in words."""
     return f"error term {', '.join(ERRORS[policy] for policy in policies)}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dictionaries.dictionary import Dictionary
     from steer.edits import Edit
     from steer.model import Model
+    from steer.progress import Progress
 
 PROMPT = (
     "When Mary and John went to the store, John gave a drink to the man who had been waiting for "
@@ -41,9 +42,9 @@ def bench(
     *,
     pairs: int = 7,
     new_tokens: int = 24,
-    report: Callable[[str], None] = lambda name: None,
+    progress: Progress | None = None,
 ) -> dict[str, Figure]:
-    """All figures; report: told each name before it is measured."""
+    """All figures."""
     late, early = (model.dictionary(name) for name in DICTIONARIES)
     late_cost, early_cost = _Operations.of(model, late), _Operations.of(model, early)
     tasks: dict[str, Callable[[], Figure]] = {
@@ -58,8 +59,9 @@ def bench(
         "sweep_peak_over_budget": lambda: _peak(model, late),
     }
     found = {}
-    for name, task in tasks.items():
-        report(name)
+    for number, (name, task) in enumerate(tasks.items()):
+        if progress:
+            progress("measuring", number, len(tasks))
         found[name] = task()
     return found
 

@@ -6,10 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from apps.cli.views import effect_view, run_view, shown
 from dictionaries.dictionary import Dictionary
 from steer.edits import Clamp, Intervention
 from steer.effects.controls.trials import random_trials
@@ -55,16 +51,6 @@ class Demo:
                 "promoted": [_plain(effect) for effect in self.random_promoted],
             },
         }
-
-    def render(self) -> RenderableType:
-        entry = self.run.receipt[0]
-        head = Text(f"{entry.kind} feature {entry.feature} of {entry.dictionary}")
-        control = Text(
-            "a random direction of the same norm at the same tokens: "
-            f"KL {self.random_kl:.3f} nats; "
-            + "  ".join(f"{shown(t.token)} {t.delta_logit:+.2f}" for t in self.random_promoted[:5])
-        )
-        return Group(head, run_view(self.run), effect_view(self.effect), control)
 
 
 def _plain(effect: TokenEffect | TokenChange) -> dict[str, Any]:

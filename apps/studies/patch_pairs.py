@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from apps.studies.statistics import read_lines
+from apps.text_files import read_lines
 from steer.effects.patching.minimal_set import minimal_set
 from steer.effects.patching.patchable import Patchable
 from steer.errors import PromptError, SteerError

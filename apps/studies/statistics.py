@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from apps.text_files import read_text
 from dictionaries import catalogue
 from dictionaries.beside.statistics import FILE
 from dictionaries.files.place import beside
@@ -71,16 +72,3 @@ def _files(given: Path) -> list[Path]:
     if not found:
         raise PromptError(f"{given} holds no .txt files")
     return found
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines that are not blank. Raises `PromptError` as `read_text` does."""
-    return [line for line in read_text(path).splitlines() if line.strip()]
-
-
-def read_text(path: Path) -> str:
-    """Raises `PromptError` for a file that is not there, or is no text."""
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"{path} can't be read as text: {error}") from error

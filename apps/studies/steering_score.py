@@ -10,7 +10,7 @@ from steer.errors import SteerError
 from steer.evals.steering import judges
 from steer.evals.steering.judges import Fires, Fluency, Judge, Judges, Mentions
 from steer.evals.steering.lm_judges import lm_judges
-from steer.evals.steering.score import SteeringScore, add, clamp
+from steer.evals.steering.score import add, clamp
 from steer.model import Model
 
 
@@ -42,12 +42,3 @@ def steering_of(edit: str, dictionary: Dictionary, feature: int) -> Any:
     if edit not in kinds:
         raise SteerError(f"--edit {edit} is unknown; allowed: {', '.join(kinds)}")
     return kinds[edit](dictionary, feature)
-
-
-def title_of(found: SteeringScore, data: dict[str, Any]) -> str:
-    parts = ", ".join(f"{name} {value.mean:.2f}" for name, value in found.reported().items())
-    return (
-        f"feature {data['feature']}, {data['edit']} {found.factor:g}x max: score {found.score} of "
-        f"2 ({parts}); unsteered {found.baseline}; output score {data['output_score']:.3f}, "
-        f"input score {data['input_score']:.2f}"
-    )

@@ -1,4 +1,4 @@
-"""Conditions and schedules as a person types them, on the command line or in a page.
+"""Conditions, schedules and positions as a person types them, on the command line or in a page.
 
 7                         feature 7 is active at this token
 7 > 2.5                   its activation is above 2.5
@@ -6,13 +6,19 @@ seen 3                    feature 3 has been active so far in the text
 7 and not (seen 3 or 12)  combined; & | ~ mean the same
 
 first 5, after 3, ramp 10, decay 8     tokens, as in `steer.edits.schedules`
+
+all, prompt, generated, last, text     positions, as in `steer.edits.positions`
+3, -1, 2:5, 1:, 1, 4, 7                a position, a slice, several positions
+tokens " cat", " dog", 262             tokens by text or id
 """
 
 from __future__ import annotations
 
+import json
 import re
 
 from steer.edits.conditions import Active, And, Condition, Leaf, Not, Or, Seen
+from steer.edits.positions import NAMED, Canonical, Positions, Rows, Tokens, canonical
 from steer.edits.schedules import SCHEDULES, Schedule, schedule_from_dict
 from steer.errors import InterventionError
 
@@ -53,6 +59,46 @@ def parse_schedule(text: str) -> Schedule:
 def show_schedule(schedule: Schedule) -> str:
     """The schedule in words."""
     return f"{schedule.kind} {schedule.n}"
+
+
+def parse_positions(text: str) -> Canonical:
+    """Inverse of `show_positions`. Raises `InterventionError`."""
+    plain = text.strip()
+    if tokens := re.fullmatch(r"tokens?\b(.*)", plain, re.DOTALL):
+        return Tokens(*_typed_tokens(tokens[1]))
+    if re.fullmatch(r"-?\d+", plain):
+        return int(plain)
+    if re.fullmatch(r"-?\d+(\s*,\s*-?\d+)+", plain):
+        return tuple(int(part) for part in plain.split(","))
+    if plain not in NAMED and not re.fullmatch(r"(-?\d+)?:(-?\d+)?(:\d+)?", plain):
+        raise InterventionError(
+            f"the tokens {plain!r} are not understood; write {', '.join(NAMED)}, 3, 2:5, 1, 4, 7 "
+            'or tokens " cat", " dog"'
+        )
+    return canonical(plain)
+
+
+def show_positions(given: Positions) -> str:
+    """The positions in words. Raises `InterventionError` for those of several rows."""
+    positions = canonical(given)
+    if isinstance(positions, Rows):
+        raise InterventionError(f"{positions!r} are for several rows, which have no words")
+    if isinstance(positions, Tokens):
+        return f"tokens {json.dumps(positions.tokens, ensure_ascii=False)[1:-1]}"
+    return ", ".join(map(str, positions)) if isinstance(positions, tuple) else str(positions)
+
+
+def _typed_tokens(text: str) -> list[str | int]:
+    try:
+        tokens: list[str | int] = json.loads(f"[{text}]")
+    except json.JSONDecodeError:
+        tokens = []
+    if not tokens:
+        raise InterventionError(
+            f"the tokens {text.strip()!r} are not understood; write them in quotes, with the space "
+            'that a word begins with: tokens " cat", " dog"'
+        )
+    return tokens
 
 
 def _inner(condition: Condition) -> str:

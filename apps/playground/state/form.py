@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
 from apps.playground.state.setup import KINDS, Row, read_rows
 from steer.edits import Edit, parse_value
 from steer.edits.conditions import Condition
-from steer.edits.phrases import parse_condition, parse_schedule
-from steer.edits.positions import NAMED, Positions, Tokens, canonical
+from steer.edits.phrases import parse_condition, parse_positions, parse_schedule
+from steer.edits.positions import Tokens
 from steer.edits.schedules import Schedule
 from steer.errors import InterventionError
 
@@ -32,12 +30,18 @@ def read_form(data: Any) -> tuple[Row, ...]:
 
 
 def _read_controls(item: dict[str, Any]) -> dict[str, Any]:
-    row = {**item["row"], "muted": item["muted"], "positions": read_positions(item["positions"])}
+    row = {**item["row"], "muted": item["muted"], "positions": _positions(item["positions"])}
     _set(row, "when", item.get("when"), parse_condition)
     _set(row, "schedule", item.get("schedule"), parse_schedule)
     if item["kind"] not in KINDS:
         return row
     return _retyped(row, item["kind"], _number(item["amount"]), item["unit"])
+
+
+def _positions(typed: str) -> Any:
+    """What is typed, as it stands in a row's JSON; nothing typed is every token."""
+    positions = parse_positions(typed) if typed.strip() else "all"
+    return positions.to_dict() if isinstance(positions, Tokens) else positions
 
 
 def _set(
@@ -77,44 +81,6 @@ def _number(value: Any) -> float:
             f"the amount {value!r} is not a finite number; write one, such as 2"
         )
     return number
-
-
-def read_positions(text: str) -> str | int | list[int] | dict[str, Any]:
-    """What is typed into a row: a name, `3`, `2:5`, `1, 4, 7`, or `tokens " cat", " dog"`."""
-    plain = text.strip()
-    if named := re.fullmatch(r"tokens?\b(.*)", plain, re.DOTALL):
-        return {"tokens": _read_tokens(named[1])}
-    if re.fullmatch(r"-?\d+", plain):
-        return int(plain)
-    if re.fullmatch(r"-?\d+(\s*,\s*-?\d+)+", plain):
-        return [int(part) for part in plain.split(",")]
-    if plain and plain not in NAMED and not re.fullmatch(r"(-?\d+)?:(-?\d+)?(:\d+)?", plain):
-        raise InterventionError(
-            f"the tokens {plain!r} are not understood; write {', '.join(NAMED)}, 3, 2:5, 1, 4, 7 "
-            'or tokens " cat", " dog"'
-        )
-    return plain or "all"
-
-
-def _read_tokens(text: str) -> list[str | int]:
-    try:
-        found: list[str | int] = json.loads(f"[{text}]")
-    except json.JSONDecodeError:
-        found = []
-    if not found:
-        raise InterventionError(
-            f"the tokens {text.strip()!r} are not understood; write them in quotes, with the space "
-            'that a word begins with: tokens " cat", " dog"'
-        )
-    return found
-
-
-def show_positions(given: Positions) -> str:
-    """Inverse of `read_positions`."""
-    positions = canonical(given)
-    if isinstance(positions, Tokens):
-        return f"tokens {json.dumps(positions.tokens, ensure_ascii=False)[1:-1]}"
-    return ", ".join(map(str, positions)) if isinstance(positions, tuple) else str(positions)
 
 
 def amount_of(edit: Edit) -> tuple[float | None, str]:

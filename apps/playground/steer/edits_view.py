@@ -9,9 +9,9 @@ from typing import Any
 
 from apps.playground.html.markup import esc, figure
 from apps.playground.state.examples import Example
-from apps.playground.state.form import amount_of, show_positions
+from apps.playground.state.form import amount_of
 from apps.playground.state.setup import KINDS, Row
-from steer.edits.phrases import show_condition, show_schedule
+from steer.edits.phrases import show_condition, show_positions, show_schedule
 from steer.edits.positions import NAMED
 from steer.edits.schedules import SCHEDULES
 

@@ -82,6 +82,12 @@ BAD: dict[str, list[str]] = {
     "generate negative": ["generate", PROMPT, "--ablate", "-3"],
     "generate positions": ["generate", PROMPT, "--ablate", "5", "--positions", "first"],
     "generate dashes": ["generate", PROMPT, "--ablate", "5", "--positions=--5"],
+    "generate quotes": ["generate", PROMPT, "--ablate", "5", "--positions", "tokens w7"],
+    "generate a token that is two": [
+        *("generate", PROMPT, "--ablate", "5", "--positions", 'tokens "w7 w9"', "{options}")
+    ],
+    "sweep positions": ["sweep", PROMPT, "--positions", "first", "{options}"],
+    "downstream at": ["downstream", PROMPT, "--ablate", "5", "--at", "first", "{options}"],
     "generate superscript": ["generate", PROMPT, "--ablate", "5", "--positions", "²"],
     "generate condition": ["generate", PROMPT, "--ablate", "5", "--when", "always"],
     "generate schedule": ["generate", PROMPT, "--ablate", "5", "--schedule", "now"],
@@ -234,12 +240,21 @@ def test_generate_as_json(run: Run, tiny_options: list[str]) -> None:
     assert (again.text, again.baseline.text) == (data["steered"], data["baseline"])
 
 
-@pytest.mark.parametrize("positions", ["last", "3", "-1", "2:5"])
-def test_positions(positions: str, run: Run, tiny_options: list[str]) -> None:
-    arguments = ["--clamp", "5=9", f"--positions={positions}", "-n", "2", "--json"]
-    data = json.loads(run("generate", PROMPT, *arguments, *tiny_options).out)
-    expected = {"last": [5], "3": [3], "-1": [5], "2:5": [2, 3, 4]}[positions]
-    assert data["receipt"][0]["acted_tokens"] == expected
+POSITIONS = {
+    "last": [5],
+    "3": [3],
+    "-1": [5],
+    "2:5": [2, 3, 4],
+    "1, 4": [1, 4],
+    'tokens "w31"': [PROMPT.split().index("w31")],
+}
+
+
+@pytest.mark.parametrize(("positions", "acted"), POSITIONS.items(), ids=POSITIONS)
+def test_positions(positions: str, acted: list[int], run: Run, tiny_options: list[str]) -> None:
+    arguments = ["--clamp", "5=9", f"--positions={positions}", "-n", "1", "--json"]
+    output = json.loads(run("generate", PROMPT, *arguments, *tiny_options).out)
+    assert output["receipt"][0]["acted_tokens"] == acted
 
 
 def test_a_condition_and_a_schedule(run: Run, tiny_options: list[str]) -> None:

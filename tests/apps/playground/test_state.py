@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.playground.state.desk import Desk
-from apps.playground.state.form import amount_of, read_form, read_positions, show_positions
+from apps.playground.state.form import amount_of, read_form
 from apps.playground.state.setup import KINDS, Row, Setup, read_rows
 from steer import Ablate, Active, Add, Clamp, First, Ramp, Rows, Scale, Seen, SteerError, Tokens
 from steer.edits import Edit
-from steer.edits.phrases import show_condition, show_schedule
+from steer.edits.phrases import show_condition, show_positions, show_schedule
 
 D = "smollm2-135m/resid_post.20"
 AWKWARD = "<b>*hi*</b> 🏴󠁧󠁢󠁥󠁮󠁧󠁿 שלום\n${x} {{y}} ' \" \\ `"
@@ -176,19 +176,12 @@ def test_bad_positions_are_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "means"),
-    [
-        ('tokens " a, b", 7', {"tokens": [" a, b", 7]}),
-        ("all", "all"),
-        (" 3 ", 3),
-        ("-1", -1),
-        ("2:5", "2:5"),
-        ("1, 4,7", [1, 4, 7]),
-        ("", "all"),
-    ],
+    ("typed", "means"),
+    [('tokens " a, b", 7', Tokens(" a, b", 7)), ("1, 4,7", (1, 4, 7)), (" ", "all")],
 )
-def test_positions_as_typed(text: str, means: object) -> None:
-    assert read_positions(text) == means
+def test_positions_as_typed(typed: str, means: object) -> None:
+    (row,) = read_form([form(Row(D, Clamp(7, 1.0)), positions=typed)])
+    assert row.edit.positions == means
 
 
 @pytest.mark.parametrize("typed", ["tokens", "tokens cat", "tokens ,"])

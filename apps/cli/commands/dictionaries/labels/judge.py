@@ -1,0 +1,65 @@
+"""`steer labels judge`: labels by a language model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apps.cli.command import command
+from apps.cli.options.labelling import Labelling
+from apps.cli.options.run import Float32
+from apps.cli.options.single import DICTIONARY, DictionaryName
+
+if TYPE_CHECKING:
+    from steer.interpretation.judged import Judge
+
+
+@command("steer labels judge --endpoint http://127.0.0.1:8000/v1 --judge qwen")
+def judge(
+    *,
+    features: Annotated[list[int], typer.Option("--feature", help="Which; may be repeated.")],
+    endpoint: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible URL; the local model if left out.")
+    ] = None,
+    judge_model: Annotated[
+        str, typer.Option("--judge", help="The judge's name at the endpoint.")
+    ] = "gpt-4o-mini",
+    score: Annotated[str, typer.Option(help="detect or simulate.")] = "detect",
+    dictionary: DictionaryName = DICTIONARY,
+    run: Float32,
+    labelling: Labelling,
+    seed: Annotated[int, typer.Option(help="Of the fragments drawn.")] = 0,
+) -> None:
+    """Let a language model explain features, and score its explanations; kept as labels.
+
+    The endpoint's key, if it needs one, is read from STEER_JUDGE_KEY or OPENAI_API_KEY.
+    """
+    from apps.labels.endpoint import EndpointJudge, LocalJudge
+    from apps.labels.judged import judged_labels
+    from apps.training.recipe import load_recipe
+    from dictionaries import catalogue
+    from dictionaries.beside.labels import Labels
+    from steer.loading import load
+
+    with run.progress() as progress:
+        ask: Judge = (
+            EndpointJudge(endpoint, judge_model)
+            if endpoint
+            else LocalJudge(load(run.model, dtype=run.dtype, progress=progress))
+        )
+        made = judged_labels(
+            catalogue.load(dictionary),
+            load_recipe(labelling.recipe),
+            features,
+            ask,
+            source=f"judge {judge_model if endpoint else run.model}",
+            score=score,
+            seed=seed,
+            work=labelling.work,
+            progress=progress,
+        )
+    folder = labelling.out or catalogue.find(dictionary)
+    written = Labels.load(folder).merged(made).save(folder)
+    rows = [label.to_dict() for label in made]
+    run.emit(rows, lambda: "\n".join(map(str, rows)) + f"\nwritten: {written}")

@@ -1,0 +1,83 @@
+"""`steer sweep`: the exact effect of every feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apps.cli.command import command
+from apps.cli.options.metric import Measured
+from apps.cli.options.plot import Plot
+from apps.cli.options.run import Reading
+from apps.cli.options.single import Prompts, Top, Where
+
+if TYPE_CHECKING:
+    from steer.effects.sweep.controls import Against
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What features are compared with."""
+
+    draws: Annotated[
+        int, typer.Option(min=0, help="Controls of each of the 50 largest; 0 for none.")
+    ] = 4
+    control: Annotated[str, typer.Option(help="random or matched: what they are.")] = "random"
+
+    @property
+    def against(self) -> Against | None:
+        from steer.effects.sweep.controls import Against
+
+        return Against(self.control, self.draws) if self.draws else None
+
+
+@command('steer sweep "John gave a drink to" --answer " Mary" --against " John"')
+def sweep(
+    *,
+    prompts: Prompts,
+    measured: Measured,
+    clamp: Annotated[
+        str | None, typer.Option(help="Clamp to this, such as '5x max', instead of ablating.")
+    ] = None,
+    positions: Where = "1:",
+    file: Annotated[
+        Path | None, typer.Option(help="Rows as they come; continued if there.")
+    ] = None,
+    budget: Annotated[int, typer.Option(help="MiB of tensors beside the model.")] = 512,
+    controls: Controls,
+    plot: Plot,
+    run: Reading,
+    top: Top = 20,
+) -> None:
+    """The exact effect of ablating each active feature. Metric: KL, or a logit (difference).
+
+    Controls have a feature's ‖Δ‖ at each position; `significant` corrects for many features. A
+    single prompt can't be: give ten or more.
+    """
+    from apps.cli.views.sweep import swept_view
+    from apps.figures.effects import effect_bars
+    from steer.edits import Ablate, Clamp
+    from steer.edits.phrases import parse_positions
+    from steer.effects.sweep.ablation_sweep import ablation_sweep
+
+    with run.loaded() as (model, progress):
+        swept = ablation_sweep(
+            model,
+            prompts,
+            model.dictionary(run.dictionary),
+            metric=measured.metric,
+            edit=Ablate if clamp is None else partial(Clamp, value=clamp),
+            positions=parse_positions(positions),
+            budget=budget * 2**20,
+            against=controls.against,
+            file=file,
+            progress=progress,
+        )
+    plot.draw(lambda: effect_bars(swept, top))
+    title = f"{swept.edit} each of {len(swept.features)} features: change of {swept.metric}"
+    document = swept.to_dict(top)
+    run.emit(document, lambda: swept_view(document, title))

@@ -1,0 +1,173 @@
+"""Edits on the command line: `--clamp 123=5x --ablate 77 --when "7 > 2.5" --error drop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from steer.edits import Edit, Intervention
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The options that describe edits, which together make one intervention."""
+
+    default_positions: ClassVar[str] = "all"
+
+    clamp: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID=VALUE", help="Set it: 123=5x (times its max) or 123=80."),
+    ] = None
+    ablate: Annotated[list[int] | None, typer.Option(metavar="ID", help="Set it to 0.")] = None
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID=FACTOR", help="Multiply it where it is active: 9=2."),
+    ] = None
+    add: Annotated[
+        list[str] | None, typer.Option(metavar="ID=VALUE", help="Add to it: 4=3 or 4=0.5x.")
+    ] = None
+    positions: Annotated[
+        str | None,
+        typer.Option(help="Where edits act: all if left out; prompt, generated, last, 3 or 2:5."),
+    ] = None
+    when: Annotated[
+        str | None, typer.Option(help='Only where features say so: "7 > 2.5 and not seen 3".')
+    ] = None
+    schedule: Annotated[
+        str | None,
+        typer.Option(help='Strength over time: "first 5", "after 3", "ramp 10", "decay 8".'),
+    ] = None
+    error: Annotated[
+        str,
+        typer.Option(help="What the dictionary does not explain: keep, frozen or drop."),
+    ] = "keep"
+
+    @property
+    def given(self) -> bool:
+        """Whether any edit was."""
+        return any((self.clamp, self.ablate, self.scale, self.add))
+
+    def __str__(self) -> str:
+        several = {name: getattr(self, name) for name in ("clamp", "ablate", "scale", "add")}
+        return " ".join(f"{kind} {each}" for kind, found in several.items() for each in found or ())
+
+    def interventions(self, dictionary: str) -> list[Intervention]:
+        """The intervention that they describe.
+
+        Raises `InterventionError` for malformed options, or for none.
+        """
+        from typing import cast
+
+        from steer.edits import Intervention
+        from steer.errors import InterventionError
+
+        found = list(self._edits())
+        if not found:
+            raise InterventionError(
+                "no edit was given: add one such as --clamp 123=5x or --ablate 77"
+            )
+        return [Intervention(dictionary, found, cast("Any", self.error))]
+
+    def _edits(self) -> Iterator[Edit]:
+        from steer import edits
+        from steer.edits.phrases import parse_condition, parse_positions, parse_schedule
+
+        common: dict[str, Any] = {
+            "positions": parse_positions(self.positions or self.default_positions),
+            "when": parse_condition(self.when) if self.when else None,
+            "schedule": parse_schedule(self.schedule) if self.schedule else None,
+        }
+        for feature, value in _pairs("clamp", self.clamp, str):
+            yield edits.Clamp(feature, value, **common)
+        for feature in self.ablate or ():
+            yield edits.Ablate(feature, **common)
+        for feature, factor in _pairs("scale", self.scale, float):
+            yield edits.Scale(feature, factor, **common)
+        for feature, value in _pairs("add", self.add, str):
+            yield edits.Add(feature, value, **common)
+
+
+@dataclass(frozen=True)
+class Edits(Changes):
+    """Those options, or interventions from files."""
+
+    edit: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="An intervention as JSON; several act together."),
+    ] = None
+
+    @property
+    def given(self) -> bool:
+        return bool(self.edit) or super().given
+
+    def interventions(self, dictionary: str) -> list[Intervention]:
+        """The intervention that the options describe, or those in the files.
+
+        Raises `InterventionError` for malformed options, for none, or for both.
+        """
+        from steer.errors import InterventionError
+
+        if not self.edit:
+            return super().interventions(dictionary)
+        if super().given or self.positions or self.when or self.schedule or self.error != "keep":
+            raise InterventionError(
+                "give either --edit FILE or edits such as --clamp 123=5x with --positions, --when, "
+                "--schedule and --error, not both"
+            )
+        return [read_intervention(file) for file in self.edit]
+
+    def intervention(self, dictionary: str) -> Intervention:
+        """As `interventions`, for what takes only one. Raises `InterventionError` for several."""
+        from steer.errors import InterventionError
+
+        found = self.interventions(dictionary)
+        if len(found) > 1:
+            raise InterventionError(f"{len(found)} --edit files were given; this command takes one")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class TextEdits(Edits):
+    """The same, but not at the first token: its massive activation would be all that is seen."""
+
+    default_positions: ClassVar[str] = "1:"
+    positions: Annotated[
+        str | None,
+        typer.Option(help="Where edits act: 1: (not the first) if left out; all, last or 3."),
+    ] = None
+
+
+def read_intervention(file: Path) -> Intervention:
+    """An intervention saved as JSON. Raises `InterventionError` if there is none."""
+    from steer.edits import Intervention
+    from steer.errors import InterventionError
+
+    if not file.is_file():
+        raise InterventionError(f"there is no file {file}")
+    return Intervention.load(file)
+
+
+def _pairs(
+    option: str, given: Sequence[str] | None, convert: Callable[[str], Value]
+) -> list[tuple[int, Value]]:
+    from steer.errors import InterventionError
+
+    pairs = []
+    for text in given or ():
+        feature, equals, value = text.partition("=")
+        try:
+            if not equals:
+                raise ValueError
+            pairs.append((int(feature), convert(value)))
+        except ValueError:
+            raise InterventionError(
+                f"--{option} {text} is not of the form ID=VALUE, such as --{option} 123=5"
+            ) from None
+    return pairs

@@ -1,0 +1,105 @@
+"""What a command runs, and how it reports: --model, --dtype, --json, and progress without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
+from apps.cli.options.single import (
+    DICTIONARY,
+    EARLY,
+    MODEL,
+    DictionaryName,
+    Dtype,
+    Json,
+    ModelName,
+)
+from apps.cli.output import emit
+from apps.cli.progress import progress_bars
+
+if TYPE_CHECKING:
+    from apps.cli.output import View
+    from steer.model import Model
+    from steer.progress import Progress
+
+
+class _Reports:
+    json_output: bool
+
+    def progress(self) -> AbstractContextManager[Progress | None]:
+        """Bars while something is done, except with --json."""
+        return progress_bars(not self.json_output)
+
+    def emit(self, document: Any, view: View) -> None:
+        """Print the document with --json, and what `view()` gives without."""
+        emit(self.json_output, document, view)
+
+
+class _Loads(_Reports):
+    model: str
+    dtype: str
+
+    @contextmanager
+    def loaded(self) -> Iterator[tuple[Model, Progress | None]]:
+        """The model, and the progress of what is done with it."""
+        from steer.loading import load
+
+        with self.progress() as progress:
+            yield load(self.model, dtype=self.dtype, progress=progress), progress
+
+
+@dataclass(frozen=True)
+class Output(_Reports):
+    """A command without a model."""
+
+    _: KW_ONLY
+    json_output: Json = False
+
+
+@dataclass(frozen=True)
+class DefaultRun(_Loads):
+    """The default model."""
+
+    model = MODEL
+    json_output: Json = False
+    dtype: Dtype = "float32"
+
+
+@dataclass(frozen=True)
+class Float32(_Loads):
+    """A model in float32, or its name alone."""
+
+    dtype = "float32"
+    model: ModelName = MODEL
+    _: KW_ONLY
+    json_output: Json = False
+
+
+@dataclass(frozen=True)
+class Run(_Loads):
+    """A model."""
+
+    model: ModelName = MODEL
+    _: KW_ONLY
+    dtype: Dtype = "float32"
+    json_output: Json = False
+
+
+@dataclass(frozen=True)
+class Reading(_Loads):
+    """A model and a dictionary that reads it."""
+
+    dictionary: DictionaryName = DICTIONARY
+    model: ModelName = MODEL
+    _: KW_ONLY
+    dtype: Dtype = "float32"
+    json_output: Json = False
+
+
+@dataclass(frozen=True)
+class EarlyReading(Reading):
+    """The same; by default the dictionary of an early site, of which later ones are left."""
+
+    dictionary: DictionaryName = EARLY

@@ -1,0 +1,29 @@
+"""Single options that several commands have, and the names that they stand for by default."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+MODEL = "smollm2-135m"
+DICTIONARY = "smollm2-135m/resid_post.20"
+EARLY = "smollm2-135m/resid_post.10"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+ModelName = Annotated[
+    str, typer.Option("--model", help="smollm2-135m, a folder, or a hub id org/name.")
+]
+DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the sampling noise.")]
+FeatureId = Annotated[int, typer.Argument(metavar="ID", help="A feature's index.")]
+
+Prompts = Annotated[list[str], typer.Argument(help="One or more texts.")]
+Top = Annotated[int, typer.Option(min=1, help="Features to show.")]
+Draws = Annotated[int, typer.Option(min=0, help="Controls of each kind; 0 for none.")]
+Where = Annotated[str, typer.Option("--positions", help="all, last, 3 or 1: (not the first).")]
+"""Typed as `steer.edits.phrases.parse_positions` reads it."""
+SourceName = Annotated[
+    str, typer.Argument(help="A catalogue name, a folder (#5: its block 5) or hf://org/repo/path.")
+]

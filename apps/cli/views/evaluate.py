@@ -1,0 +1,71 @@
+"""What the commands that evaluate show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from apps.studies.calibrate import DosePoint
+    from steer.evals.lm_eval.compare import Evaluation
+    from steer.evals.steering.score import SteeringScore
+
+
+def evaluation_view(found: Evaluation) -> RenderableType:
+    """A table for each score, a line for each edit in each task; the baseline alone if no edits."""
+    settings = found.settings
+    head = Text(f"{settings['model']}, {settings['dtype']}, lm-eval {settings['lm_eval']}", "dim")
+    if not found.differences:
+        table = Table("task", "metric", "score ± standard error", "n")
+        for (task, metric), score in found.baseline.items():
+            table.add_row(task, metric, str(score), str(score.n))
+        return Group(head, table)
+    parts: list[RenderableType] = [head]
+    for (task, metric), score in found.baseline.items():
+        title = f"{task} {metric}: {score} unedited, n={score.n}"
+        table = Table("edit", "change ± s.e.", "95%", "p", "q", title=title, title_justify="left")
+        for each in found.differences:
+            if (each.task, each.metric) == (task, metric):
+                change = f"{each.difference:+.3g} ± {each.stderr:.2g}"
+                between = f"{each.low:+.3g} to {each.high:+.3g}"
+                table.add_row(each.edit, change, between, f"{each.p:.2g}", f"{each.q:.2g}")
+        parts.append(table)
+    parts += [
+        Text(f"{task}, {edit}: {line}", "bold red" if " did nothing" in line else "")
+        for (edit, task), tally in found.tallies.items()
+        for line in str(tally).splitlines()
+    ]
+    return Group(*parts, Text(_NOTE, "dim"))
+
+
+_NOTE = (
+    "p is paired, over documents: exact McNemar for right or wrong, else sign flips; q is p "
+    "adjusted for all rows (Benjamini-Hochberg); margin is log p(right) - log p(best wrong), nats. "
+    "The changes are against the unedited model; whether a random direction of the edit's size "
+    "would do as much, `steer effects` says."
+)
+
+
+def score_title(score: SteeringScore, document: dict[str, Any]) -> str:
+    """A line: the score, its parts, and what it is to be compared with."""
+    parts = ", ".join(f"{name} {value.mean:.2f}" for name, value in score.reported().items())
+    return (
+        f"feature {document['feature']}, {document['edit']} {score.factor:g}x max: "
+        f"score {score.score} of 2 ({parts}); unsteered {score.baseline}; "
+        f"output score {document['output_score']:.3f}, input score {document['input_score']:.2f}"
+    )
+
+
+def dose_view(points: Sequence[DosePoint]) -> RenderableType:
+    """One row a dose."""
+    table = Table()
+    for column in ("‖Δ‖/‖x‖", "loss under the untouched model", "distinct word pairs", "texts"):
+        table.add_column(column, justify="right")
+    for point in points:
+        row = f"{point.dose:.1f}", f"{point.loss:.2f}", f"{point.distinct:.2f}", str(point.texts)
+        table.add_row(*row)
+    return table
