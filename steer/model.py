@@ -108,6 +108,12 @@ class Model:
             values = plain.collect(self.nn, ids, mask, sites)
         return {str(site.hookpoint): value for site, value in values.items()}
 
+    def logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits [b, s, V] of one forward pass without edits."""
+        check_padding(self, mask)
+        with self.lock:
+            return plain.logits(self.nn, ids, mask)
+
     def dictionary(self, name: str) -> Dictionary:
         """A dictionary by catalogue name or folder, checked against this model.
 
