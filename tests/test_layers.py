@@ -1,9 +1,15 @@
-"""`tests → apps → steer → dictionaries`: an arrow is "may import"."""
+"""The map of the code: who may import whom, and how large a folder may grow.
+
+`tests → apps → steer → dictionaries`; within a room, a name imports only those before it. Imports
+inside functions and for type checkers alone count like any other.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,21 +21,62 @@ MAY_IMPORT = {
     "steer": {"steer", "dictionaries"},
     "apps": {"apps", "steer", "dictionaries"},
 }
-ROOMS = (*MAY_IMPORT, "tests")
-FILES = [path for room in MAY_IMPORT for path in sorted((ROOT / room).rglob("*.py"))]
-every_file = pytest.mark.parametrize(
-    "path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES]
-)
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Names of all modules that are imported, wherever in the file."""
-    for node in ast.walk(tree):
+def listed(names: str) -> list[str]:
+    return names.split()
+
+
+ORDER = {
+    "dictionaries": listed(
+        "errors sites config later files beside dictionary architectures formats hub releases "
+        "catalogue label_imports convert baselines concepts erasure measures training"
+    ),
+    "steer": listed(
+        "errors progress maths disk lm features quality interpretation edits splice runs exchange "
+        "model loading effects evals"
+    ),
+    "steer.effects": listed(
+        "defaults metric positionwise passes controls logits sweep attribution patching dose "
+        "downstream tree paths"
+    ),
+    "apps": listed("text_files figures corpora training labels studies reproduce playground cli"),
+    "apps.playground": listed(
+        "html state studio find steer measure take_away handlers api page theme wire start"
+    ),
+}
+"""Each name may import those before it."""
+INSIDE_NNSIGHT = {
+    "steer.lm.passes",
+    "steer.lm.remote",
+    "steer.lm.language_model",
+    "steer.loading",
+}
+"""The bodies under plans (`steer.splice.passes`) get `save` from `steer.lm.passes`."""
+MOST_FILES = 16
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {
+    module_of(path): path for room in MAY_IMPORT for path in sorted((ROOT / room).rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+every_file = pytest.mark.parametrize("module", FILES)
+
+
+def imported(module: str) -> Iterator[str]:
+    """Names of all modules that a file imports, wherever in it."""
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import in line {node.lineno}"
-            yield node.module or ""
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in FILES else node.module or ""
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -39,37 +86,84 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield node.func.id, node.lineno
 
 
+def rooms_of(module: str) -> set[str]:
+    return {name.split(".")[0] for name in imported(module)}
+
+
 def test_there_are_files() -> None:
-    assert len(FILES) > 40
+    assert len(FILES) > 300
 
 
 @every_file
-def test_imports_go_one_way(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}
-    assert names & set(ROOMS) <= MAY_IMPORT[room]
+def test_rooms_import_one_way(module: str) -> None:
+    room = module.split(".")[0]
+    assert rooms_of(module) & {*MAY_IMPORT, "tests"} <= MAY_IMPORT[room]
 
 
-@every_file
-def test_only_apps_print(path: Path) -> None:
-    if path.relative_to(ROOT).parts[0] == "apps":
-        return
-    printed = [line for name, line in calls(ast.parse(path.read_text())) if name == "print"]
-    assert printed == []
+@pytest.mark.parametrize("package", ORDER)
+def test_names_import_those_before_them(package: str) -> None:
+    order, inside = ORDER[package], f"{package}."
+    upward = []
+    for module in FILES:
+        if not module.startswith(inside):
+            continue
+        mine = module.removeprefix(inside).split(".")[0]
+        assert mine in order, f"{module}: {mine} is not in the order of {package}"
+        for name in imported(module):
+            theirs = name.removeprefix(inside).split(".")[0]
+            if name.startswith(inside) and order.index(theirs) > order.index(mine):
+                upward.append(f"{module} -> {name}")
+    assert upward == []
 
 
-@every_file
-def test_only_apps_open_a_port_or_draw(path: Path) -> None:
-    names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}
-    if path.relative_to(ROOT).parts[0] != "apps":
-        assert not names & {"gradio", "typer", "rich", "plotly", "socket", "http"}
+@pytest.mark.parametrize("package", ORDER)
+def test_the_order_names_nothing_that_is_gone(package: str) -> None:
+    there = {name.removeprefix(f"{package}.").split(".")[0] for name in FILES}
+    assert set(ORDER[package]) <= there
+
+
+def test_no_circle_of_files() -> None:
+    graph = {
+        module: {name for name in imported(module) if name in FILES and name != module}
+        for module in FILES
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_no_folder_is_crowded() -> None:
+    sizes = Counter(path.parent for path in FILES.values() if path.name != "__init__.py")
+    crowded = {str(folder.relative_to(ROOT)): n for folder, n in sizes.items() if n > MOST_FILES}
+    assert crowded == {}
+
+
+def test_only_these_import_nnsight() -> None:
+    assert {module for module in FILES if "nnsight" in rooms_of(module)} == INSIDE_NNSIGHT
 
 
 @pytest.mark.parametrize(
-    "path",
-    [p for p in FILES if "dictionaries" in p.parts],
-    ids=lambda path: path.relative_to(ROOT).as_posix(),
+    "folder",
+    sorted({".".join(name.split(".")[:2]) for name in FILES if name.count(".") > 1}),
 )
-def test_dictionaries_know_no_model(path: Path) -> None:
-    names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}
-    assert not names & {"transformers", "nnsight", "tokenizers"}
+def test_every_folder_has_a_folder_of_tests(folder: str) -> None:
+    assert list((ROOT / "tests" / Path(*folder.split("."))).rglob("test_*.py"))
+
+
+@every_file
+def test_only_apps_print(module: str) -> None:
+    if not module.startswith("apps"):
+        assert [line for name, line in calls(TREES[module]) if name == "print"] == []
+
+
+@every_file
+def test_only_apps_open_a_port_or_draw(module: str) -> None:
+    if not module.startswith("apps"):
+        assert not rooms_of(module) & {"gradio", "typer", "rich", "plotly", "socket"}
+        assert "http.server" not in imported(module)
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if name.startswith("dictionaries")])
+def test_dictionaries_know_no_model(module: str) -> None:
+    assert not rooms_of(module) & {"transformers", "nnsight", "tokenizers"}

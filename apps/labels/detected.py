@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from apps.training.kept import kept_activations
 from apps.training.recipe import Recipe
-from apps.training.train import kept_activations, run_harvest
+from apps.training.train import run_harvest
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
 from dictionaries.training.activations import ActivationStore

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from apps.training.kept import KeptActivations
 from apps.training.recipe import Recipe
 from dictionaries.dictionary import Dictionary
 from dictionaries.files.place import sha256
 from dictionaries.measures.quality import pca_fvu, quality, random_fvu
 from steer.quality.splice_loss import SpliceLoss
-
-if TYPE_CHECKING:
-    from apps.training.train import KeptActivations
 
 
 def reconstruction_figures(dictionary: Dictionary, corpus: KeptActivations) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from apps.corpora import SOURCES
 from apps.training.card import build_card, reconstruction_figures, write_card
 from apps.training.contexts import build_contexts
+from apps.training.kept import KeptActivations, kept_activations
 from apps.training.recipe import Recipe
 from dictionaries import catalogue
 from dictionaries.beside.statistics import FeatureStatistics
@@ -20,7 +21,7 @@ from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
 from dictionaries.formats import load_folder
 from dictionaries.measures.corpus import Corpus, collect_statistics
-from dictionaries.training.activations import ActivationStore, Contexts, keep_mask
+from dictionaries.training.activations import ActivationStore, Contexts
 from dictionaries.training.train import Step, train
 from steer.disk.cache import atomic_folder, cache_folder
 from steer.features.harvest import harvest
@@ -109,32 +110,6 @@ def run_training(
     with atomic_folder(trained, 2**28) as scratch:
         catalogue.save(dictionary, scratch)
     return replace(dictionary, name=f"{recipe.name}/{site}")
-
-
-@dataclass(frozen=True, eq=False)
-class KeptActivations:
-    """What a site's dictionary is trained and judged on.
-
-    train, heldout [n, d]: kept positions only, in bf16.
-    keep [contexts, length]: which positions are kept; cutoff: their largest norm.
-    """
-
-    train: Tensor
-    heldout: Tensor
-    keep: Tensor
-    cutoff: float
-
-
-def kept_activations(recipe: Recipe, site: str, store: ActivationStore) -> KeptActivations:
-    """Split a site's activations, leaving out first tokens and outlier norms."""
-    activations, contexts = store.mapped(site), store.contexts
-    norms = torch.cat([part.float().norm(dim=-1) for part in activations.split(64)])
-    keep, cutoff = keep_mask(norms, recipe.outlier_medians)
-    parts = {}
-    for name, rows in (("train", ~contexts.heldout), ("heldout", contexts.heldout)):
-        chosen = (keep & rows.unsqueeze(1)).flatten().nonzero().flatten()
-        parts[name] = activations.flatten(0, 1)[chosen]
-    return KeptActivations(**parts, keep=keep, cutoff=cutoff)
 
 
 def finish(

@@ -22,7 +22,9 @@ from apps.reproduce.e3_localisation.table import Localised, tabulate
 from apps.reproduce.kept.rows import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
-from apps.reproduce.shared import bases, ioi, zoo
+from apps.reproduce.shared import bases, zoo
+from apps.studies import ioi_prompts
+from apps.studies.ioi_prompts import Pair
 from dictionaries.baselines import neurons, pca, random_directions
 from dictionaries.dictionary import Dictionary
 from steer.effects.patching.acdc import flat_acdc
@@ -33,7 +35,6 @@ from steer.effects.patching.ranking import scores
 from steer.errors import SteerError
 from steer.lm import default_model
 from steer.maths import metrics
-from steer.splice import passes
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -52,8 +53,8 @@ _TAUS = (1e-3, 1e-2, 1e-1)
 def run(settings: Settings) -> Table:
     """Raises `SteerError` if the model can't name indirect objects: nothing is there to find."""
     model = settings.load()
-    given = ioi.pairs(model, settings.count(full=50, fast=3), settings.seed)
-    accuracy = ioi.accuracy(model, given)
+    given = ioi_prompts.pairs(model, settings.count(full=50, fast=3), settings.seed)
+    accuracy = ioi_prompts.accuracy(model, given)
     if accuracy < LEAST_ACCURACY:
         raise SteerError(
             f"{settings.model} names the indirect object in {accuracy:.0%} of the prompts; "
@@ -119,7 +120,7 @@ def _tested(dictionaries: Mapping[str, Dictionary]) -> list[str]:
 
 
 def localise(
-    model: Model, name: str, dictionary: Dictionary, pairs: Sequence[ioi.Pair]
+    model: Model, name: str, dictionary: Dictionary, pairs: Sequence[Pair]
 ) -> list[Localised]:
     """The curves of one dictionary, with the common ranking and with each pair's own."""
     patchable = as_patchable(model, dictionary, pairs)
@@ -157,14 +158,14 @@ def rankings(pairs: Sequence[Patchable]) -> tuple[list[int], list[list[int]]]:
 
 
 def as_patchable(
-    model: Model, dictionary: Dictionary, pairs: Sequence[ioi.Pair], error: str = "keep"
+    model: Model, dictionary: Dictionary, pairs: Sequence[Pair], error: str = "keep"
 ) -> tuple[Patchable, ...]:
     """Base runs that are to become the other prompt's."""
     bases_, targets = [pair.prompt for pair in pairs], [pair.other for pair in pairs]
     return prompt_pairs(model, bases_, targets, dictionary, error=error)
 
 
-def endpoint_gap(model: Model, dictionary: Dictionary, pairs: Sequence[ioi.Pair]) -> float:
+def endpoint_gap(model: Model, dictionary: Dictionary, pairs: Sequence[Pair]) -> float:
     """Largest gap, in nats, of the two ends that are known: nothing patched is the base run, and
     everything with the error is the target run. Both computed apart, by plain forward passes."""
     gap = 0.0
@@ -177,8 +178,7 @@ def endpoint_gap(model: Model, dictionary: Dictionary, pairs: Sequence[ioi.Pair]
 
 def _last_logits(model: Model, text: str) -> torch.Tensor:
     ids, mask = model.tokenize([text])
-    with model.lock:
-        return passes.logits(model.nn, ids, model.span(ids, mask), [])[0][0, -1]
+    return model.logits(ids, mask)[0, -1]
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def checked(
     model: Model,
     name: str,
     dictionary: Dictionary,
-    pairs: Sequence[ioi.Pair],
+    pairs: Sequence[Pair],
 ) -> Checked:
     """Exact ACDC on a few pairs against the gradients' common ranking."""
     patchable = as_patchable(model, dictionary, pairs)

@@ -25,7 +25,8 @@ from apps.reproduce.e5_attribution.table import ESTIMATES, MEASURES, Found, tabu
 from apps.reproduce.kept.rows import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
-from apps.reproduce.shared import ioi, texts
+from apps.reproduce.shared import texts
+from apps.studies import ioi_prompts
 from dictionaries.dictionary import Dictionary
 from steer.effects.attribution.attribution import attribution
 from steer.effects.attribution.result import Attribution, compare
@@ -59,7 +60,7 @@ def run(settings: Settings) -> Table:
     """Both shipped dictionaries on indirect objects and on natural text."""
     model = settings.load()
     count = settings.count(full=12, fast=2)
-    given = ioi.pairs(model, count, settings.seed)
+    given = ioi_prompts.pairs(model, count, settings.seed)
     cases = [Case("ioi", pair.prompt, pair.metric) for pair in given] + [
         Case("text", passage.text, LogProbability(passage.following))
         for passage in texts.passages(model, count, 16, settings.seed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from apps.reproduce.e7_steering.bench import Bench
 from apps.reproduce.kept.results import kept
 from apps.reproduce.settings import Settings
 from steer.edits import Intervention
@@ -18,7 +19,6 @@ from steer.evals.steering.judges import Fires
 from steer.evals.steering.score import SteeringScore, add, halves
 
 if TYPE_CHECKING:
-    from apps.reproduce.e7_steering.experiment import Bench
     from dictionaries.dictionary import Dictionary
 
 FACTORS = (0.5, 1.0, 2.0)

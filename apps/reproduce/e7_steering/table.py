@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apps.reproduce.drawing import add_bars, panels
+from apps.reproduce.e7_steering.bench import Steered
 from apps.reproduce.e7_steering.filter import THRESHOLDS, Filter
 from apps.reproduce.result import Claim, Row, Table
 from steer.evals.steering.feature_scores import random_filter
@@ -17,8 +18,6 @@ from steer.maths.statistics import Interval, interval
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-    from apps.reproduce.e7_steering.experiment import Steered
 
 COLUMNS = {
     "part": "methods: a concept steered by a method; filter: random features, by output score",

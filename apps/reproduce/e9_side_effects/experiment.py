@@ -19,7 +19,8 @@ from apps.reproduce.e9_side_effects.table import tabulate
 from apps.reproduce.kept.rows import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
-from apps.reproduce.shared import bases, ioi, texts
+from apps.reproduce.shared import bases, texts
+from apps.studies import ioi_prompts
 
 REVISION = 3
 """Of what a row means: raise it, and interrupted runs start anew."""
@@ -51,7 +52,7 @@ def run(settings: Settings) -> Table:
     )
     count = settings.count(full=4, fast=2)
     passages = [p.text for p in texts.passages(model, count, 24, settings.seed + 2)]
-    pairs = ioi.pairs(model, settings.count(full=8, fast=2), settings.seed)
+    pairs = ioi_prompts.pairs(model, settings.count(full=8, fast=2), settings.seed)
 
     def clamp(feature: int) -> list[Spilled]:
         return spillover(model, trained, feature, passages, pairs, seed=settings.seed)

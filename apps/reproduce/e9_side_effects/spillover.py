@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from apps.reproduce.shared.ioi import Pair
+from apps.studies.ioi_prompts import Pair
 from dictionaries.dictionary import Dictionary
 from steer.edits import Clamp, Intervention
 from steer.effects.controls.matching import matched_features

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from apps.reproduce.kept.parts import digest, location, part
 from apps.reproduce.settings import Settings
+from apps.training.kept import kept_activations
 from apps.training.recipe import Recipe, load_recipe
-from apps.training.train import kept_activations, run_harvest
+from apps.training.train import run_harvest
 from dictionaries import catalogue
 from dictionaries.config import DictionaryConfig
 from dictionaries.dictionary import Dictionary

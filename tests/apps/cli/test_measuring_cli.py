@@ -11,9 +11,9 @@ import pytest
 
 from apps.reproduce.settings import Settings
 from dictionaries.beside.labels import Label, Labels
-from tests.steer.interpretation.test_interpret import serving
 from tests.support import toy
 from tests.support.command import Run
+from tests.support.judge import serving
 
 RECIPE = """
 name = "toy"

@@ -23,7 +23,7 @@ from apps.reproduce.e9_side_effects.single_latents import (
     variance_shares,
 )
 from apps.reproduce.shared import bases
-from apps.reproduce.shared.ioi import Pair, accuracy
+from apps.studies.ioi_prompts import Pair, accuracy
 from dictionaries.dictionary import Dictionary
 from steer.effects.metric import LogProbability
 from steer.maths import metrics

@@ -12,8 +12,8 @@ from torch import Tensor
 
 import steer
 from apps.reproduce.e7_steering import experiment as e7
+from apps.reproduce.e7_steering.bench import BUDGET, Bench, Steered, make_bench
 from apps.reproduce.e7_steering.concepts import CONCEPTS, Concept
-from apps.reproduce.e7_steering.experiment import Bench, Steered
 from apps.reproduce.e7_steering.filter import Filter
 from apps.reproduce.e7_steering.methods import RANDOMS, concept_directions, methods_of, unrelated
 from apps.reproduce.e7_steering.table import COLUMNS, claims, filter_rows, method_rows
@@ -40,7 +40,7 @@ def settings(tmp_path: Path) -> Settings:
 def bench(settings: Settings, llama: steer.Model) -> Bench:
     texts = [own_words(text) for text in tiny.PROMPTS]
     anything = Mentions(r"w\d", enough=1)
-    return e7.make_bench(settings, llama, tiny.dictionary(), texts, anything, ASKED)
+    return make_bench(settings, llama, tiny.dictionary(), texts, anything, ASKED)
 
 
 def test_the_whole_table(settings: Settings, bench: Bench) -> None:
@@ -54,7 +54,7 @@ def test_the_whole_table(settings: Settings, bench: Bench) -> None:
         if row["method"] in ("prompt", "unsteered"):
             assert row["delta CE"] is None
         else:
-            assert float(row["delta CE"] or 0) == pytest.approx(e7.BUDGET, rel=0.1)
+            assert float(row["delta CE"] or 0) == pytest.approx(BUDGET, rel=0.1)
     names = {row["method"] for row in methods if row["concept"] == "thirties"}
     assert {"difference of means", "random direction", "unrelated feature", "prompt"} <= names
     assert {row["method"] for row in table.rows if row["part"] == "filter"} >= {"unfiltered"}

@@ -15,7 +15,7 @@ from apps.reproduce.e4_cards import experiment as e4
 from apps.reproduce.e4_cards.detectors import Detector, best_detector, histogram, score
 from apps.reproduce.e4_cards.table import tabulate as card_table
 from apps.reproduce.shared import bases
-from apps.reproduce.shared.ioi import Pair
+from apps.studies.ioi_prompts import Pair
 from tests.support import tiny
 
 PAIRS = [

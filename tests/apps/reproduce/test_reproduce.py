@@ -16,8 +16,8 @@ from apps.reproduce.registry import find
 from apps.reproduce.result import Claim, Result, Table
 from apps.reproduce.run import run
 from steer.errors import SteerError
-from tests.steer.interpretation.test_interpret import serving
 from tests.support import toy
+from tests.support.judge import serving
 
 
 @pytest.fixture(scope="module")
