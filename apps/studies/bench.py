@@ -82,10 +82,10 @@ class _Operations:
 
     @classmethod
     def of(cls, model: Model, dictionary: Dictionary) -> _Operations:
-        from steer.lm.anatomy import stack_path
+
         from steer.lm.hookpoints import parse
 
-        stack = model.module.get_submodule(stack_path(model.module))
+        stack = model.module.get_submodule(model.anatomy.stack)
         layer = parse(model.site_of(dictionary)).layer
         return cls(
             block=sum(p.numel() for p in stack[0].parameters() if p.dim() > 1),

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from steer.errors import InterventionError, PromptError
-from steer.lm import anatomy
-from steer.lm.anatomy import Site
+from steer.lm.anatomy import Anatomy, Site, anatomy_of
+from steer.lm.hookpoints import Hookpoint
 from steer.lm.passes import plain
 from steer.lm.span import Span
 
 if TYPE_CHECKING:
     from nnsight.modeling.transformers import TransformersModel
+
+_LIMITS = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "n_positions", "n_ctx")
+_ENDLESS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +55,10 @@ class LanguageModel:
 
     @property
     def context(self) -> int:
-        """Most tokens the model can read."""
-        return self.module.config.get_text_config().max_position_embeddings
+        """Most tokens the model can read; a large number where it sets no limit."""
+        config = self.module.config.get_text_config()
+        limits = [getattr(config, name, None) for name in _LIMITS]
+        return next((limit for limit in limits if isinstance(limit, int) and limit > 0), _ENDLESS)
 
     @property
     def d(self) -> int:
@@ -63,20 +68,26 @@ class LanguageModel:
     @property
     def depth(self) -> int:
         """How many blocks it has."""
-        return anatomy.depth(self.module)
+        return self.anatomy.depth
 
     @property
     def last_site(self) -> Site:
         """Where the residual stream leaves the last block, which is what the final norm reads."""
-        return anatomy.last_site(self.module)
+        return self.anatomy.locate(Hookpoint(self.depth - 1, "resid_post"))
 
-    def site(self, hookpoint: str) -> Site:
+    @property
+    def anatomy(self) -> Anatomy:
+        """Where its sites are, measured on a few tokens when it is first asked for."""
+        with self.lock:
+            return anatomy_of(self.module)
+
+    def site(self, hookpoint: str | Hookpoint) -> Site:
         """Where a hookpoint is. Raises `HookpointError` if the model has no such site."""
-        return anatomy.locate(self.module, hookpoint)
+        return self.anatomy.locate(hookpoint)
 
     def width(self, site: Site) -> int:
         """d of a site."""
-        return anatomy.width_of(self.module, site)
+        return site.width
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Left-padded ids and mask, each [b, s] on the model's device.

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from steer.errors import ModelError
-from steer.lm.anatomy import final_norm
 from steer.lm.language_model import LanguageModel
 from steer.lm.norm import Norm
 from steer.maths.precision import exact
@@ -17,8 +16,11 @@ from steer.maths.precision import exact
 
 def norm_of(model: LanguageModel) -> Norm:
     """The final norm. Raises `ModelError` for one that is unknown or of another formula."""
+    path = model.anatomy.final_norm
+    if path is None:
+        raise ModelError(f"{model.name} has no norm behind its blocks: it has no direct logits")
     try:
-        return Norm.of(final_norm(model.module), model.d)
+        return Norm.of(model.module.get_submodule(path), model.d)
     except ModelError as error:
         raise ModelError(f"the final norm of {model.name}: {error}") from error
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from steer.lm.anatomy import Site, stack_path
+from steer.lm.anatomy import Site
 from steer.lm.language_model import LanguageModel
 from steer.lm.passes import plain
-from steer.lm.passes.resumed import Resume, clean_pass, resume
+from steer.lm.passes.resumed import Resume, Takes, clean_pass, resume
 from steer.maths import metrics
 from steer.progress import Progress
 
@@ -70,21 +70,20 @@ def replaced_logits(
 
     x [b, s, d]: the site's activations, if they are known; then those blocks do not run at all.
     """
-    mask, below = torch.ones_like(ids), None
+    mask, below, takes = torch.ones_like(ids), None, Takes.of(model.module)
     if site.hookpoint.kind == "resid_post":
-        stack = stack_path(model.module)
-        below = [f"{stack}.{layer}" for layer in range(site.hookpoint.layer + 1)]
+        below = model.anatomy.below(site.hookpoint.layer + 1)
     with model.lock:
         if x is None or below is None:
             (x,), logits, _ = clean_pass(model.nn, ids, mask, [site], keep=0)
         else:
             x = x.to(model.module.dtype)
-            logits, _ = resume(model.nn, Resume(ids, mask, below, x))
+            logits, _ = resume(model.nn, Resume(ids, mask, below, x, takes=takes))
     yield "clean", logits
     for name, change in changes.items():
         with model.lock:
             if below is None:
                 logits = plain.replace(model.nn, ids, mask, site, change)
             else:
-                logits, _ = resume(model.nn, Resume(ids, mask, below, change(x)))
+                logits, _ = resume(model.nn, Resume(ids, mask, below, change(x), takes=takes))
         yield name, logits

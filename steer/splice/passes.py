@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.lm.anatomy import Site, stack_path
+from steer.lm.anatomy import Site, anatomy_of
 from steer.lm.passes import save
 from steer.lm.passes.plain import input_embedding, quiet, read
 from steer.lm.remote import Remote, backend
@@ -126,8 +126,8 @@ def begin(
     shared: how many blocks there are below it; none is shared if their output is no plain tensor.
     """
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
-    stack, memory = stack_path(nn._module), Memory()
-    below = [f"{stack}.{number}" for number in range(shared)]
+    memory: Memory = {}
+    below = [skip.path for skip in anatomy_of(nn._module).below(shared)]
     with quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
         records: list[Record] = save([])
         entry: list[Tensor] = save([])

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from steer.edits.positions import Positions, canonical, resolve, select
-from steer.lm.anatomy import Site, locate, stack_path
+from steer.lm.anatomy import Site
 from steer.lm.hookpoints import Hookpoint
 from steer.lm.passes import resumed
-from steer.lm.passes.resumed import Resume, cache_name
+from steer.lm.passes.resumed import Resume, Takes
 from steer.model import Model
 
 Also = Sequence[tuple[Site, Tensor]]
@@ -67,12 +67,6 @@ class Clean:
         span = self.model.span(ids, torch.ones_like(ids))
         return select(resolve(canonical(positions), self.model.token_id), span)[0]
 
-    @property
-    def blocks(self) -> list[str]:
-        """Paths of the blocks that need not run."""
-        stack = stack_path(self.model.module)
-        return [f"{stack}.{number}" for number in range(self.first)]
-
     def start(self, delta: Tensor, every: bool = False, also: Also = ()) -> Resume:
         """Where a pass with delta [b, s, d_site] added at the site resumes."""
         first = self._first_changed([delta, *(more for _, more in also)])
@@ -82,13 +76,13 @@ class Clean:
         return Resume(
             ids=ids[:, tail],
             mask=torch.ones_like(ids),
-            skipped=self.blocks,
+            skipped=self.model.anatomy.below(self.first),
             entry=entry + delta[:, tail] if self.inner is None else entry,
             inner=self.inner,
             delta=None if self.inner is None else delta[:, tail],
             also=[(site, more[:, tail]) for site, more in also],
             cache=_cut(self.cache, first, rows) if first else None,
-            cache_name=cache_name(self.model.module),
+            takes=Takes.of(self.model.module),
             keep=0 if every else 1,
         )
 
@@ -132,7 +126,7 @@ def run_clean(
     others: more sites to keep; every: logits of every position, not of the last alone.
     """
     first, inner = _resume_point(site)
-    entry = site if inner is None else locate(model.module, Hookpoint(first, "resid_pre"))
+    entry = site if inner is None else model.site(Hookpoint(first, "resid_pre"))
     wanted = sorted({site, entry, *others}, key=lambda each: each.hookpoint.order)
     batch = ids.unsqueeze(0)
     with model.lock:
@@ -142,7 +136,7 @@ def run_clean(
             torch.ones_like(batch),
             wanted,
             keep=0 if every else 1,
-            cache=cache_name(model.module),
+            cached=True,
         )
     found = {each: value[0] for each, value in zip(wanted, saved, strict=True)}
     return Clean(

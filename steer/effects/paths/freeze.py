@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from steer.effects.passes.clean import Clean
-from steer.lm.anatomy import Site, final_norm, locate
+from steer.lm.anatomy import Site
 from steer.lm.hookpoints import Hookpoint
 from steer.lm.norm import Norm
 from steer.lm.passes import frozen
@@ -55,7 +55,7 @@ def frozen_logits(clean: Clean, delta: Tensor, site: Site, freeze: Freeze) -> Te
     parts are frozen."""
     model = clean.model
     start = clean.start(torch.cat([torch.zeros_like(delta[:1]), delta]))
-    norm = (norm_path(model), _slope(norm_of(model))) if freeze.norm else None
+    norm = (model.anatomy.final_norm or "", _slope(norm_of(model))) if freeze.norm else None
     attends = clean.first < model.depth
     patterns = frozen.frozen_patterns(model.module) if freeze.patterns and attends else None
     with model.lock, patterns or nullcontext():
@@ -72,13 +72,7 @@ def held_sites(model: Model, site: Site, freeze: Freeze) -> list[Site]:
         for kind, frozen in kinds
         if frozen
     ]
-    return [locate(model.module, p) for p in points if p.order > site.hookpoint.order]
-
-
-def norm_path(model: Model) -> str:
-    """Path of the final norm in the model."""
-    wanted = final_norm(model.module)
-    return next(path for path, module in model.module.named_modules() if module is wanted)
+    return [model.site(p) for p in points if p.order > site.hookpoint.order]
 
 
 def _slope(norm: Norm) -> frozen.Slope:

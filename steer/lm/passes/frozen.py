@@ -26,8 +26,8 @@ def reach(nn: Any, start: Resume, site: Site) -> Tensor:
     skipped, entry, inner = start.skipped, start.entry, start.inner
     delta: Any = start.delta
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
-        for path in skipped:
-            nn.get(path).skip(entry)
+        for skip in skipped:
+            nn.get(skip.path).skip(skip.output(entry))
         if inner is not None:
             read(nn, inner)[:] += delta
         found: Any = save(read(nn, site).clone())
@@ -44,8 +44,8 @@ def held(nn: Any, start: Resume, sites: Sequence[Site], norm: tuple[str, Slope] 
     skipped, entry, inner = start.skipped, start.entry, start.inner
     delta: Any = start.delta
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
-        for path in skipped:
-            nn.get(path).skip(entry)
+        for skip in skipped:
+            nn.get(skip.path).skip(skip.output(entry))
         if inner is not None:
             read(nn, inner)[:] += delta
         for site in sites:
@@ -56,7 +56,7 @@ def held(nn: Any, start: Resume, sites: Sequence[Site], norm: tuple[str, Slope] 
             x, y = nn.get(path).input, nn.get(path).output
             y[:] = y[:1] + slope(x - x[:1], x[:1])
         output = tracer.result.save()
-    return output.logits
+    return output.logits[:, -start.keep :]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.lm.anatomy import Site
+from steer.lm.anatomy.values import Site
 from steer.lm.passes import save
 
 
@@ -23,10 +23,13 @@ def quiet() -> Iterator[None]:
 
 
 def read(nn: Any, site: Site) -> Tensor:
-    """The site's live tensor [b, s, d]; attention modules return a tuple, blocks a tensor."""
+    """The site's live tensor [b, s, d]: of a tuple or list, its first."""
     envoy = nn.get(site.path)
     value = envoy.input if site.side == "input" else envoy.output
-    return value[0] if isinstance(value, tuple) else value
+    if site.alone:
+        value = value.clone()
+        envoy.input = value
+    return value[0] if isinstance(value, tuple | list) else value
 
 
 def collect(nn: Any, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site, Tensor]:

@@ -16,33 +16,56 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from steer.lm.anatomy import Site
+from steer.lm.anatomy.values import Site, Skip
 from steer.lm.passes import save
 from steer.lm.passes.plain import quiet, read
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a model's forward takes: what it calls its keys and values, and two options.
+
+    transformers 5.24 renamed the cache; old families know neither `use_cache` nor `logits_to_keep`.
+    """
+
+    cache: str = "cache"
+    use_cache: bool = True
+    logits_to_keep: bool = True
+
+    @classmethod
+    def of(cls, module: Module) -> Takes:
+        """Asked of the signature of its forward."""
+        known = signature(module.forward).parameters
+        name = "cache" if "cache" in known else "past_key_values"
+        return cls(name, "use_cache" in known, "logits_to_keep" in known)
+
+    def options(self, cached: bool, keep: int) -> dict[str, Any]:
+        wanted = {"use_cache": cached} if self.use_cache else {}
+        return wanted | ({"logits_to_keep": keep} if self.logits_to_keep else {})
 
 
 @dataclass(frozen=True, eq=False)
 class Resume:
     """Where a pass over b rows and s tokens starts, and what it changes.
 
-    skipped: paths of the blocks that do not run; `entry` [b, s, d] stands in for their output.
+    skipped: the blocks that do not run; `entry` [b, s, d] stands in for their output.
     inner: a site inside the first block that runs, or None where the entry itself is edited.
     delta [b, s, d_site]: what is added at the inner site.
     also: later sites and what is added there, in the order of the forward pass.
     cache: keys and values of the positions before these s; None if there are none.
-    cache_name: what the model calls it, see `cache_name`.
+    takes: which of the options below the model's forward takes.
     keep: how many last positions get logits; 0 is all.
     """
 
     ids: Tensor
     mask: Tensor
-    skipped: Sequence[str]
+    skipped: Sequence[Skip]
     entry: Tensor
     inner: Site | None = None
     delta: Tensor | None = None
     also: Sequence[tuple[Site, Tensor]] = ()
     cache: Any = None
-    cache_name: str = "cache"
+    takes: Takes = Takes()
     keep: int = 0
 
     def repeat(self, rows: int) -> Resume:
@@ -56,30 +79,27 @@ class Resume:
 
     @property
     def options(self) -> dict[str, Any]:
-        cached = {self.cache_name: self.cache} if self.cache is not None else {}
-        return {"use_cache": self.cache is not None, "logits_to_keep": self.keep, **cached}
-
-
-def cache_name(module: Module) -> str:
-    """Of a model's keys and values, as an argument and in its output; transformers 5.24 renamed."""
-    return "cache" if "cache" in signature(module.forward).parameters else "past_key_values"
+        cached = {self.takes.cache: self.cache} if self.cache is not None else {}
+        return {**self.takes.options(self.cache is not None, self.keep), **cached}
 
 
 def clean_pass(
-    nn: Any, ids: Tensor, mask: Tensor, sites: Sequence[Site], keep: int, cache: str | None = None
+    nn: Any, ids: Tensor, mask: Tensor, sites: Sequence[Site], keep: int, cached: bool = False
 ) -> tuple[list[Tensor], Tensor, Any]:
     """Activations at the sites (in the order of the forward pass), logits [b, p, V], the cache.
 
-    cache: its name in the output; None, and none is kept.
+    cached: whether to keep one; None is what a model gives that has none of keys and values.
     """
     inputs = {"input_ids": ids, "attention_mask": mask}
-    options = {"use_cache": cache is not None, "logits_to_keep": keep}
+    takes = Takes.of(nn._module)
+    options = takes.options(cached, keep)
     with torch.inference_mode(), nn.trace(inputs, **options) as tracer:
         saved: list[Tensor] = save([])
         for site in sites:
             saved.append(read(nn, site).clone())
         output = tracer.result.save()
-    return saved, output.logits, None if cache is None else getattr(output, cache)
+    found = getattr(output, takes.cache, None) if cached else None
+    return saved, output.logits[:, -keep:], found
 
 
 def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, list[Tensor]]:
@@ -89,8 +109,8 @@ def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, 
     also = start.also
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
         saved: list[Tensor] = save([])
-        for path in skipped:
-            nn.get(path).skip(entry)
+        for skip in skipped:
+            nn.get(skip.path).skip(skip.output(entry))
         if inner is not None:
             read(nn, inner)[:] += delta
         for site, more in also:
@@ -98,7 +118,7 @@ def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, 
         for site in sites:
             saved.append(read(nn, site).clone())
         output = tracer.result.save()
-    return output.logits, saved
+    return output.logits[:, -start.keep :], saved
 
 
 def gradient(
@@ -113,8 +133,8 @@ def gradient(
     # An inference tensor can't be part of a graph; its clone can.
     entry = live if inner is None else entry.clone()
     with torch.enable_grad(), nn.trace(start.inputs, **start.options) as tracer:
-        for path in skipped:
-            nn.get(path).skip(entry)
+        for skip in skipped:
+            nn.get(skip.path).skip(skip.output(entry))
         if inner is not None:
             read(nn, inner)[:] = live
         values = measure(tracer.result.logits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import steer
-from steer.lm.anatomy import locate
+from steer.lm.anatomy import anatomy_of
 from steer.lm.hookpoints import KINDS, parse, transformer_lens_name
 from tests.support import plain, tiny
 
@@ -30,7 +30,7 @@ TRANSFORMER_LENS = {
 @pytest.mark.parametrize(("family", "kind", "layer"), CASES)
 def test_where_sites_are(family: str, kind: str, layer: int) -> None:
     module, name = tiny.plain_model(family), f"{kind}.{layer}"
-    site = locate(module, name)
+    site = anatomy_of(module).locate(name)
     assert (site.path, site.side) == plain.path_of(family, name)
     assert str(site.hookpoint) == name
     assert module.get_submodule(site.path) is not None
@@ -48,7 +48,7 @@ def test_the_width_of_a_site(family: str, kind: str, layer: int) -> None:
 
 def test_parallel_residual_has_no_middle() -> None:
     with pytest.raises(steer.HookpointError, match=r"no resid_mid; it has: resid_pre, attn_z"):
-        locate(tiny.plain_model("gpt_neox"), "resid_mid.1")
+        anatomy_of(tiny.plain_model("gpt_neox")).locate("resid_mid.1")
 
 
 @pytest.mark.parametrize(("theirs", "ours"), TRANSFORMER_LENS.items())
