@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from apps.reproduce.e1_frontier.table import COLUMNS, claims, figure, over_seeds
-from apps.reproduce.kept.parts import part
-from apps.reproduce.kept.results import weights_of
-from apps.reproduce.kept.rows import rows_of_each
+from apps.reproduce.kept.parts import part, weights_of
+from apps.reproduce.kept.results import rows_of_each
 from apps.reproduce.result import Row, Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import zoo

@@ -21,8 +21,7 @@ from apps.labels.detected import Reading, read, token_texts
 from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.e1_frontier.experiment import fitted_ica
 from apps.reproduce.e2_interpretability import judging
-from apps.reproduce.kept.parts import part
-from apps.reproduce.kept.results import weights_of
+from apps.reproduce.kept.parts import part, weights_of
 from apps.reproduce.result import Claim, Row, Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import zoo

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from apps.labels.endpoint import EndpointJudge, JudgeError, LocalJudge
-from apps.reproduce.kept.rows import rows_of_each
+from apps.reproduce.kept.results import rows_of_each
 from apps.reproduce.result import Claim, Row
 from apps.reproduce.settings import Settings
 from steer.errors import SteerError

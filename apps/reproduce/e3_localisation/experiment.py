@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from apps.reproduce.e3_localisation.table import Localised, tabulate
-from apps.reproduce.kept.rows import rows_of_each
+from apps.reproduce.kept.results import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import bases, zoo

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ from apps.reproduce.e8_erasure.prompts import (
     split_names,
 )
 from apps.reproduce.e8_erasure.table import COLUMNS, Erased, claims, figure, notes, table_rows
-from apps.reproduce.kept.results import kept, weights_of
+from apps.reproduce.kept.parts import weights_of
+from apps.reproduce.kept.results import parts_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared.texts import passages
@@ -79,7 +80,6 @@ def erase_gender(
 ) -> Table:
     """Every eraser, fitted on each family, on every family and on the texts."""
     fit, test = split_names(model, settings.count(40, 6, least=4), settings.seed, men, women)
-    found: list[Erased] = []
     fitted, tested = [], []
     for family in families:
         # Shots are of fitted names, so that a tested name is new in every way.
@@ -87,12 +87,9 @@ def erase_gender(
         tested.append(
             prompts(model, family, test, fit, settings.count(2, 1, least=1), settings.seed + 1)
         )
-    for number, dictionary in enumerate(dictionaries):
 
-        def make(given: Dictionary = dictionary) -> list[Erased]:
-            return erase_at(model, given, fitted, tested, texts, settings.seed)
-
-        made_of = {
+    def made_of(dictionary: Dictionary) -> dict[str, Any]:
+        return {
             "revision": REVISION,
             "model": model.fingerprint,
             "dtype": model.dtype,
@@ -101,8 +98,11 @@ def erase_gender(
             "texts": list(texts),
             "seed": settings.seed,
         }
-        found += kept(settings, "erased", made_of, Erased, make)
-        settings.progress("erasing gender", number + 1, len(dictionaries))
+
+    def find(dictionary: Dictionary) -> list[Erased]:
+        return erase_at(model, dictionary, fitted, tested, texts, settings.seed)
+
+    found = parts_of_each(settings, "erasing gender", "erased", made_of, dictionaries, find, Erased)
     return Table(COLUMNS, table_rows(found), claims(found), notes(fitted, tested, texts), figure)
 
 
