@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from apps.reproduce.cells import Value, bounds, with_bounds
 from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.result import Claim, Table
 from steer.maths.statistics import Interval, interval
@@ -21,15 +22,13 @@ COLUMNS = {
     "dictionary": "whose features are ablated",
     "prompts": "ioi: indirect objects, logit difference; text: log-probability of the next token",
     "estimate": "what is compared with exact ablation",
-    **{
-        name + end: meaning + what
-        for name, meaning in (
-            ("pearson", "Pearson correlation within a prompt"),
-            ("spearman", "rank correlation within a prompt"),
-            ("overlap", "share of the ten largest effects among the ten largest estimates"),
-        )
-        for end, what in (("", ", mean"), ("_low", ", 95% low"), ("_high", ", 95% high"))
-    },
+    **with_bounds(
+        {
+            "pearson": "Pearson correlation within a prompt",
+            "spearman": "rank correlation within a prompt",
+            "overlap": "share of the ten largest effects among the ten largest estimates",
+        }
+    ),
     "n": "prompts",
     "features": "features ablated in a prompt, mean",
 }
@@ -55,16 +54,12 @@ def tabulate(found: Sequence[Found], seed: int) -> Table:
     for dictionary, kind in dict.fromkeys((each.dictionary, each.kind) for each in found):
         for name in ESTIMATES:
             group = _group(found, dictionary, kind, name)
-            row: dict[str, str | int | float] = {
-                "dictionary": dictionary,
-                "prompts": kind,
-                "estimate": name,
-            }
+            row: dict[str, Value] = {"dictionary": dictionary, "prompts": kind, "estimate": name}
             for measure in MEASURES:
-                row |= _bounds(measure, _over(group, measure, seed))
+                row |= bounds(measure, _over(group, measure, seed))
             row |= {"n": len(group), "features": sum(f.features for f in group) / len(group)}
             rows.append(row)
-    return Table(COLUMNS, tuple(rows), tuple(_claims(found, seed)), NOTES, _figure)
+    return Table(COLUMNS, tuple(rows), claims(found, seed), NOTES, figure)
 
 
 NOTES = (
@@ -84,11 +79,7 @@ def _over(group: Sequence[Found], measure: str, seed: int) -> Interval:
     return interval(torch.tensor([getattr(each, measure) for each in group]), seed=seed)
 
 
-def _bounds(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _claims(found: Sequence[Found], seed: int) -> list[Claim]:
+def claims(found: Sequence[Found], seed: int) -> tuple[Claim, ...]:
     """The reference figures, on all prompts and dictionaries together and each alone."""
     parts = list(dict.fromkeys((each.dictionary, each.kind) for each in found))
 
@@ -110,7 +101,7 @@ def _claims(found: Sequence[Found], seed: int) -> list[Claim]:
     atp, plain = everywhere("atp"), gain("atp", "activation")
     path, direct = gain("ig", "atp"), gain("atp", "direct")
     overlap = everywhere("atp", "overlap")
-    return [
+    return (
         Claim(
             "attribution predicts ablation, with a correlation of about 0.8",
             "Templeton et al. 2024, appendix on feature attributions",
@@ -143,12 +134,12 @@ def _claims(found: Sequence[Found], seed: int) -> list[Claim]:
             f"Pearson atp − direct, paired: {listed(direct)}",
             all(each.low > 0 for each in direct),
         ),
-    ]
+    )
 
 
-def _figure(table: Table) -> Figure:
+def figure(table: Table) -> Figure:
     """Correlation with exact ablation, a group of bars per site and kind of prompt."""
-    figure = panels("Attribution against exact ablation", height=560)
+    chart = panels("Attribution against exact ablation", height=560)
     for number, name in enumerate(ESTIMATES):
         rows = [
             {**row, "where": f"{str(row['dictionary']).rsplit('/')[-1]}, {row['prompts']}"}
@@ -156,6 +147,6 @@ def _figure(table: Table) -> Figure:
             if row["estimate"] == name
         ]
         bounds = ("pearson_low", "pearson_high")
-        add_bars(figure, rows, "where", "pearson", bounds, number=number, name=name)
-    figure.update_xaxes(title="Pearson correlation with the exact effect")
-    return figure.update_layout(barmode="group")
+        add_bars(chart, rows, "where", "pearson", bounds, number=number, name=name)
+    chart.update_xaxes(title="Pearson correlation with the exact effect")
+    return chart.update_layout(barmode="group")

@@ -20,7 +20,7 @@ from apps.reproduce.e7_steering.bench import Bench, Steered, make_bench
 from apps.reproduce.e7_steering.concepts import CONCEPTS, Concept
 from apps.reproduce.e7_steering.filter import Filter, steer_random_features
 from apps.reproduce.e7_steering.methods import Method, concept_directions, methods_of
-from apps.reproduce.e7_steering.table import COLUMNS, claims, figure, filter_rows, method_rows
+from apps.reproduce.e7_steering.table import tabulate
 from apps.reproduce.kept.results import parts_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
@@ -67,9 +67,7 @@ def compare(settings: Settings, bench: Bench, concepts: Sequence[Concept]) -> Ta
         settings, "steering concepts", "steered", made_of, numbered, steer, Steered
     )
     scored = steer_random_features(settings, bench)
-    notes = _notes(bench, concepts, means, scored)
-    rows = (*method_rows(steered), *filter_rows(scored))
-    return Table(COLUMNS, rows, claims(steered, scored), notes, figure)
+    return tabulate(steered, scored, _notes(bench, concepts, means, scored))
 
 
 def steer_concept(

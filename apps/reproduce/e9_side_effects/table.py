@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from apps.reproduce.cells import Row, Value, bounds, row_of, with_bounds
 from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.e9_side_effects.single_latents import (
     LEAST_POSITIONS,
@@ -16,7 +17,7 @@ from apps.reproduce.e9_side_effects.single_latents import (
     variance_shares,
 )
 from apps.reproduce.e9_side_effects.spillover import CONTROLS, FIGURES, Spilled
-from apps.reproduce.result import Claim, Row, Table, Value
+from apps.reproduce.result import Claim, Table
 from steer.maths.statistics import Interval, interval, ratio_interval
 
 if TYPE_CHECKING:
@@ -27,35 +28,32 @@ READOUTS: dict[str, Callable[[Ablated], float]] = {
     "kl": lambda each: each.kl,
     "kl_per_norm": lambda each: each.kl / each.norm,
 }
-_BOTH = (("", ", mean"), ("_low", ", 95% low"), ("_high", ", 95% high"))
 COLUMNS = {
     "edit": f"{ABLATE}: each active feature alone; {CLAMP}: of the README's features, at every "
     "token but the first",
     "what": "the dictionary that the feature is of; or the edit and its controls",
-    **{
-        name + end: meaning + what
-        for name, meaning in (
-            ("kl", "KL(clean‖edited), nats"),
-            ("kl_per_norm", "the same per unit of ‖Δx‖"),
-            ("norm", "‖Δx‖ at the token"),
-        )
-        for end, what in _BOTH
-    },
-    **{
-        f"{part}{readout}{end}": f"share of the variance of log {name} that the {part} explains{w}"
-        for readout, name in (("", "KL"), ("_per_norm", "KL per ‖Δx‖"))
-        for part in ("token", "feature")
-        for end, w in (("", ""), *_BOTH[1:])
-    },
-    **{
-        name + end: meaning + what
-        for name, meaning in (
-            ("delta_ce", "rise of the loss at tokens the feature does not promote, nats"),
-            ("top1", "rise of the share of those tokens guessed right"),
-            ("ioi", "share of indirect objects put above the subject"),
-        )
-        for end, what in _BOTH
-    },
+    **with_bounds(
+        {
+            "kl": "KL(clean‖edited), nats",
+            "kl_per_norm": "the same per unit of ‖Δx‖",
+            "norm": "‖Δx‖ at the token",
+        }
+    ),
+    **with_bounds(
+        {
+            f"{part}{readout}": f"share of the variance of log {name} that the {part} explains"
+            for readout, name in (("", "KL"), ("_per_norm", "KL per ‖Δx‖"))
+            for part in ("token", "feature")
+        },
+        mean="",
+    ),
+    **with_bounds(
+        {
+            "delta_ce": "rise of the loss at tokens the feature does not promote, nats",
+            "top1": "rise of the share of those tokens guessed right",
+            "ioi": "share of indirect objects put above the subject",
+        }
+    ),
     "density": "share of tokens at which the clamped features are active, or those in their place, "
     "mean",
     "density_low": "the lowest of them",
@@ -79,60 +77,61 @@ def tabulate(
     """names: of the dictionaries, the trained one first."""
     rows = [_ablation_row(found, name, seed) for name in names]
     rows += [_clamp_row(spilled, control, seed) for control in CONTROLS]
-    claims = [
-        _position_claim(found, names[0]),
-        *(_flip_claim(found, names[0], other, seed) for other in names[1:]),
-        *_direction_claim(found, names, seed),
-        *_spill_claims(spilled, seed),
-    ]
-    return Table(COLUMNS, tuple(rows), tuple(claims), NOTES, _figure)
-
-
-def _blank(edit: str, what: str) -> dict[str, Value]:
-    return {**dict.fromkeys(COLUMNS), "edit": edit, "what": what}
+    return Table(COLUMNS, tuple(rows), claims(found, spilled, names, seed), NOTES, figure)
 
 
 def _ablation_row(found: Sequence[Ablated], name: str, seed: int) -> Row:
     own = [each for each in found if each.dictionary == name]
-    row = _blank(ABLATE, name)
+    cells: dict[str, Value] = {"edit": ABLATE, "what": name}
     for column, measure in (*READOUTS.items(), ("norm", lambda each: each.norm)):
         means = list(by_position(found, measure, name).values())
-        row |= _bounds(column, interval(torch.tensor(means), seed=seed))
-    repeated = often(own)
-    if len({each.feature for each in repeated}) > 1:
-        for readout, measure in READOUTS.items():
-            suffix = readout.removeprefix("kl")
-            for part, share in zip(
-                ("token", "feature"), variance_shares(repeated, measure), strict=True
-            ):
-                row |= {
-                    f"{part}{suffix}": share.value,
-                    f"{part}{suffix}_low": share.low,
-                    f"{part}{suffix}_high": share.high,
-                }
-    return row | {"n": len({each.position for each in own}), "edits": len(own)}
+        cells |= bounds(column, interval(torch.tensor(means), seed=seed))
+    cells |= _variance_cells(often(own))
+    cells |= {"n": len({each.position for each in own}), "edits": len(own)}
+    return row_of(COLUMNS, cells)
+
+
+def _variance_cells(repeated: Sequence[Ablated]) -> Row:
+    """None where there are not two features to compare."""
+    cells: dict[str, Value] = {}
+    if len({each.feature for each in repeated}) < 2:
+        return cells
+    for readout, measure in READOUTS.items():
+        shares = variance_shares(repeated, measure)
+        for part, share in zip(("token", "feature"), shares, strict=True):
+            column = f"{part}{readout.removeprefix('kl')}"
+            cells |= {column: share.value, f"{column}_low": share.low, f"{column}_high": share.high}
+    return cells
 
 
 def _clamp_row(spilled: Sequence[Spilled], control: str, seed: int) -> Row:
     own = [each for each in spilled if each.control == control]
-    row = _blank(CLAMP, control)
+    cells: dict[str, Value] = {"edit": CLAMP, "what": control, "n": len(own), "edits": len(own)}
     for name in FIGURES:
-        row |= _bounds(name, _over(own, name, seed))
+        cells |= bounds(name, _over(own, name, seed))
     if densities := [each.density for each in own if each.density is not None]:
-        row |= {"density": sum(densities) / len(densities)}
-        row |= {"density_low": min(densities), "density_high": max(densities)}
-    return row | {"n": len(own), "edits": len(own)}
+        cells |= {"density": sum(densities) / len(densities)}
+        cells |= {"density_low": min(densities), "density_high": max(densities)}
+    return row_of(COLUMNS, cells)
 
 
 def _over(several: Sequence[Spilled], name: str, seed: int) -> Interval:
     return interval(torch.tensor([getattr(each, name) for each in several]), seed=seed)
 
 
-def _bounds(name: str, found: Interval) -> dict[str, Value]:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
 # -- claims ----------------------------------------------------------------------------------------
+
+
+def claims(
+    found: Sequence[Ablated], spilled: Sequence[Spilled], names: Sequence[str], seed: int
+) -> tuple[Claim, ...]:
+    """names: as `tabulate` has them."""
+    return (
+        _position_claim(found, names[0]),
+        *(_flip_claim(found, names[0], other, seed) for other in names[1:]),
+        *_direction_claim(found, names, seed),
+        *_spill_claims(spilled, seed),
+    )
 
 
 def _position_claim(found: Sequence[Ablated], trained: str) -> Claim:
@@ -210,20 +209,16 @@ def _spill_claims(spilled: Sequence[Spilled], seed: int) -> list[Claim]:
     return claims
 
 
-def _figure(table: Table) -> Figure:
+def figure(table: Table) -> Figure:
     """Both readouts of ablating one feature at one token, by what the feature is of."""
     headings = ("KL, nats", "KL per ‖Δx‖, nats")
-    figure = panels("One feature ablated at one token", headings, shared_yaxes=True)
+    chart = panels("One feature ablated at one token", headings, shared_yaxes=True)
     rows = [row for row in table.rows if row["edit"] == ABLATE]
     for column, name in enumerate(READOUTS, start=1):
         add_bars(
-            *(figure, rows, "what", name, (f"{name}_low", f"{name}_high")),
+            *(chart, rows, "what", name, (f"{name}_low", f"{name}_high")),
             number=column - 1,
             row=1,
             col=column,
         )
-    return figure.update_layout(showlegend=False)
-
-
-def _number(value: Value) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    return chart.update_layout(showlegend=False)

@@ -9,8 +9,9 @@ import torch
 
 import steer
 from apps.reproduce.e8_erasure import experiment as e8
+from apps.reproduce.e8_erasure.erased import Erased
 from apps.reproduce.e8_erasure.prompts import Family, Prompts, prompts, split_names, usable
-from apps.reproduce.e8_erasure.table import COLUMNS, Erased, claims
+from apps.reproduce.e8_erasure.table import COLUMNS, claims
 from apps.reproduce.settings import Settings
 from steer.errors import PromptError
 from tests.support import tiny
