@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 ESTIMATES = ("atp", "ig", "direct", "direct_everywhere", "activation", "shuffled")
+Part = tuple[str, str]
+"""Dictionary and kind of prompt."""
 MEASURES = ("pearson", "spearman", "overlap")
 COLUMNS = {
     "dictionary": "whose features are ablated",
@@ -51,9 +53,9 @@ class Found:
 def tabulate(found: Sequence[Found], seed: int) -> Table:
     """Means over prompts with intervals, and the claims."""
     rows = []
-    for dictionary, kind in dict.fromkeys((each.dictionary, each.kind) for each in found):
+    for (dictionary, kind), own in _by_part(found).items():
         for name in ESTIMATES:
-            group = _group(found, dictionary, kind, name)
+            group = [each for each in own if each.estimate == name]
             row: dict[str, Value] = {"dictionary": dictionary, "prompts": kind, "estimate": name}
             for measure in MEASURES:
                 row |= bounds(measure, _over(group, measure, seed))
@@ -70,70 +72,82 @@ NOTES = (
 )
 
 
-def _group(found: Sequence[Found], dictionary: str, kind: str, estimate: str) -> list[Found]:
-    wanted = (dictionary, kind, estimate)
-    return [each for each in found if (each.dictionary, each.kind, each.estimate) == wanted]
-
-
 def _over(group: Sequence[Found], measure: str, seed: int) -> Interval:
     return interval(torch.tensor([getattr(each, measure) for each in group]), seed=seed)
 
 
 def claims(found: Sequence[Found], seed: int) -> tuple[Claim, ...]:
-    """The reference figures, on all prompts and dictionaries together and each alone."""
-    parts = list(dict.fromkeys((each.dictionary, each.kind) for each in found))
-
-    def everywhere(estimate: str, measure: str = "pearson") -> list[Interval]:
-        return [_over(_group(found, *part, estimate), measure, seed) for part in parts]
-
-    def listed(several: Sequence[Interval]) -> str:
-        named = zip(parts, several, strict=True)
-        return "; ".join(f"{d.rsplit('/')[-1]} {kind} {each}" for (d, kind), each in named)
-
-    def gain(better: str, worse: str) -> list[Interval]:
-        paired = [
-            torch.tensor([each.pearson for each in _group(found, *part, better)])
-            - torch.tensor([each.pearson for each in _group(found, *part, worse)])
-            for part in parts
-        ]
-        return [interval(each, seed=seed) for each in paired]
-
-    atp, plain = everywhere("atp"), gain("atp", "activation")
-    path, direct = gain("ig", "atp"), gain("atp", "direct")
-    overlap = everywhere("atp", "overlap")
+    """The reference figures, of each dictionary and kind of prompt."""
+    atp, overlap = (_parts(found, "atp", measure, seed) for measure in ("pearson", "overlap"))
+    plain = _gains(found, "atp", "activation", seed)
+    path, direct = _gains(found, "ig", "atp", seed), _gains(found, "atp", "direct", seed)
     return (
         Claim(
             "attribution predicts ablation, with a correlation of about 0.8",
             "Templeton et al. 2024, appendix on feature attributions",
-            f"Pearson {listed(atp)}",
-            all(each.mean >= 0.7 for each in atp),
+            f"Pearson {_listed(atp)}",
+            all(each.mean >= 0.7 for each in atp.values()),
         ),
         Claim(
             "activation does not (0.12): attribution is better",
             "Templeton et al. 2024, same place",
-            f"Pearson atp − activation, paired: {listed(plain)}",
-            all(each.low > 0 for each in plain),
+            f"Pearson atp − activation, paired: {_listed(plain)}",
+            all(each.low > 0 for each in plain.values()),
         ),
         Claim(
             "most of the ten largest ablation effects are among the ten largest attributions "
             "(8 of 10 in their example)",
             "Templeton et al. 2024, same place",
-            f"overlap {listed(overlap)}",
-            all(each.mean >= 0.7 for each in overlap),
+            f"overlap {_listed(overlap)}",
+            all(each.mean >= 0.7 for each in overlap.values()),
         ),
         Claim(
             "integrated gradients are closer to exact effects than one gradient",
             "Marks et al. 2025, section 3",
-            f"Pearson ig − atp, paired: {listed(path)}. Single ablations end near the clean run, "
+            f"Pearson ig − atp, paired: {_listed(path)}. Single ablations end near the clean run, "
             "where one gradient is the better slope; the path here ends with all features at 0",
-            all(each.low > 0 for each in path),
+            all(each.low > 0 for each in path.values()),
         ),
         Claim(
             "attribution through all later blocks is better than the direct path alone",
             "control, no source",
-            f"Pearson atp − direct, paired: {listed(direct)}",
-            all(each.low > 0 for each in direct),
+            f"Pearson atp − direct, paired: {_listed(direct)}",
+            all(each.low > 0 for each in direct.values()),
         ),
+    )
+
+
+def _parts(found: Sequence[Found], estimate: str, measure: str, seed: int) -> dict[Part, Interval]:
+    """The measure over the prompts of each part."""
+    return {
+        part: _over([each for each in own if each.estimate == estimate], measure, seed)
+        for part, own in _by_part(found).items()
+    }
+
+
+def _gains(found: Sequence[Found], better: str, worse: str, seed: int) -> dict[Part, Interval]:
+    """How much the Pearson correlation gains, prompt by prompt, in each part."""
+    gains = {}
+    for part, own in _by_part(found).items():
+        above, below = (
+            torch.tensor([each.pearson for each in own if each.estimate == estimate])
+            for estimate in (better, worse)
+        )
+        gains[part] = interval(above - below, seed=seed)
+    return gains
+
+
+def _by_part(found: Sequence[Found]) -> dict[Part, list[Found]]:
+    parts: dict[Part, list[Found]] = {}
+    for each in found:
+        parts.setdefault((each.dictionary, each.kind), []).append(each)
+    return parts
+
+
+def _listed(intervals: Mapping[Part, Interval]) -> str:
+    return "; ".join(
+        f"{dictionary.rsplit('/')[-1]} {kind} {each}"
+        for (dictionary, kind), each in intervals.items()
     )
 
 

@@ -10,8 +10,8 @@ import torch
 import steer
 from apps.reproduce.e3_localisation import experiment as e3
 from apps.reproduce.e3_localisation import table as localised
+from apps.reproduce.e3_localisation.claims import UPTO
 from apps.reproduce.e3_localisation.localised import Localised
-from apps.reproduce.e3_localisation.table import UPTO
 from apps.reproduce.e4_cards import experiment as e4
 from apps.reproduce.e4_cards.detectors import Detector, best_detector, histogram, score
 from apps.reproduce.e4_cards.table import tabulate as card_table
