@@ -32,7 +32,7 @@ from dictionaries.architectures import JumpReLU, ReLU
 from dictionaries.config import DictionaryConfig
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.files.numbered import number_of
+from dictionaries.files.numbered import blocks_in, number_of
 from dictionaries.files.tensors import SafeTensors, read_json, read_yaml
 from dictionaries.formats import circuit_tracer, gemma_scope
 from dictionaries.formats.layout import thresholds
@@ -177,13 +177,24 @@ def _json(path: Path, skips: bool) -> dict[str, Any]:
     said = read_json(path) if path.is_file() else {}
     gemma_scope.KEYS.check(said, path)
     gemma_scope.check_skip(said, path, skips)
+    _refuse_others(said, path)
+    return _names(path, {**_SCOPE, **said}, ("model_name", *_MODULES))
+
+
+def refuse_crosscoder(folder: Path) -> None:
+    """Raise `FormatError` for a folder of a crosscoder's files, none of which is a dictionary."""
+    config = folder / "config.json"
+    if any(number_of(path, _SINGLE) is not None for path in blocks_in(folder).values()):
+        _refuse_others(read_json(config) if config.is_file() else {}, config)
+
+
+def _refuse_others(said: dict[str, Any], path: Path) -> None:
     named = "crosscoder" if "crosscoder" in path.absolute().parts else "clt"
     if (kind := said.get("type", named)) != "clt":
         raise FormatError(
             f"{path.parent} holds a {kind}, which reads several sites at once; allowed: a clt, a "
             "cross-layer transcoder, whose features read one"
         )
-    return _names(path, {**_SCOPE, **said}, ("model_name", *_MODULES))
 
 
 def _names(path: Path, said: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
