@@ -58,16 +58,15 @@ def _inside(path: str, lists: dict[str, int]) -> bool:
 
 
 def norms_outside(model: nn.Module, stack: str) -> dict[str, nn.Module]:
-    """By path: modules outside the blocks, without parts, that are norms or have vectors alone."""
+    """By path: modules outside the blocks that may be norms: no parts, no matrix, no dropout."""
     leaves = {
         path: module
         for path, module in model.named_modules()
         if not f"{path}.".startswith(f"{stack}.") and not list(module.children())
     }
-    return {path: module for path, module in leaves.items() if _is_norm(module)}
+    return {path: module for path, module in leaves.items() if _may_be_norm(module)}
 
 
-def _is_norm(module: nn.Module) -> bool:
-    weights = list(module.parameters())
-    named = "norm" in type(module).__name__.lower()
-    return (named or bool(weights)) and all(weight.dim() == 1 for weight in weights)
+def _may_be_norm(module: nn.Module) -> bool:
+    passes = isinstance(module, nn.Dropout | nn.Identity)
+    return not passes and all(weight.dim() == 1 for weight in module.parameters())
