@@ -31,6 +31,9 @@ def build(family: str) -> Any:
             if count > _LARGEST:
                 raise NotBuiltError(f"{count} parameters after shrinking")
             fill(model)
+            ids = torch.tensor([[7, 31, 12, 55]])
+            if not model(input_ids=ids, use_cache=False).logits.isfinite().all():
+                raise NotBuiltError("its logits are not finite under random weights")
     except NotBuiltError:
         raise
     except Exception as error:  # a config class may raise anything for what it does not like

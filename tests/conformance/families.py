@@ -13,7 +13,17 @@ from typing import Any
 from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-FAMILIES: tuple[str, ...] = tuple(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt_neox (sequential)": ("gpt_neox", {"use_parallel_residual": False}),
+    "stablelm (parallel)": ("stablelm", {"use_parallel_residual": True}),
+    "falcon (alibi)": ("falcon", {"alibi": True, "parallel_attn": False}),
+    "falcon (new decoder)": ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "opt (post-norm)": ("opt", {"do_layer_norm_before": False}),
+    "bloom (post-norm residual)": ("bloom", {"apply_residual_connection_post_layernorm": True}),
+}
+"""Blocks of another kind that a family has in published models, beside its default."""
+
+FAMILIES: tuple[str, ...] = (*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *VARIANTS)
 
 D, HEADS, HEAD_DIM, VOCABULARY, CONTEXT, LAYERS = 32, 4, 8, 96, 64, 4
 PAD, EOS, OTHER = 0, 1, 2
@@ -56,7 +66,8 @@ SIZES: tuple[tuple[str, int], ...] = (
     (r"max_(target|source)_positions|model_max_length|original_max_position_embeddings", CONTEXT),
     (r"(\w+_)?(sliding_window|attention_window_size|window_size|local_attention)(_size)?", 6),
     (r"attention_chunk_size|keep_window_size|local_attention_window_len", 6),
-    (r"num_kv_shared_layers|log_scaling_n_floor", 0),
+    (r"num_kv_shared_layers", 0),
+    (r"log_scaling_n_floor", 4),
     (r"(split_ngram_parts|prompt_length|prompt_types|segment_types|heads_per_ngram)", 2),
     (r"num_position_embeddings", 16),
 )
@@ -87,8 +98,9 @@ BY_LAYER = re.compile(
 
 def tiny_config(family: str) -> Any:
     """The family's config, every size shrunk. Raises whatever the config class raises."""
+    family, variant = VARIANTS.get(family, (family, {}))
     cls: Any = CONFIG_MAPPING[family]
-    overrides = OVERRIDES.get(family, {})
+    overrides = OVERRIDES.get(family, {}) | variant
     start = {key: overrides[key] for key in overrides if key in STARTS}
     defaults = cls(**start).to_dict()
     return cls(**merged(shrunk(defaults), overrides))
@@ -133,7 +145,7 @@ def _small(name: str, value: Any) -> Any:
         return None
     for pattern, size in SIZES:
         if re.fullmatch(pattern, name):
-            return min(size, value)
+            return size if size == LAYERS and "layers" in pattern else min(size, value)
     return None
 
 
@@ -240,7 +252,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "qwen4_exp_text": _QWEN4,
     "qwen4_exp": {"text_config": _QWEN4},
     "dots3_note_text": _DOTS3,
-    "dots3_note": {"text_config": _DOTS3, "vision_config": {"adapter_in_dim": D},
-                   "audio_config": {"adapter_input_size": D}},
+    "dots3_note": {"text_config": _DOTS3, "vision_config": {"adapter_in_dim": D, "adapter_out_dim": D},
+                   "audio_config": {"adapter_input_size": D, "adapter_out_dim": D}},
 }
 """By family: what wins over the mechanical config."""
