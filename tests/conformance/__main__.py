@@ -31,7 +31,9 @@ def main() -> int:
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     rows, began = [], time.monotonic()
-    for row in run(options.family or FAMILIES, options.results):
+    for row in run(
+        options.family or FAMILIES, options.results, given_context=options.given_context
+    ):
         rows.append(row)
         counts = Counter(cell.status for cell in cells(row))
         shown = " ".join(f"{counts[status]} {status}" for status in ORDER if counts[status])
@@ -49,6 +51,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--family", action="append", choices=FAMILIES, metavar="NAME")
     parser.add_argument("--out", type=Path, default=OUT, help="Markdown; all families by default")
     parser.add_argument("--results", type=Path, default=RESULTS, help="kept, so a run can go on")
+    parser.add_argument(
+        "--given-context",
+        action="store_true",
+        help="tell models that don't say how much they read, to see what else is wrong",
+    )
     parser.add_argument("--fresh", action="store_true", help="forget kept results first")
     return parser.parse_args()
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
-from tests.conformance.families import tiny_config
+from tests.conformance.families import EOS, PAD, tiny_config
+from tests.conformance.overrides import CONTEXT
 
 SEED = 5
 _LARGEST = 20_000_000
@@ -20,8 +21,12 @@ class NotBuiltError(Exception):
     """A family that can't be made tiny, with the reason."""
 
 
-def build(family: str) -> Any:
-    """The model in float32 and eval mode; the same weights every time."""
+def build(family: str, *, given_context: bool = False) -> Any:
+    """The model in float32 and eval mode; the same weights every time.
+
+    given_context: a config that does not say how much its model reads is told, so that what else
+        is wrong with it can be seen.
+    """
     try:
         config = tiny_config(family)
         with torch.random.fork_rng():
@@ -31,6 +36,7 @@ def build(family: str) -> Any:
             if count > _LARGEST:
                 raise NotBuiltError(f"{count} parameters after shrinking")
             fill(model)
+            model.generation_config = GenerationConfig(eos_token_id=EOS, pad_token_id=PAD)
             ids = torch.tensor([[7, 31, 12, 55]])
             if not model(input_ids=ids, use_cache=False).logits.isfinite().all():
                 raise NotBuiltError("its logits are not finite under random weights")
@@ -38,6 +44,9 @@ def build(family: str) -> Any:
         raise
     except Exception as error:  # a config class may raise anything for what it does not like
         raise NotBuiltError(f"{type(error).__name__}: {last_line(error)}") from error
+    text = model.config.get_text_config()
+    if given_context and getattr(text, "max_position_embeddings", 0) < 1:
+        text.max_position_embeddings = CONTEXT
     return model
 
 
@@ -54,7 +63,7 @@ def fill(model: nn.Module) -> None:
         if not weight.is_floating_point():
             continue
         if weight.dim() < 2 or "a_log" in name.lower():
-            weight += 0.15 * torch.randn_like(weight)
+            weight.add_(0.15 * torch.randn_like(weight))
         elif isinstance(module, nn.Embedding):
             weight.copy_(torch.randn_like(weight))
         else:

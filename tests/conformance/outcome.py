@@ -12,6 +12,8 @@ from torch import Tensor
 from steer.errors import DictionaryError, FetchError, SilentEditError, SteerError
 
 RIGHT, REFUSED, WRONG, RAW, NONE = "right", "refused", "WRONG", "raw", "n/a"
+PASSED = ("runs/few_rows.py", "maths/memory.py")
+"""Files of steer that every call of torch goes through, whoever is at fault."""
 NAMED = (SteerError, DictionaryError, SilentEditError, FetchError)
 
 
@@ -70,9 +72,11 @@ def _deepest(error: BaseException) -> str:
     places: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
-        for frame in traceback.extract_tb(cause.__traceback__):
+        frames = traceback.extract_tb(cause.__traceback__)
+        for number, frame in enumerate(frames):
             name = frame.filename.replace("\\", "/")
-            if "/steer/" in name and "site-packages" not in name:
+            passed = name.endswith(PASSED) and number < len(frames) - 1
+            if "/steer/" in name and "site-packages" not in name and not passed:
                 places.append(f"steer/{name.rsplit('/steer/', 1)[1]}:{frame.lineno}")
         cause = cause.__cause__ or cause.__context__
     return places[-1] if places else ""

@@ -14,13 +14,15 @@ LIMIT = 180.0
 """Seconds; a family that takes longer is recorded as not run."""
 
 
-def run(families: Sequence[str], results: Path) -> Iterator[dict[str, Any]]:
+def run(
+    families: Sequence[str], results: Path, *, given_context: bool = False
+) -> Iterator[dict[str, Any]]:
     """Reports of the families, in order; those in the file already are read from there."""
     kept = read(results)
     context = multiprocessing.get_context("fork")
     for family in families:
         if family not in kept:
-            kept[family] = _alone(context, family)
+            kept[family] = _alone(context, family, given_context)
             with results.open("a") as file:
                 file.write(json.dumps(kept[family]) + "\n")
         yield kept[family]
@@ -34,10 +36,10 @@ def read(results: Path) -> dict[str, dict[str, Any]]:
     return {row["family"]: row for row in rows}
 
 
-def _alone(context: Any, family: str) -> dict[str, Any]:
+def _alone(context: Any, family: str, given_context: bool) -> dict[str, Any]:
     began = time.monotonic()
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(family, there))
+    process = context.Process(target=_child, args=(family, there, given_context))
     process.start()
     there.close()
     try:
@@ -50,12 +52,12 @@ def _alone(context: Any, family: str) -> dict[str, Any]:
     return row | {"seconds": round(time.monotonic() - began, 1)}
 
 
-def _child(family: str, pipe: Any) -> None:
+def _child(family: str, pipe: Any, given_context: bool) -> None:
     from tests.conformance.build import NotBuiltError
     from tests.conformance.jobs import run_family
 
     try:
-        row = asdict(run_family(family))
+        row = asdict(run_family(family, given_context=given_context))
     except NotBuiltError as error:
         row = {"family": family, "built": str(error)}
     except Exception as error:  # the instrument's own fault: seen in the table, and the run goes on

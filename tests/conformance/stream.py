@@ -146,13 +146,13 @@ def _parts(addend: Node, path: str, block: nn.Module, stream: set[int]) -> dict[
 
 def maker(node: Node, path: str, block: nn.Module, stream: set[int]) -> str:
     """Who computed a tensor from the stream: attention, mixer, mlp, both or other."""
-    kinds = {_kind(name, block) for name in children(node, path, stream, block)} - {""}
+    kinds = {kind_of(name, block) for name in children(node, path, stream, block)} - {""}
     if len(kinds) > 1:
         return "both"
     return next(iter(kinds), "other")
 
 
-def _kind(name: str, block: nn.Module) -> str:
+def kind_of(name: str, block: nn.Module) -> str:
     """By name: attention proper, another way of mixing tokens, or an MLP; "" for norms and such."""
     module, first = block.get_submodule(name), name.split(".")[0]
     if re.match("mlp|ffn|feed_forward", first):

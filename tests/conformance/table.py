@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.conformance.oracle import KINDS
+from tests.conformance.sites import KINDS
 
 WHOLE = ("load", "generate", "uncached", "batched", "edited", "direct_logits")
 SITE = ("collect", "write", "receipt", "logit_effect", "sweep", "attribution")

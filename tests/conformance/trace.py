@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-VIEWS = frozenset(
-    "view _unsafe_view reshape transpose permute squeeze unsqueeze expand alias detach clone t "
-    "_to_copy contiguous lift_fresh dropout native_dropout _reshape_alias slice select "
-    "view_as copy".split()
-)
+VIEWS = {
+    *("view", "_unsafe_view", "_reshape_alias", "reshape", "transpose", "permute", "t", "squeeze"),
+    *("unsqueeze", "expand", "alias", "detach", "clone", "copy", "contiguous", "lift_fresh"),
+    *("_to_copy", "dropout", "native_dropout", "slice", "select"),
+}
 """Operations whose output is their first input again, if it has as many numbers."""
 
 
@@ -124,7 +124,7 @@ class Recorder(TorchDispatchMode):
         self._done[path, plain] += 1
         for tensor in _flat(output):
             if isinstance(tensor, Tensor):
-                if key in self.edits:
+                if key in self.edits and self.edits[key].numel() == tensor.numel():
                     tensor.add_(self.edits[key].view(tensor.shape))
                 self._made(name, key, inputs, scalars, tensor, given)
         return output
