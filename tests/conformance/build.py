@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -46,7 +47,8 @@ def build(family: str, *, given_context: bool = False) -> Any:
         raise NotBuiltError(f"{type(error).__name__}: {last_line(error)}") from error
     text = model.config.get_text_config()
     if given_context and getattr(text, "max_position_embeddings", 0) < 1:
-        text.max_position_embeddings = CONTEXT
+        with contextlib.suppress(NotImplementedError):  # XLNet's can't be set
+            text.max_position_embeddings = CONTEXT
     return model
 
 

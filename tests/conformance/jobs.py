@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ PROMPT = "w7 w31 w12 w55 w40 w9 w66"
 WIDTH, DOSE = 48, 10.0
 TOKENS = (5, 9)
 FEATURES = (1, 2, 5)
+JUMPS = Outcome(NONE, "the model jumps under a change of a millionth: nothing to compare")
+"""Routers whose choice is a tie."""
 
 
 @dataclass
@@ -98,17 +101,29 @@ class At:
         return f"{self.kind}.{self.layer}"
 
 
-Job = Callable[[steer.Model, Oracle, At], Outcome]
+@dataclass(frozen=True, eq=False)
+class Added:
+    """A vector of norm 10 added at a site through steer, at every token.
+
+    effect: the logit effect; entries: what went into every block then; delta [s, d]: the vector.
+    """
+
+    effect: Any
+    entries: dict[int, Tensor]
+    delta: Tensor
+
+
+Job = Callable[[steer.Model, Oracle, At, Callable[[], Added]], Outcome]
 
 
 def site_cells(model: steer.Model, oracle: Oracle, at: At) -> dict[str, Outcome]:
     """The cells of one site. Where there is no such tensor, only reading it is tried."""
-    read = cell(lambda: collected(model, oracle, at))
+    cells = {"collect": cell(lambda: collected(model, at))}
     if at.truth.value is None:
-        return {"collect": read}
-    cells = {"collect": read}
+        return cells
+    added = cache(lambda: add(model, oracle, at))
     for name, job in SITE_JOBS.items():
-        cells[name] = cell(lambda job=job: job(model, oracle, at))  # type: ignore[misc]
+        cells[name] = cell(lambda job=job: job(model, oracle, at, added))  # type: ignore[misc]
     return cells
 
 
@@ -117,7 +132,7 @@ def collect(model: steer.Model, name: str) -> Tensor:
     return model.collect(ids, mask, [name])[name]
 
 
-def collected(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
+def collected(model: steer.Model, at: At) -> Outcome:
     """`model.collect` gives the tensor of this name."""
     value = collect(model, at.name)
     if at.truth.value is None:
@@ -125,49 +140,47 @@ def collected(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
     return same(value[0] if value.dim() == 3 else value, at.truth.value, what="the tensor is ")
 
 
-def written(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
+def written(model: steer.Model, oracle: Oracle, at: At, added: Callable[[], Added]) -> Outcome:
     """A known vector added at the site moves the stream and the logits as a plain hook does."""
-    effect, entries, vector = _add(model, oracle, at)
-    delta = DOSE * vector.expand(oracle.ids.shape[1], -1)
-    wanted, clean = oracle.run([(at.truth, delta)]), oracle.run()
+    found = added()
+    wanted, clean = oracle.run([(at.truth, found.delta)]), oracle.run()
     logits = same(
-        effect.delta_logit[0],
+        found.effect.delta_logit[0],
         wanted.logits[-1] - clean.logits[-1],
         noise=_noise(clean.logits[-1]),
         what="the logits' change is ",
     )
-    if logits.status == WRONG and _jumps(oracle, at, delta):
-        return Outcome(NONE, "the model jumps under a change of a millionth: nothing to compare")
-    if not at.truth.is_stream or at.layer + 1 not in entries or at.layer + 1 not in clean.entries:
+    if logits.status == WRONG and _jumps(oracle, at, found.delta):
+        return JUMPS
+    after = at.layer + 1
+    if not at.truth.is_stream or after not in found.entries or after not in clean.entries:
         return logits
-    moved = entries[at.layer + 1] - clean.entries[at.layer + 1]
-    right = wanted.entries[at.layer + 1] - clean.entries[at.layer + 1]
-    size = moved.norm(dim=-1).mean().item()
-    stream = same(
-        moved, right, noise=_noise(clean.entries[at.layer + 1]), what="resid_post's move is "
-    )
+    moved = found.entries[after] - clean.entries[after]
+    right = wanted.entries[after] - clean.entries[after]
+    noise = _noise(clean.entries[after])
+    stream = same(moved, right, noise=noise, what="resid_post's move is ")
     if stream.status == WRONG and at.kind in ("mlp_out", "resid_post"):
+        size = moved.norm(dim=-1).mean().item()
         stream = Outcome(WRONG, f"asked for {DOSE:g}, resid_post moved by {size:.3g}")
     return worst(stream, logits)
 
 
-def receipt(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
+def receipt(model: steer.Model, oracle: Oracle, at: At, added: Callable[[], Added]) -> Outcome:
     """The receipt's dose is the stream's real change, at every token."""
-    effect, _, _ = _add(model, oracle, at)
-    (entry,) = effect.receipts[0].entries
+    (entry,) = added().effect.receipts[0].entries
     assert at.truth.value is not None
     wanted = DOSE / at.truth.value.norm(dim=-1)
     if len(entry.tokens) != len(wanted):
         return Outcome(WRONG, f"acted on {len(entry.tokens)} of {len(wanted)} tokens")
     said = torch.tensor([token.relative_dose for token in entry.tokens])
     found = same(said, wanted, what="relative doses are ")
-    really = written(model, oracle, at)
+    really = written(model, oracle, at, added)
     if really.status == WRONG:
         return Outcome(WRONG, f"says {DOSE:g}, and {really.detail}")
     return found
 
 
-def clamped(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
+def clamped(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
     """`steer.logit_effect` of a clamp is what a plain hook gives."""
     sae = dictionary(at)
     f = features(sae, at)
@@ -185,11 +198,11 @@ def clamped(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
     wanted = oracle.run([(at.truth, delta)]).logits[-1] - oracle.clean[-1]
     found = same(effect.delta_logit[0], wanted, noise=_noise(oracle.clean[-1]), what="Δ logits ")
     if found.status == WRONG and _jumps(oracle, at, delta):
-        return Outcome(NONE, "the model jumps under a change of a millionth: nothing to compare")
+        return JUMPS
     return found
 
 
-def swept(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
+def swept(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
     """`steer.ablation_sweep` gives the KL of ablations made one by one."""
     sae = dictionary(at)
     f = features(sae, at)
@@ -207,7 +220,7 @@ def swept(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
     return same(values, wanted, 5e-3, 2e-5, "KL ")
 
 
-def attributed(model: steer.Model, oracle: Oracle, at: At) -> Outcome:
+def attributed(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
     """`steer.attribution` by atp is −activation × gradient."""
     sae = dictionary(at)
     found = steer.attribution(
@@ -237,17 +250,17 @@ def _jumps(oracle: Oracle, at: At, delta: Tensor) -> bool:
     return any(same(other, one, noise=_noise(one)).status == WRONG for other in others)
 
 
-def _add(model: steer.Model, oracle: Oracle, at: At) -> tuple[Any, dict[int, Tensor], Tensor]:
-    """Logit effect of a vector of norm 10, what went into every block then, and the unit vector."""
+def add(model: steer.Model, oracle: Oracle, at: At) -> Added:
+    """Add the vector."""
     assert at.truth.value is not None
     vector = torch.randn(at.truth.value.shape[1], generator=torch.Generator().manual_seed(9))
-    vector /= vector.norm()
+    vector *= DOSE / vector.norm()
     edit = steer.AddDirection(Vector(vector.tolist()), DOSE)
     with kept_entries(model.module, oracle.stack) as entries:
         effect = steer.logit_effect(
             model, [PROMPT], steer.Intervention(at.name, [edit]), draws=0, if_silent="ignore"
         )
-    return effect, entries, vector
+    return Added(effect, entries, vector.expand(oracle.ids.shape[1], -1))
 
 
 def dictionary(at: At) -> Dictionary:

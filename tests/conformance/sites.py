@@ -157,6 +157,7 @@ def _changed(stream: Stream, owner: Addition, later: Sequence[Addition]) -> list
 def _between(
     reading: Reading, stream: Stream, attention: list[Addition], mlp: list[Addition]
 ) -> Truth:
+    """The stream that the MLP reads and is added to; none where those are two."""
     if len(attention) != 1 or not mlp:
         return Truth(why="the block has not attention once and then an MLP")
     first, second = attention[0], mlp[0]
@@ -169,6 +170,8 @@ def _between(
     start = stream.nodes.index(first.node)
     if not any(stream.nodes.index(whole[each]) >= start for each in used):
         return Truth(why="attention and MLP are parallel")
+    if not any(whole[each].origin() is middle.origin() for each in used):
+        return Truth(why="the MLP and the residual branch read different tensors")
     value = rows_of(middle.value, reading.length)
     if value is None:
         return Truth(why="the stream is not one vector a token")
