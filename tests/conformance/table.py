@@ -1,0 +1,128 @@
+"""The results as Markdown: families by job, blocks by site, and every cell that is not right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.conformance.sites import KINDS
+
+WHOLE = ("load", "generate", "uncached", "batched", "edited", "direct_logits")
+SITE = ("collect", "write", "receipt", "logit_effect", "sweep", "attribution")
+SIGNS = {"right": "✓", "refused": "refused", "WRONG": "**WRONG**", "raw": "**raw**", "n/a": "–"}
+ORDER = ("WRONG", "raw", "refused", "n/a", "right")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: of a family, in a block ("" for the whole model), at a kind of site, of a job."""
+
+    family: str
+    block: str
+    kind: str
+    job: str
+    status: str
+    detail: str
+    where: str
+
+    @property
+    def bad(self) -> bool:
+        return self.status in ("WRONG", "raw")
+
+
+def cells(row: Mapping[str, Any]) -> Iterator[Cell]:
+    """Every cell of a family."""
+    family = row["family"]
+    for job, outcome in row.get("whole", {}).items():
+        yield Cell(family, "", "", job, **outcome)
+    for block, kinds in row.get("sites", {}).items():
+        for kind, jobs in kinds.items():
+            for job, outcome in jobs.items():
+                yield Cell(family, block, kind, job, **outcome)
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], version: str) -> str:
+    """The whole document."""
+    built = [row for row in rows if not row.get("built")]
+    every = [cell for row in built for cell in cells(row)]
+    counts = Counter(cell.status for cell in every)
+    listed = ", ".join(f"{counts[status]} {status}" for status in ORDER[::-1] if counts[status])
+    return "\n".join(
+        [
+            "# Families",
+            "",
+            "Every causal language model of transformers "
+            f"{version}, made tiny with random weights, against plain PyTorch hooks: "
+            "`python -m tests.conformance` writes this file.",
+            "",
+            f"{len(rows)} families and variants, {len(built)} built; {len(every)} cells: {listed}.",
+            "",
+            "A site is refused where a family has no such tensor, or none that steer knows. ",
+            "Jobs at a site: " + ", ".join(SITE) + ".",
+            "",
+            *_whole(built),
+            "",
+            *_sites(built),
+            "",
+            *_not_right(every),
+            "",
+            *_not_built(rows),
+            "",
+        ]
+    )
+
+
+def _whole(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["## Whole models", "", "| family | " + " | ".join(WHOLE) + " |"]
+    lines.append("|---" * (len(WHOLE) + 1) + "|")
+    for row in rows:
+        found = row["whole"]
+        signs = [SIGNS[found[job]["status"]] if job in found else "–" for job in WHOLE]
+        lines.append(f"| {row['family']} | " + " | ".join(signs) + " |")
+    return lines
+
+
+def _sites(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["## Sites", "", "| family | block | " + " | ".join(KINDS) + " |"]
+    lines.append("|---" * (len(KINDS) + 2) + "|")
+    for row in rows:
+        for block, kinds in row.get("sites", {}).items():
+            signs = [_merged(kinds.get(kind, {})) for kind in KINDS]
+            lines.append(f"| {row['family']} | {block} | " + " | ".join(signs) + " |")
+    return lines
+
+
+def _merged(jobs: Mapping[str, Mapping[str, str]]) -> str:
+    """✓ if all jobs are right, else the worst, with the jobs where it is so if not all are."""
+    statuses = {job: outcome["status"] for job, outcome in jobs.items()}
+    if not statuses:
+        return "–"
+    worst = min(statuses.values(), key=ORDER.index)
+    having = [job for job, status in statuses.items() if status == worst]
+    return SIGNS[worst] + ("" if len(having) == len(statuses) else f" ({', '.join(having)})")
+
+
+def _not_right(every: Sequence[Cell]) -> list[str]:
+    lines = ["## What is wrong", ""]
+    for cell in every:
+        if cell.bad:
+            site = f"{cell.block} {cell.kind} " if cell.kind else ""
+            where = f" ({cell.where})" if cell.where else ""
+            lines.append(f"- {cell.family} {site}{cell.job}: {cell.status}: {cell.detail}{where}")
+    if len(lines) == 2:
+        lines.append("Nothing.")
+    lines += ["", "## What is refused, and how it is said", ""]
+    said = Counter(
+        (cell.kind or cell.job, cell.detail.replace("\n", " "))
+        for cell in every
+        if cell.status == "refused" and cell.job in ("collect", *WHOLE)
+    )
+    lines += [f"- {kind}: {text} ({count})" for (kind, text), count in sorted(said.items())]
+    return lines
+
+
+def _not_built(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = [f"- {row['family']}: {row['built']}" for row in rows if row.get("built")]
+    return ["## Not built", "", *(found or ["None."])]
