@@ -20,8 +20,6 @@ from steer.lm.anatomy.structure import norms_outside, stack_path
 from steer.lm.anatomy.values import Anatomy, BlockAnatomy
 from steer.lm.anatomy.written import check_writing
 
-_VERSION = 1
-"""Of the measure: a cached anatomy of another is measured again."""
 _KNOWN: WeakKeyDictionary[nn.Module, Anatomy] = WeakKeyDictionary()
 
 
@@ -81,15 +79,11 @@ def measure(module: nn.Module) -> Anatomy:
 
 
 def _digest(module: nn.Module) -> str:
-    """Of what the anatomy depends on: classes and places of modules, config, versions."""
+    """Of what the anatomy depends on: classes and places of modules, config, how it is measured."""
     import transformers
 
     config: Any = module.config
     parts = [f"{path} {type(each).__name__}" for path, each in module.named_modules()]
-    about = [_VERSION, transformers.__version__, torch.__version__, str(config.to_dict()), *parts]
+    measure = [file.read_text("utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
+    about = [transformers.__version__, torch.__version__, str(config.to_dict()), *parts, *measure]
     return hashlib.sha256("\n".join(map(str, about)).encode()).hexdigest()[:24]
-
-
-def cache_file(module: nn.Module) -> Path:
-    """Where a model's anatomy is kept."""
-    return cache_folder() / "anatomy" / f"{_digest(module)}.json"
