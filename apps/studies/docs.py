@@ -1,8 +1,8 @@
 """A site of the documents and of every docstring, that opens without a network: `steer docs`.
 
 The README is `index.html`, a document beside the code is where it is in the tree, and the page of a
-module is below `api/`. A link to a folder leads to its document if it has one, or else to its
-module; any other file that a document links to is copied.
+module is below `api/`. A folder that a document links to, or names, leads to its own document or to
+its module; any other file is copied.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ ROOMS = ("steer", "dictionaries", "apps")
 ROOT = Path(__file__).parents[2]
 README = "README.md"
 _LINK = re.compile(r'(?<=\s)(href|src)="(?![a-z]+:|#)([^"#]+)(#[^"]*)?"')
+_NAMED = re.compile(r'(?<!">)<code>([\w./-]+(?:/|\.py))</code>')
 _FIELD = re.compile(r"^([a-z_]\w*(?:, \w+)*(?: \[[^\]]*\])?): (?=\S)", re.MULTILINE)
 _DOCUMENT = """{% extends "frame.html.jinja2" %}
 {% block title %}{{ title }}{% endblock %}
@@ -126,7 +127,10 @@ def _modules(packages: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
 def _names(package: str) -> Iterator[str]:
     """A module and all below it; pdoc's own walk leaves out what is not in `__all__`."""
     spec = find_spec(package)
-    for folder in (spec and spec.submodule_search_locations) or ():
+    folders = None if spec is None else spec.submodule_search_locations
+    if folders is None:
+        yield package
+    for folder in folders or ():
         for path in sorted(Path(folder).rglob("*.py")):
             parts = path.relative_to(folder).with_suffix("").parts
             yield ".".join((package, *parts)).removesuffix(".__init__")
@@ -166,11 +170,16 @@ def _write_document(out: Path, path: Path, texts: Sequence[Path], modules: set[s
 
     menu = {_name_of(each): _page_of(each.relative_to(ROOT)) for each in texts if _is_readme(each)}
     menu["every module"] = Path("api/index.html")
-    body = _LINK.sub(linked, str(to_html(path.read_text(encoding="utf-8"))))
+
+    def named(match: re.Match[str]) -> str:
+        there = (path.parent / match[1]).exists()
+        return f'<a href="{match[1]}">{match[0]}</a>' if there else match[0]
+
+    html = _NAMED.sub(named, str(to_html(path.read_text(encoding="utf-8"))))
     text = env.get_template("document").render(
         title=_name_of(path),
         menu={name: os.path.relpath(out / each, here) for name, each in menu.items()},
-        body=body,
+        body=_LINK.sub(linked, html),
     )
     _write(out / page, text)
 
@@ -205,7 +214,7 @@ def _name_of(path: Path) -> str:
     document = path.relative_to(ROOT)
     if not _is_readme(path):
         return document.as_posix()
-    return document.parent.as_posix() if document.parent.parts else "steer, in a page"
+    return document.parent.as_posix() if document.parent.parts else "README"
 
 
 def _write(path: Path, text: str) -> None:
