@@ -26,6 +26,7 @@ from dictionaries.files.numbered import block_file
 from dictionaries.files.place import sha256
 from dictionaries.files.tensors import read_json
 from dictionaries.formats import load_folder, saelens
+from dictionaries.releases import where
 
 CARD = "card.json"
 SHIPPED = Path(str(files("dictionaries"))) / "shipped"
@@ -52,12 +53,19 @@ def find(name: str | Path, root: Path = SHIPPED) -> Path:
     folder, _, block = str(name).rpartition("#")
     if block.isdecimal() and Path(folder).is_dir():
         return block_file(Path(folder), int(block))
-    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise DictionaryError(
-        f"dictionary {str(name)!r} is neither a name of the catalogue nor a folder.{hint} "
-        f"Names: {', '.join(known) or 'none'}"
+        f"dictionary {str(name)!r} is neither a name of the catalogue nor a folder"
+        f"{_hint(str(name), known)} Names: {', '.join(known) or 'none'}"
     )
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    """The nearest names of the same model; else where the hub has it; else what is nearest."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    same_model = near and near[0].split("/")[0] == name.split("/")[0]
+    if not same_model and (written := where(name)):
+        return f"; {written}."
+    return f". Did you mean {' or '.join(near)}?" if near else "."
 
 
 def load(

@@ -114,7 +114,15 @@ class Dictionary(ABC):
         return Labels() if self.place is None else Labels.load(self.place)
 
     def normalise(self, x: Tensor) -> tuple[Tensor, Norm]:
-        """x [..., d_in] -> (x' [..., d_in], how to undo it). Formulae: SAELens `sae.py`."""
+        """x [..., d_in] -> (x' [..., d_in], how to undo it). Formulae: SAELens `sae.py`.
+
+        A transcoder's outputs are in the units of the site that it writes, whatever its input was
+        divided by: there is nothing to undo. SAELens `transcoder.py`.
+        """
+        normed, norm = self._normalise(x)
+        return normed, Norm() if self.is_transcoder else norm
+
+    def _normalise(self, x: Tensor) -> tuple[Tensor, Norm]:
         match self.config.normalisation:
             case "constant_norm_rescale":
                 coefficient = self.config.d_in**0.5 / x.norm(dim=-1, keepdim=True)

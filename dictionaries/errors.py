@@ -1,7 +1,14 @@
-"""What can go wrong with a dictionary; `steer.errors` draws the whole hierarchy."""
+"""What every error of the toolkit is, and what can go wrong with a dictionary.
+
+`steer.errors` draws the whole hierarchy.
+"""
 
 
-class DictionaryError(ValueError):
+class SteerError(ValueError):
+    """Something the caller can put right; the message says how. All errors of the toolkit."""
+
+
+class DictionaryError(SteerError):
     """A dictionary, its file or its use is wrong; the message says what is allowed."""
 
 
@@ -13,5 +20,5 @@ class NotSeparableError(DictionaryError):
     """The architecture ranks all features (TopK), so a subset can't be encoded alone."""
 
 
-class TrainingError(RuntimeError):
-    """Training can't start or go on: bad settings, too few activations, a foreign checkpoint."""
+class TrainingError(SteerError, RuntimeError):
+    """Training can't start or go on: bad settings or activations, a foreign checkpoint."""

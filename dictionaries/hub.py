@@ -61,14 +61,17 @@ def fetch(text: str) -> Path:
     )
 
     address = parse(text)
-    allowed, ignored = _patterns(address)
     try:
-        snapshot = snapshot_download(
-            address.repo,
-            revision=address.revision,
-            allow_patterns=allowed,
-            ignore_patterns=ignored,
-        )
+        for allowed, ignored in _patterns(address):
+            snapshot = snapshot_download(
+                address.repo,
+                revision=address.revision,
+                allow_patterns=allowed,
+                ignore_patterns=ignored,
+            )
+            found = Path(snapshot) / address.path
+            if _holds_weights(found, address.block):
+                break
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise DictionaryError(f"{text} is not in the cache, and {_why_not_fetched()}") from error
     except RepositoryNotFoundError as error:  # a gated one's error too
@@ -83,7 +86,6 @@ def fetch(text: str) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DictionaryError(f"{text} can't be fetched: {first_line}") from error
-    found = Path(snapshot) / address.path
     if not _holds_weights(found, address.block):
         if _offline():
             raise DictionaryError(f"{text} is not in the cache, and {_why_not_fetched()}")
@@ -94,23 +96,27 @@ def fetch(text: str) -> Path:
     return found if address.block is None else block_file(found, address.block)
 
 
-def _patterns(address: Address) -> tuple[list[str], list[str] | None]:
-    """Which files to fetch, and not. A file's own folder brings its config."""
+def _patterns(address: Address) -> list[tuple[list[str], list[str] | None]]:
+    """Which files to fetch, and not; what to try next where that holds no weights.
+
+    A file's own folder brings its config.
+    """
     path = address.path
     suffix = path.rpartition(".")[2]
     folder = path.rpartition("/")[0] if suffix in _WEIGHTS else path
     inside = f"{folder}/" if folder else ""
     if suffix in _WEIGHTS:
         other = path.replace("W_enc_", "W_dec_")  # a block of circuit-tracer's is two files
-        return [
-            path,
-            other,
-            f"{inside}{LABELS}",
-            *(f"{inside}*.{kind}" for kind in _KINDS if kind not in _WEIGHTS),
-        ], None
+        beside = [f"{inside}*.{kind}" for kind in _KINDS if kind not in _WEIGHTS]
+        return [([path, other, f"{inside}{LABELS}", *beside], None)]
     which = "*" if address.block is None else f"*_{address.block}"
     wanted = [f"{inside}{which if kind in _WEIGHTS else '*'}.{kind}" for kind in _KINDS]
-    return [*wanted, f"{inside}{LABELS}", "config.json"], None if folder else ["*/*"]
+    first = ([*wanted, f"{inside}{LABELS}", "config.json"], None if folder else ["*/*"])
+    if address.block is None:
+        return [first]
+    modules = [f"{inside}{kind}.{address.block}" for kind in ("layers", "h", "*.layers", "*.h")]
+    parts = [f"{module}{end}" for module in modules for end in ("/*", ".*/*")]
+    return [first, ([*parts, f"{inside}config.json", "config.json"], None)]
 
 
 def _holds_weights(found: Path, block: int | None) -> bool:

@@ -48,6 +48,20 @@ def release_of(address: str) -> Release | None:
     return next((each for each in RELEASES.values() if _match(each, address)), None)
 
 
+def where(name: str) -> str | None:
+    """What to write instead of a release's name, or of a path of the hub; None for neither."""
+    first = name.split("/")[0]
+    if release := RELEASES.get(first):
+        filled = ", with what is in braces filled in" if "{" in release.address else ""
+        return f"{first} is a known release: its dictionaries are at {release.address}{filled}"
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+(/[^@#]+)?(@[\w./-]+)?(#\d+)?", name):
+        return None
+    repo = "hf://{}/{}/".format(*re.split("[/@#]", name)[:2])
+    known = [r.address for r in RELEASES.values() if f"{r.address}/".startswith(repo)]
+    whole = f", such as {known[0]}" if known and release_of(f"hf://{name}") is None else ""
+    return f"if it is a path of the hub, put hf:// before it: hf://{name}{whole}"
+
+
 def figures(address: str) -> dict[str, float]:
     """`l0` and `fvu` that are stated for the dictionary at this address."""
     release = release_of(address)

@@ -43,7 +43,7 @@ _MODULES: dict[tuple[str, Side], str] = {
     },
 }
 _BLOCK = re.compile(r"(?:[a-z_]+\.)*(?:layers|h)\.(\d+)(?:\.(.+))?")
-_SANDWICHED = re.compile(r"gemma-?[23]")
+_SANDWICHED = re.compile(r"gemma-?[234]|olmo-?[23]|flex-?olmo|exaone-?4")
 """Models that normalise what a sublayer writes: its own output isn't what the residual gets."""
 _OF_RESIDUAL = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 

@@ -1,24 +1,26 @@
 """Every error that the toolkit raises on purpose.
 
-ValueError
-├── SteerError                     the caller can put it right
-│   ├── ModelError                 unknown model, unsupported architecture
-│   ├── HookpointError             a site that this model does not have
-│   ├── InterventionError          an edit that is malformed or does not fit
-│   └── PromptError                empty, too long, or otherwise unusable text
-└── dictionaries.DictionaryError
-    ├── FormatError                a file that is no dictionary, or is damaged
-    └── NotSeparableError          TopK can't be encoded a feature at a time
-RuntimeError
-├── FetchError                     a download, checksum or disk-space failure
-└── SilentEditError                an edit that never acted, when the caller asked to know
+SteerError, a ValueError           the caller can put it right
+├── ModelError                     unknown model, unsupported architecture
+├── HookpointError                 a site that this model does not have
+├── InterventionError              an edit that is malformed or does not fit
+├── PromptError                    empty, too long, or otherwise unusable text
+├── DictionaryError                a dictionary's use is wrong
+│   ├── FormatError                a file that is no dictionary, or is damaged
+│   └── NotSeparableError          TopK can't be encoded a feature at a time
+└── RuntimeErrors too:
+    ├── FetchError                 a download, checksum or disk-space failure
+    ├── SilentEditError            an edit that never acted, when the caller asked to know
+    └── TrainingError              a dictionary can't be trained from this
 """
 
-from dictionaries.errors import DictionaryError, FormatError, NotSeparableError
-
-
-class SteerError(ValueError):
-    """Something the caller can put right; the message says how."""
+from dictionaries.errors import (
+    DictionaryError,
+    FormatError,
+    NotSeparableError,
+    SteerError,
+    TrainingError,
+)
 
 
 class ModelError(SteerError):
@@ -37,11 +39,11 @@ class PromptError(SteerError):
     """Text that the model can't be run on."""
 
 
-class FetchError(RuntimeError):
+class FetchError(SteerError, RuntimeError):
     """A download, checksum or disk-space failure; nothing half-done is left in the cache."""
 
 
-class SilentEditError(RuntimeError):
+class SilentEditError(SteerError, RuntimeError):
     """An edit never acted, and the caller asked for that to be an error."""
 
 
@@ -56,4 +58,5 @@ __all__ = [
     "PromptError",
     "SilentEditError",
     "SteerError",
+    "TrainingError",
 ]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from steer.disk.wheel import Wheel
+from steer.errors import SteerError
 
 
-class CorpusError(RuntimeError):
+class CorpusError(SteerError, RuntimeError):
     """A corpus is unknown, or its archive could not be had as recorded."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 
+from apps.reproduce.modules import ExperimentModule
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from steer.errors import SteerError
@@ -25,10 +26,14 @@ class Experiment:
     minutes: tuple[float, float]
 
     @property
+    def package(self) -> str:
+        """Of its `ExperimentModule` and its `TableModule`."""
+        return f"apps.reproduce.{self.name}_{self.word.replace('-', '_')}"
+
+    @property
     def run(self) -> Callable[[Settings], Table]:
-        folder = f"{self.name}_{self.word.replace('-', '_')}"
-        run: Callable[[Settings], Table] = import_module(f"apps.reproduce.{folder}.experiment").run
-        return run
+        module: ExperimentModule = import_module(f"{self.package}.experiment")
+        return module.run
 
 
 _ALL = (

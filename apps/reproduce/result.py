@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from apps.figures import files as figure_files
 from apps.reproduce import drawing
+from apps.reproduce.cells import Row, Value, finite, shown
 from steer.errors import SteerError
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-Value = str | int | float | bool | None
-Row = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,7 @@ class Result:
             "name": self.name,
             "title": self.title,
             "columns": dict(self.table.columns),
-            "rows": [
-                {key: _finite(value) for key, value in row.items()} for row in self.table.rows
-            ],
+            "rows": [{key: finite(value) for key, value in row.items()} for row in self.table.rows],
             "claims": [asdict(claim) for claim in self.table.claims],
             "notes": list(self.table.notes),
             "settings": dict(self.settings),
@@ -123,17 +118,6 @@ class Result:
         except SteerError as error:
             return str(error)
         return drawing.write(self.table.figure(self.table), out, self.name)
-
-
-def shown(value: Value) -> str:
-    """A cell as a reader sees it: three significant digits."""
-    if isinstance(value, bool) or not isinstance(value, float):
-        return "" if value is None else str(value)
-    return "" if math.isnan(value) else f"{value:.3g}"
-
-
-def _finite(value: Value) -> Value:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _line(cells: Any) -> str:

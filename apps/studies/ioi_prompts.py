@@ -109,7 +109,7 @@ def pairs(model: Model, count: int, seed: int = 0) -> list[Pair]:
         prompt, swapped = (
             template.format(io=name, s=subject, place=place, thing=thing) for name in (io, other)
         )
-        if len(_ids(model, prompt)) != len(_ids(model, swapped)):
+        if len(token_ids(model, prompt)) != len(token_ids(model, swapped)):
             return None
         return Pair(prompt, f" {io}", f" {subject}", swapped, f" {other}")
 
@@ -135,8 +135,19 @@ def accuracy(model: Model, given: Sequence[Pair], batch: int = 16) -> float:
     return sum(gap > 0 for gap in gaps) / len(gaps)
 
 
+def whole_words(model: Model, words: Sequence[str]) -> list[str]:
+    """Those that are one token with their leading space."""
+    return [word for word in words if len(token_ids(model, f" {word}")) == 1]
+
+
+def token_ids(model: Model, text: str) -> list[int]:
+    """Of the text alone, without the tokens that open a prompt."""
+    ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
 def _whole(model: Model, names: Sequence[str], least: int) -> list[str]:
-    whole = [name for name in names if len(_ids(model, f" {name}")) == 1]
+    whole = whole_words(model, names)
     if len(whole) < least:
         raise PromptError(f"{model.name} has {len(whole)} of {len(names)} names as single tokens")
     return whole
@@ -153,8 +164,3 @@ def _different(count: int, draw: Callable[[int], Drawn | None]) -> list[Drawn]:
     if len(drawn) < count:
         raise PromptError(f"{count} prompts were asked for, and only {len(drawn)} different found")
     return list(drawn.values())
-
-
-def _ids(model: Model, text: str) -> list[int]:
-    ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids

@@ -67,6 +67,8 @@ def load_recipe(name: str) -> Recipe:
         raise TrainingError(f"no recipe {name!r}: give a path, or one of {', '.join(known)}")
     try:
         return _build(tomllib.loads(path.read_text(encoding="utf-8")), path)
+    except TrainingError:
+        raise
     except (ValueError, TypeError, AttributeError) as error:  # no TOML, or values of other types
         raise TrainingError(f"{path}: {error}") from error
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.errors import FormatError
+from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import Tensors
 
 _MOST_COMPRESSED = 50
@@ -27,14 +28,19 @@ _SMALL = 1_000_000
 
 
 class Loaded(Tensors):
-    """Tensors that are in memory, or mapped."""
+    """Tensors that are in memory, or mapped; `keys` is what may be beside them."""
 
     def __init__(
-        self, path: Path, tensors: Mapping[str, Any], features: Sequence[int] | None = None
+        self,
+        path: Path,
+        tensors: Mapping[str, Any],
+        features: Sequence[int] | None = None,
+        keys: Keys | None = None,
     ) -> None:
         super().__init__(path, features)
+        (keys or Keys(())).check({n: v for n, v in tensors.items() if not _is_tensor(v)}, path)
         sizes = None if path.suffix == ".npz" else _storage_sizes(path)
-        self._tensors = {n: t for n, t in tensors.items() if isinstance(t, Tensor)}
+        self._tensors = {n: t for n, t in tensors.items() if _is_tensor(t)}
         for name, tensor in self._tensors.items():
             if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
                 raise FormatError(f"{path}: {name} is no plain tensor")
@@ -57,6 +63,10 @@ class Loaded(Tensors):
         if wanted is None:
             return tensor
         return tensor.index_select(axis, torch.tensor(wanted, dtype=torch.long))
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Tensor)
 
 
 def read_torch(path: Path, allowed: Sequence[tuple[Callable[..., Any], str]] = ()) -> Any:

@@ -62,7 +62,9 @@ def load_folder(folder: str | Path, *, features: Sequence[int] | None = None) ->
     `folder` may be the file itself for formats of one file, or one file a block.
     Raises `FormatError` for a folder of no known format, of several blocks, or of damaged files.
     """
-    folder = only_block(Path(folder))
+    folder = Path(folder)
+    cross_layer.refuse_crosscoder(folder)  # rather than advise to choose one of its files
+    folder = only_block(folder)
     for known in FORMATS.values():
         if known.matches(folder):
             return _read(known, folder, features)

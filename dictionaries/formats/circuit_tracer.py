@@ -18,12 +18,18 @@ import torch
 from dictionaries.architectures import JumpReLU, ReLU
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
+from dictionaries.files.keys import Keys
 from dictionaries.files.numbered import number_of
 from dictionaries.files.tensors import SafeTensors, read_yaml
 from dictionaries.formats.layout import NAMED, Stored, config_of, take
-from dictionaries.sites import from_transformer_lens
+from dictionaries.sites import from_module, from_transformer_lens
 
 CONFIG = "config.yaml"
+KEYS = Keys(
+    used=("model_name", "feature_input_hook", "feature_output_hook"),
+    harmless=("model_kind", "scan", "transcoders", "repo_id", "revision", "subfolder"),
+)
+"""Of config.yaml: circuit-tracer 0.5.0's `utils/hf_utils.py`, and its first release's."""
 LOOKS_LIKE = "a layer_*.safetensors with W_enc and W_dec (circuit-tracer)"
 
 _LAYOUT = {**NAMED, "W_enc": Stored("W_enc")}
@@ -62,9 +68,21 @@ def _sites(path: Path) -> dict[str, Any]:
     if layer is None or not config.is_file():
         return {}
     said = read_yaml(config)
+    KEYS.check(said, config)
     names = ("model_name", "feature_input_hook", "feature_output_hook")
     if not all(isinstance(said.get(n), str | None) for n in names):
         raise FormatError(f"{config} must hold names under {', '.join(names)}")
-    hooks = (said.get(name) for name in names[1:])
-    reads, writes = (h and from_transformer_lens(f"blocks.{layer}.{h}") for h in hooks)
-    return {"model": said.get("model_name"), "hookpoint": reads, "hookpoint_out": writes}
+    model = said.get("model_name")
+    reads, writes = (site_of_hook(said.get(name), layer, model) for name in names[1:])
+    return {"model": model, "hookpoint": reads, "hookpoint_out": writes}
+
+
+def site_of_hook(hook: str | None, layer: int, model: str | None) -> str | None:
+    """The site of a hook of circuit-tracer's at a layer.
+
+    `mlp.hook_out`, which is not TransformerLens's own, is the output of the MLP's module: where a
+    model normalises that before it is added, it is not what the residual gets.
+    """
+    if hook == "mlp.hook_out":
+        return from_module(f"model.layers.{layer}.mlp", "output", model)
+    return hook and from_transformer_lens(f"blocks.{layer}.{hook}")

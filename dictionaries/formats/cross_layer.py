@@ -32,11 +32,12 @@ from dictionaries.architectures import JumpReLU, ReLU
 from dictionaries.config import DictionaryConfig
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
-from dictionaries.files.numbered import number_of
+from dictionaries.files.numbered import blocks_in, number_of
 from dictionaries.files.tensors import SafeTensors, read_json, read_yaml
+from dictionaries.formats import circuit_tracer, gemma_scope
 from dictionaries.formats.layout import thresholds
 from dictionaries.later import Later
-from dictionaries.sites import from_named_module, from_transformer_lens
+from dictionaries.sites import from_named_module
 
 LOOKS_LIKE = (
     "a W_enc_*.safetensors with its W_dec_* (circuit-tracer's cross-layer transcoders); a "
@@ -88,10 +89,13 @@ def _read_pair(path: Path, layer: int, features: Sequence[int] | None) -> Dictio
     if threshold in inner.shapes:
         tensors["threshold"] = _thresholds(inner, threshold, tensors["b_enc"])
     said = _yaml(path.with_name("config.yaml"))
-    named = [[_hook(said.get(hook), layer + step) for step in range(sites)] for hook in _HOOKS]
-    return _build(
-        path, layer, tensors, outer.along(rows), named[0][0], named[1], said.get("model_name")
+    model = said.get("model_name")
+    blocks = range(layer, layer + sites)
+    reads, writes = (
+        [circuit_tracer.site_of_hook(said.get(hook), block, model) for block in blocks]
+        for hook in _HOOKS
     )
+    return _build(path, layer, tensors, outer.along(rows), reads[0], writes, model)
 
 
 def _read_single(path: Path, layer: int, features: Sequence[int] | None) -> Dictionary:
@@ -112,7 +116,7 @@ def _read_single(path: Path, layer: int, features: Sequence[int] | None) -> Dict
     }
     if _SKIP in file.shapes:
         tensors["W_skip"] = file.whole(_SKIP)
-    said = _json(path.with_name("config.json"))
+    said = _json(path.with_name("config.json"), _SKIP in file.shapes)
     named = [[_module(said[hook], at) for at in range(layer, sites)] for hook in _MODULES]
     rows = file.along("w_dec")[:, layer:]
     return _build(path, layer, tensors, rows, named[0][0], named[1], said.get("model_name"))
@@ -164,21 +168,33 @@ def _thresholds(file: SafeTensors, name: str, like: Tensor) -> Tensor:
 
 def _yaml(path: Path) -> dict[str, Any]:
     said = read_yaml(path) if path.is_file() else {}
+    circuit_tracer.KEYS.check(said, path)
     return _names(path, said, ("model_name", *_HOOKS))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, skips: bool) -> dict[str, Any]:
     """What config.json says; the release's sites are all the same."""
     said = read_json(path) if path.is_file() else {}
+    gemma_scope.KEYS.check(said, path)
+    gemma_scope.check_skip(said, path, skips)
+    _refuse_others(said, path)
+    return _names(path, {**_SCOPE, **said}, ("model_name", *_MODULES))
+
+
+def refuse_crosscoder(folder: Path) -> None:
+    """Raise `FormatError` for a folder of a crosscoder's files, none of which is a dictionary."""
+    config = folder / "config.json"
+    if any(number_of(path, _SINGLE) is not None for path in blocks_in(folder).values()):
+        _refuse_others(read_json(config) if config.is_file() else {}, config)
+
+
+def _refuse_others(said: dict[str, Any], path: Path) -> None:
     named = "crosscoder" if "crosscoder" in path.absolute().parts else "clt"
     if (kind := said.get("type", named)) != "clt":
         raise FormatError(
             f"{path.parent} holds a {kind}, which reads several sites at once; allowed: a clt, a "
             "cross-layer transcoder, whose features read one"
         )
-    if (activation := said.get("architecture", "jump_relu")) != "jump_relu":
-        raise FormatError(f"{path} says architecture {activation!r}; allowed: jump_relu")
-    return _names(path, {**_SCOPE, **said}, ("model_name", *_MODULES))
 
 
 def _names(path: Path, said: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -186,10 +202,6 @@ def _names(path: Path, said: dict[str, Any], names: Sequence[str]) -> dict[str, 
         if not isinstance(said.get(name), str | None):
             raise FormatError(f"{path} says {name} = {said[name]!r}, expected a name")
     return said
-
-
-def _hook(named: str | None, layer: int) -> str | None:
-    return None if named is None else from_transformer_lens(f"blocks.{layer}.{named}")
 
 
 def _module(named: str | None, layer: int) -> str | None:

@@ -21,6 +21,7 @@ from dictionaries.architectures import JumpReLU
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.files.archives import Loaded, read_npz
+from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import SafeTensors, Tensors, read_json
 from dictionaries.formats.layout import NAMED, Stored, config_of, take, thresholds
 from dictionaries.sites import Side, from_named_module
@@ -28,6 +29,12 @@ from dictionaries.sites import Side, from_named_module
 FIRST, SECOND, CONFIG = "params.npz", "params.safetensors", "config.json"
 LOOKS_LIKE = f"{FIRST} (Gemma Scope); {SECOND} (Gemma Scope 2)"
 
+KEYS = Keys(
+    used=("model_name", "hf_hook_point_in", "hf_hook_point_out", "l0", "affine_connection", "type"),
+    harmless=("width",),  # the tensors' own
+    only={"architecture": ("jump_relu",)},
+)
+"""Of config.json, as google/gemma-scope-2-270m-pt has it."""
 _LOWER = {ours: Stored(s.name.lower(), s.axis) for ours, s in NAMED.items()}
 _SKIP = "affine_skip_connection"
 _SITES = {"res": "resid_post", "att": "attn_z", "mlp": "mlp_out"}
@@ -85,8 +92,10 @@ def _read_second(folder: Path, features: Sequence[int] | None) -> Dictionary:
             "block, such as params_layer_5.safetensors, and a crosscoder can't be used"
         )
     said = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else _second_config(folder)
-    if said.get("architecture", "jump_relu") != "jump_relu":
-        raise FormatError(f"{folder / CONFIG} says {said['architecture']!r}; allowed: jump_relu")
+    KEYS.check(said, folder / CONFIG)
+    check_skip(said, folder / CONFIG, _SKIP in file.shapes)
+    if (kind := said.get("type", "sae")) not in ("sae", "transcoder"):
+        raise FormatError(f"{folder} holds a {kind}; allowed: an sae or a transcoder")
     about: dict[str, Any] = {"model": _text(said, "model_name", folder)}
     if isinstance(said.get("l0"), int | float):
         about["metadata"] = (("l0", said["l0"]),)
@@ -97,6 +106,15 @@ def _read_second(folder: Path, features: Sequence[int] | None) -> Dictionary:
     elif _SKIP in file.shapes:
         raise FormatError(f"{folder / CONFIG} names no site for the {_SKIP} to write")
     return _build(file, about)
+
+
+def check_skip(said: dict[str, Any], path: Path, skips: bool) -> None:
+    """Raise `FormatError` if a config says of the linear part what the file does not hold."""
+    if bool(said.get("affine_connection", skips)) != skips:
+        raise FormatError(
+            f"{path} says affine_connection = {said['affine_connection']}, and the file beside it "
+            f"{'holds' if skips else 'lacks'} {_SKIP}"
+        )
 
 
 def _second_config(folder: Path) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from dictionaries.config import DictionaryConfig
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.files.archives import Loaded, only_file, read_torch
+from dictionaries.files.keys import Keys
 
 LOOKS_LIKE = "a .pt file with a list of learned dictionaries (HoagyC/sparse_coding)"
+KEYS = Keys(used=("norm_encoder",), harmless=("n_feats", "activation_size"))
 _MODULE = "autoencoders.learned_dict"
 
 
@@ -89,7 +91,7 @@ def _entries(path: Path) -> list[tuple[object, dict[str, Any]]]:
 def _convert(path: Path, stored: object) -> ReLU:
     if not isinstance(stored, _Tied | _Untied):
         raise FormatError(f"{path} holds a {type(stored).__name__}; allowed: TiedSAE, UntiedSAE")
-    file = Loaded(path, vars(stored))
+    file = Loaded(path, vars(stored), keys=KEYS)
     tied = isinstance(stored, _Tied)
     centring = ("center_trans", "center_rot", "center_scale") if tied else ()
     file.expect(("encoder", "encoder_bias", *(() if tied else ("decoder",))), optional=centring)

@@ -22,6 +22,7 @@ import torch
 from dictionaries.architectures import JumpReLU
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
+from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import SafeTensors, read_json, whole_number
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import LINEAR, config_of, take
@@ -29,7 +30,26 @@ from dictionaries.sites import from_transformer_lens
 
 CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
 LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (Llama Scope)"
-
+_KEYS = Keys(
+    used=("hook_point_in", "hook_point_out", "d_model", "d_sae", "jump_relu_threshold",
+          "sparsity_include_decoder_norm", "model_name"),
+    harmless=("device", "seed", "dtype", "expansion_factor", "bias_init_method", "top_k",
+              "decoder_exactly_fixed_norm", "init_decoder_norm", "init_encoder_norm",
+              "init_encoder_with_decoder_transpose", "lp", "l1_coefficient",
+              "l1_coefficient_warmup_steps", "initial_k", "k_warmup_steps", "use_batch_norm_mse",
+              "use_ghost_grads", "tp_size", "ddp_size", "sae_pretrained_name_or_path",
+              "strict_loading"),
+    only={
+        "act_fn": ("jumprelu", "topk"),  # topk with a threshold is used as jumprelu
+        "norm_activation": ("dataset-wise",),
+        "use_decoder_bias": (True,),
+        "apply_decoder_bias_to_pre_encoder": (False,),
+        "use_glu_encoder": (False,),
+        "sae_type": ("sae",),
+    },
+    inside={"dataset_average_activation_norm": Keys(("in", "out"))},
+)  # fmt: skip
+"""Of hyperparams.json: what `SAEConfig` had from October 2024 to February 2025."""
 
 _LEAST = 1e-12
 """A row of this norm or less writes nothing, whatever its activation."""
@@ -44,6 +64,7 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     """Load it. Raises `FormatError` for a damaged file."""
     path = folder / CONFIG
     said = read_json(path)
+    _KEYS.check(said, path)
     norms = said.get("dataset_average_activation_norm")
     site = said.get("hook_point_in")
     out = said.get("hook_point_out", site)

@@ -18,6 +18,7 @@ from dictionaries.architectures import ReLU, TopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.files.archives import Loaded, read_state, state_file, state_names
+from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import whole_number
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import Stored, config_of, refuse_features, take
@@ -30,6 +31,11 @@ _LAYOUT = {
     "W_dec": Stored("decoder.weight", 1),
     "b_dec": Stored("pre_bias", None),
 }
+_KEYS = Keys(
+    used=("activation",),
+    harmless=("activation.k", "activation.postact_fn"),  # again; OpenAI's own code writes them
+    inside={"activation_state_dict": Keys(("k", "postact_fn"))},
+)
 _RECORDS = ("stats_last_nonzero", "latents_activation_frequency", "latents_mean_square")
 _SITES = {
     "resid_delta_attn": "attn_out",
@@ -50,7 +56,7 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     path = state_file(folder)
     state = read_state(path)
     activation = state.get("activation", "ReLU")
-    file = Loaded(path, state, features)
+    file = Loaded(path, state, features, _KEYS)
     file.expect([stored.name for stored in _LAYOUT.values()], optional=_RECORDS)
     if activation == "TopK":
         refuse_features(path.name, features)

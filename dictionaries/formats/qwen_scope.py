@@ -17,9 +17,16 @@ from dictionaries.architectures import TopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.files.archives import Loaded, read_state, state_file, state_names
+from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import read_json, whole_number
 from dictionaries.formats.layout import NAMED, Stored, config_of, refuse_features, take
 
+_KEYS = Keys(
+    used=("base_model", "k"),
+    harmless=("d_model", "d_sae", "num_layers", "dtype"),
+    only={"model_type": ("topk_sae",), "hook_point": ("resid_post",)},
+)
+"""Of config.json, as Qwen/SAE-Res-Qwen3-1.7B-Base-W32K-L0_50 has it."""
 LOOKS_LIKE = "a .pt file with just W_enc, W_dec, b_enc and b_dec (Qwen Scope)"
 
 _LAYOUT = {**NAMED, "W_enc": Stored("W_enc"), "W_dec": Stored("W_dec", 1)}
@@ -44,6 +51,7 @@ def read(
     layer = re.search(r"/layer(\d+)\.", where)
     beside = path.with_name("config.json")
     said = read_json(beside) if beside.is_file() else {}
+    _KEYS.check(said, beside)
     if release:
         said = {"k": int(release[2]), "base_model": f"Qwen/{release[1]}", **said}
     if k is not None:

@@ -22,6 +22,7 @@ import torch
 from dictionaries.architectures import AbsTopK, GroupMax, TopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
+from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import SafeTensors, read_json, save_tensors, whole_number
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import Stored, config_of, refuse_features, take
@@ -38,6 +39,13 @@ _LAYOUT = {
 }
 _SITES = ("hookpoint", "hookpoint_out", "model")
 """Keys that we add when writing; sparsify ignores them, and says the site by the folder's name."""
+_KEYS = Keys(
+    used=(*_SITES, "d_in", "num_latents", "expansion_factor", "k", "signed", "skip_connection",
+          "transcode"),
+    harmless=("normalize_decoder", "multi_topk", "naive_decoder"),  # of the training, or how fast
+    only={"activation": ("topk", "groupmax")},
+)  # fmt: skip
+"""Of cfg.json: what `SaeConfig` and `SparseCoderConfig` have had on the main branch."""
 
 
 def matches(folder: Path) -> bool:
@@ -50,6 +58,7 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     refuse_features(folder.name, features)
     path = folder / CONFIG
     cfg = read_json(path)
+    _KEYS.check(cfg, path)
     d_in, transcodes = whole_number(cfg, "d_in", path), _transcodes(cfg, folder)
     subtracts = not transcodes or "transcode" not in cfg
     width = cfg.get("num_latents") or d_in * whole_number(cfg, "expansion_factor", path)
@@ -57,8 +66,6 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
         raise FormatError(f"{path} says num_latents = {width!r}, expected an integer")
     file = SafeTensors(folder / WEIGHTS)
     skips = bool(cfg.get("skip_connection"))
-    if skips and not transcodes:
-        raise FormatError(f"{path}: an autoencoder that may copy its input can't be read")
     file.expect([s.name for s in _LAYOUT.values()] + ["W_skip"] * skips)
     layout = {**_LAYOUT, "W_skip": Stored("W_skip", None, transposed=True)} if skips else _LAYOUT
     tensors = take(file, layout, d_in=d_in, d_out=d_in, width=width)
@@ -68,13 +75,10 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
         "name": folder.name,
         "k": whole_number(cfg, "k", path, most=width),
     }
-    match cfg.get("activation", "topk"):
-        case "groupmax":
-            return GroupMax(**about)
-        case "topk":  # `signed` is of older releases: the largest magnitudes, without a ReLU
-            return AbsTopK(**about) if cfg.get("signed") else TopK(**about)
-        case other:
-            raise FormatError(f"{path} says activation {other!r}; allowed: topk, groupmax")
+    if cfg.get("activation") == "groupmax":
+        return GroupMax(**about)
+    # `signed` is of older releases: the largest magnitudes, without a ReLU
+    return AbsTopK(**about) if cfg.get("signed") else TopK(**about)
 
 
 def _run(folder: Path) -> dict[str, Any]:

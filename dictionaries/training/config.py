@@ -56,6 +56,11 @@ class TrainConfig:
             raise TrainingError("tied weights go with architecture standard")
         if min(self.width, self.k, self.samples, self.batch) < 1 or self.k > self.width:
             raise TrainingError("width, k, samples and batch must be positive, and k at most width")
+        if self.samples < self.batch:
+            raise TrainingError(
+                f"{self.samples} samples are fewer than one batch of {self.batch}: no step would "
+                "be made: give more samples, or a smaller batch"
+            )
         if self.candidates_dtype not in DTYPES:
             allowed = ", ".join(DTYPES)
             raise TrainingError(

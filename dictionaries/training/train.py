@@ -25,8 +25,13 @@ from torch import Tensor
 from dictionaries.architectures import BatchTopK, ReLU, TopK
 from dictionaries.config import DictionaryConfig
 from dictionaries.dictionary import Dictionary
-from dictionaries.errors import TrainingError
 from dictionaries.training.config import TrainConfig
+from dictionaries.training.learnable import (
+    CALIBRATED_ON,
+    check_activations,
+    check_loss,
+    check_weights,
+)
 from dictionaries.training.loss import batch_loss, update
 from dictionaries.training.state import (
     TrainState,
@@ -65,18 +70,20 @@ def train(
 
     Deterministic given the config. With `checkpoint`, the state is written there every
     `checkpoint_every` steps, atomically, and taken up again if the file is of the same config.
-    Raises `TrainingError` for too few activations or a checkpoint of another config.
+    Raises `TrainingError` for a checkpoint of another config, activations that nothing can be
+    learned from, or a training that diverged; the last checkpoint is then the one before it.
     """
     n, d = activations.shape
-    if n < config.batch:
-        raise TrainingError(f"{n} activations are fewer than one batch of {config.batch}")
+    check_activations(activations, config.batch)
     steps = config.samples // config.batch
     state = resume(checkpoint, config, d) or initialise(activations, config)
     order = _Order(n, config)
     mean_variance = variance(activations, state.scale)
     while state.step < steps:
-        x = activations[order.batch(state.step)].float() * state.scale
+        chosen = order.batch(state.step)
+        x = activations[chosen].float() * state.scale
         loss, error, active = batch_loss(x, state, config)
+        check_loss(loss, x, activations, chosen, state.step)
         update(loss, state, config, steps)
         _count_idle(active, state, len(x))
         state.step += 1
@@ -85,6 +92,7 @@ def train(
             l0 = active.sum().item() / len(x)
             report(Step(state.step, steps, error / mean_variance, l0, dead))
         if checkpoint and state.step % checkpoint_every == 0:
+            check_weights(state)
             save_checkpoint(checkpoint, state, config)
     return _finish(state, activations, config, dictionary_config)
 
@@ -119,6 +127,7 @@ def _finish(
 
     With s the scale: f = act(s·x·W_enc + b) / s and x̂ = f·W_dec + b_dec/s.
     """
+    check_weights(state)
     w = {name: weight.detach() for name, weight in state.weights.items()}
     encoder = w["W_dec"].T if config.tied else w["W_enc"]
     W_enc, W_dec = encoder.contiguous(), w["W_dec"]
@@ -130,7 +139,7 @@ def _finish(
         case "topk":
             return TopK(W_enc, b_enc, W_dec, b_dec, about, k=config.k)
         case _:
-            sample = sample_of(activations, 65_536)
+            sample = sample_of(activations, CALIBRATED_ON)
             threshold = torch.full((config.width,), _calibrate(sample, W_enc, b_enc, config.k))
             return BatchTopK(W_enc, b_enc, W_dec, b_dec, about, threshold=threshold, k=config.k)
 

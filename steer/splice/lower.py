@@ -204,6 +204,12 @@ def _check(intervention: Intervention, dictionary: Dictionary | None, clean: sli
             f"{dictionary.name or 'the dictionary'} is a block of a cross-layer transcoder, "
             "several of which write each site; use error='keep'"
         )
+    if dictionary is not None and _copies(dictionary) and intervention.error != "keep":
+        raise InterventionError(
+            f"error={intervention.error!r} is of what a dictionary does not explain, and "
+            f"{dictionary.name or 'the dictionary'} adds a linear map of its input to what it "
+            "writes at the same site, which carries the error on; use error='keep'"
+        )
     if intervention.error == "frozen" and clean is None:
         raise InterventionError(
             "error='frozen' takes the error from the clean run at the same tokens, which a "
@@ -215,6 +221,11 @@ def _check(intervention: Intervention, dictionary: Dictionary | None, clean: sli
 
 def _crosses_layers(dictionary: Dictionary) -> bool:
     return dictionary.config.partial or dictionary.later is not None
+
+
+def _copies(dictionary: Dictionary) -> bool:
+    """Whether it has a linear part, and writes where it reads."""
+    return dictionary.W_skip is not None and not dictionary.is_transcoder
 
 
 def _check_rows(edits: Sequence[Edit], rows: slice) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from dictionaries import catalogue, hub, releases
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
-from dictionaries.formats import FORMATS
+from dictionaries.formats import FORMATS, sparsify
 from tests.dictionaries.files.test_rows import bytes_read, hole
 from tests.support.hub_cache import COMMIT, OLDER, add
 
@@ -117,6 +117,41 @@ def test_a_block_of_a_folder(folder: str, cache: Path, tmp_path: Path) -> None:
         assert (found.name, found.b_dec[0]) == (f"{address}#{layer}", layer)
     with pytest.raises(DictionaryError, match="not in the cache"):
         catalogue.load(f"{address}#4")
+
+
+@pytest.mark.parametrize("root", ["", "run"])
+def test_a_block_of_a_release_of_folders(
+    root: str, cache: Path, make: Make, tmp_path: Path
+) -> None:
+    for block in (1, 12):
+        sparsify.write(make("topk", hookpoint=f"resid_post.{block}"), tmp_path / "saved")
+        add(cache, REPO, tmp_path / "saved", f"{root}/layers.{block}".lstrip("/"))
+    address = f"hf://{REPO}/{root}".rstrip("/")
+    for block in (1, 12):
+        found = catalogue.load(f"{address}#{block}")
+        assert (found.name, found.config.hookpoint) == (f"{address}#{block}", f"resid_post.{block}")
+    with pytest.raises(DictionaryError, match="not in the cache"):
+        catalogue.load(f"{address}#2")
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted", "unwanted"),
+    [
+        ("hf://o/r#3", ["layers.3/cfg.json", "layers.3.mlp/sae.safetensors", "config.json"],
+         ["layers.13/sae.safetensors", "layers.3x/sae.safetensors"]),
+        ("hf://o/r/run#3", ["run/h.3/sae.safetensors", "run/config.json"],
+         ["layers.3/sae.safetensors", "run/layers.30/sae.safetensors"]),
+    ],
+)  # fmt: skip
+def test_only_the_block_s_folder_is_fetched(
+    address: str, wanted: list[str], unwanted: list[str]
+) -> None:
+    from huggingface_hub.utils import filter_repo_objects
+
+    allowed, ignored = hub._patterns(hub.parse(address))[-1]
+    fetched = list(filter_repo_objects([*wanted, *unwanted], allow_patterns=allowed,
+                                       ignore_patterns=ignored))  # fmt: skip
+    assert fetched == wanted
 
 
 def test_revisions(cache: Path, saved: Callable[..., Path]) -> None:
@@ -259,6 +294,29 @@ def test_every_release_is_an_address_of_a_known_format(name: str) -> None:
 def test_other_addresses_are_of_no_release(address: str) -> None:
     assert releases.release_of(address) is None
     assert releases.figures(address) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gpt2-small-res-jb", "is a known release: its dictionaries are at hf://jbloom/GPT2-Small"),
+        ("gpt2-small-res-jb/resid_pre.8", "gpt2-small-res-jb is a known release: its dictionaries"),
+        (
+            "jbloom/GPT2-Small-SAEs-Reformatted",
+            r"put hf:// before it: hf://jbloom/GPT2-Small-SAEs-Reformatted, such as hf://jbloom/GPT",
+        ),
+        ("Goodfire/Llama-3.1-8B-Instruct-SAE-l19", r"put hf:// before it: hf://Goodfire/\S+-l19\."),
+        ("somebody/some-saes/layer_3@main#5", r"put hf:// before it: hf://somebody/.*#5\. Names:"),
+        ("smollm2-135m/resid_post.21", r"Did you mean smollm2-135m/resid_post\.20 or smoll"),
+        ("./no/such/folder", r"nor a folder\. "),
+        ("quite another", r"nor a folder\. Names:"),
+    ],
+)
+def test_what_a_name_could_have_meant(name: str, said: str) -> None:
+    with pytest.raises(DictionaryError, match=said) as error:
+        catalogue.load(name)
+    if "hf://" in said:
+        assert "Did you mean" not in str(error.value)
 
 
 def test_a_release_of_the_cache_says_its_site(cache: Path, make: Make, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ from saelens_cases import (
     write_standard_and_topk,
     write_transcoders,
 )
+from saelens_checkpoints import write_checkpoints
 from saelens_inputs import SEED, make_inputs
 from saelens_saved import write_expected_average, write_exports, write_old
 from saelens_temporal import write_temporal
@@ -76,6 +77,7 @@ def main() -> None:
         write_transcoders(writer)
         write_others(writer)
         write_temporal(writer)
+        write_checkpoints(writer)
     versions = {"python": platform.python_version()}
     versions.update({name: version(name) for name in DISTRIBUTIONS})
     about = {"made_by": "tests/golden/make_saelens.py", "seed": SEED, "versions": versions}

@@ -49,6 +49,7 @@ CASES = (
         "layers.3.mlp",
         {"num_latents": M, "transcode": True, "skip_connection": True},
     ),
+    Case("skip_autoencoder", "layers.3", {"num_latents": M, "skip_connection": True}),
 )
 
 

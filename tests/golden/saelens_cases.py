@@ -81,6 +81,17 @@ def write_transcoders(writer: Writer) -> None:
             metadata=metadata(**about),
             ties="jumprelu" in architecture,
         )
+    for normalize in ("constant_norm_rescale", "layer_norm"):
+        for architecture in ("transcoder", "jumprelu_skip_transcoder"):
+            writer.inference(
+                f"{architecture}_{normalize}",
+                architecture,
+                f"input normalised per token ({normalize}), not undone at the other site",
+                d_out=D_OUT,
+                apply_b_dec_to_input=False,
+                metadata=metadata(**about),
+                normalize_activations=normalize,
+            )
 
 
 def write_others(writer: Writer) -> None:

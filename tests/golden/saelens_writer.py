@@ -123,11 +123,15 @@ class Writer:
         note: str,
         ties: list[list[int]] | None = None,
         extra: dict[str, Tensor] | None = None,
+        read_from: Path | None = None,
     ) -> Any:
-        """Load the folder with sae-lens, check that the case is stable, write the expectation."""
+        """Load the folder with sae-lens, check that the case is stable, write the expectation.
+
+        read_from: where what sae-lens reads is, if not in the case's own folder.
+        """
         from sae_lens import SAE
 
-        folder = self.out / case
+        folder = read_from or self.out / case
         sae = SAE.load_from_disk(folder).eval()
         x = self.input_for(sae)
         features = sae.encode(x)
@@ -144,7 +148,7 @@ class Writer:
         tensors = {name: value.contiguous() for name, value in {**tensors, **(extra or {})}.items()}
         assert all(value.isfinite().all() for value in tensors.values()), case
         # One metadata key: safetensors writes several in random order.
-        path = folder / "expected.safetensors"
+        path = self.out / case / "expected.safetensors"
         save_file(tensors, path, metadata={"about": json.dumps(about)})
         self.notes[case] = note
         density = (features != 0).float().sum(-1).mean().item()

@@ -158,16 +158,15 @@ class PlainTranscoder:
     drop: bool = False
 
     def edited(self, x: Tensor, y: Tensor, mask: Tensor, prompt: int) -> Tensor:
-        """y [b, s, d_out] given x [b, s, d_in]."""
-        f, norm = self.dictionary.encode(x)
+        """y [b, s, d_out] given x [b, s, d_in], in y's own units, whatever x was divided by."""
+        f, _ = self.dictionary.encode(x)
         wanted = _wanted(f, self.edits, mask, prompt)
         if self.drop:
-            replaced = self.dictionary.decode(wanted, norm)
+            replaced = wanted @ self.dictionary.W_dec + self.dictionary.b_dec
             if self.dictionary.W_skip is not None:
                 replaced = replaced + x.to(f.dtype) @ self.dictionary.W_skip
             return torch.where(mask.bool().unsqueeze(-1), replaced.to(y.dtype), y)
-        moved = (wanted - f) @ self.dictionary.W_dec
-        return y + (moved if norm.scale is None else moved * norm.scale).to(y.dtype)
+        return y + ((wanted - f) @ self.dictionary.W_dec).to(y.dtype)
 
 
 def _wanted(f: Tensor, edits: Sequence[PlainEdit], mask: Tensor, prompt: int) -> Tensor:

@@ -42,14 +42,6 @@ def evaluation_view(found: Evaluation) -> RenderableType:
     return Group(*parts, Text(_NOTE, "dim"))
 
 
-_NOTE = (
-    "p is paired, over documents: exact McNemar for right or wrong, else sign flips; q is p "
-    "adjusted for all rows (Benjamini-Hochberg); margin is log p(right) - log p(best wrong), nats. "
-    "The changes are against the unedited model; whether a random direction of the edit's size "
-    "would do as much, `steer effects` says."
-)
-
-
 def score_title(score: SteeringScore, document: dict[str, Any]) -> str:
     """A line: the score, its parts, and what it is to be compared with."""
     parts = ", ".join(f"{name} {value.mean:.2f}" for name, value in score.reported().items())
@@ -69,3 +61,11 @@ def dose_view(points: Sequence[DosePoint]) -> RenderableType:
         row = f"{point.dose:.1f}", f"{point.loss:.2f}", f"{point.distinct:.2f}", str(point.texts)
         table.add_row(*row)
     return table
+
+
+_NOTE = (
+    "p is paired, over documents: exact McNemar for right or wrong, else sign flips; q is p "
+    "adjusted for all rows (Benjamini-Hochberg); margin is log p(right) - log p(best wrong), nats. "
+    "The changes are against the unedited model; whether a random direction of the edit's size "
+    "would do as much, `steer effects` says."
+)

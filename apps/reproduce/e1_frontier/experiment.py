@@ -14,17 +14,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from apps.reproduce.e1_frontier.table import COLUMNS, claims, figure, over_seeds
-from apps.reproduce.kept.parts import part
-from apps.reproduce.kept.results import weights_of
-from apps.reproduce.kept.rows import rows_of_each
-from apps.reproduce.result import Row, Table
+from apps.reproduce.cells import Row, bounds, row_of
+from apps.reproduce.e1_frontier.table import COLUMNS, tabulate
+from apps.reproduce.kept.parts import part, weights_of
+from apps.reproduce.kept.results import rows_of_each
+from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import zoo
 from dictionaries import baselines, catalogue
 from dictionaries.dictionary import Dictionary
 from dictionaries.formats import load_folder
-from steer.maths.statistics import Interval, interval
+from steer.maths.statistics import interval
 from steer.quality.frontier import Reconstruction, random_dictionary, reconstruction, truncated
 from steer.quality.replacement import Replacement, replacement_losses
 
@@ -66,13 +66,7 @@ def run(settings: Settings) -> Table:
         )
         rows.append(_row(entry, quality, losses, settings.seed))
     rows += [_end(name, activations[keep], losses, settings.seed) for name in ("identity", "zero")]
-    return Table(
-        columns=COLUMNS,
-        rows=tuple(rows),
-        claims=claims(rows),
-        notes=(*_notes(settings, found, len(losses["clean"]), int(keep.sum())), *over_seeds(rows)),
-        figure=figure,
-    )
+    return tabulate(rows, _notes(settings, found, len(losses["clean"]), int(keep.sum())))
 
 
 def _entries(
@@ -151,30 +145,31 @@ def _losses(
 
 
 def _row(entry: _Entry, quality: Reconstruction, losses: Mapping[str, Tensor], seed: int) -> Row:
-    name = f"{entry.family} {entry.condition}"
-    delta, recovered = _delta(losses, name, seed)
-    values = (
-        *(entry.family, entry.condition, quality.l0),
-        *(quality.fvu.mean, quality.fvu.low, quality.fvu.high),
-        *(delta.mean, delta.low, delta.high, recovered),
-        *(quality.shrinkage, quality.dead),
-    )
-    return dict(zip(COLUMNS, values, strict=True))
+    cells = {
+        "family": entry.family,
+        "condition": entry.condition,
+        "L0": quality.l0,
+        **bounds("FVU", quality.fvu, "FVU "),
+        **_cost(losses, f"{entry.family} {entry.condition}", seed),
+        "γ": quality.shrinkage,
+        "dead": quality.dead,
+    }
+    return row_of(COLUMNS, cells)
 
 
 def _end(name: str, x: Tensor, losses: Mapping[str, Tensor], seed: int) -> Row:
     """The row of a replacement that is no dictionary."""
-    delta, recovered = _delta(losses, name, seed)
     x = x.float()
     fvu = 0.0 if name == "identity" else (x.square().sum() / (x - x.mean(0)).square().sum()).item()
-    values = ("control", name, None, fvu, None, None, delta.mean, delta.low, delta.high, recovered)
-    return dict(zip(COLUMNS, (*values, None, None), strict=True))
+    cells = {"family": "control", "condition": name, "FVU": fvu, **_cost(losses, name, seed)}
+    return row_of(COLUMNS, cells)
 
 
-def _delta(losses: Mapping[str, Tensor], name: str, seed: int) -> tuple[Interval, float]:
+def _cost(losses: Mapping[str, Tensor], name: str, seed: int) -> Row:
+    """The rise of the loss, and the share of what zeroing costs that is given back."""
     delta = interval(losses[name].double() - losses["clean"].double(), seed=seed)
     cost = (losses["zero"].double() - losses["clean"].double()).mean().item()
-    return delta, 1 - delta.mean / cost
+    return {**bounds("ΔCE", delta, "ΔCE "), "CE recovered": 1 - delta.mean / cost}
 
 
 def _notes(settings: Settings, found: zoo.Corpus, contexts: int, tokens: int) -> tuple[str, ...]:

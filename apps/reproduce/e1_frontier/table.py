@@ -7,8 +7,9 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from apps.reproduce.cells import Row, number
 from apps.reproduce.drawing import line, panels
-from apps.reproduce.result import Claim, Row, Table
+from apps.reproduce.result import Claim, Table
 from apps.reproduce.shared.zoo import SHORT
 
 if TYPE_CHECKING:
@@ -31,7 +32,13 @@ COLUMNS = {
 PAPER = "Cunningham et al. 2023"
 
 
+def tabulate(rows: Sequence[Row], notes: Sequence[str]) -> Table:
+    """Rows as they are, with their claims."""
+    return Table(COLUMNS, tuple(rows), claims(rows), (*notes, *over_seeds(rows)), figure)
+
+
 def claims(rows: Sequence[Row]) -> tuple[Claim, ...]:
+    """Of the dictionaries by family; the control without sparsity is left out."""
     l1 = sorted((row for row in rows if row["family"] == "L1"), key=_l0)
     topk = sorted((row for row in rows if row["family"] == "TopK"), key=_l0)
     sparse = [row for row in l1 if row["condition"] != "α=0"]
@@ -53,11 +60,11 @@ def over_seeds(rows: Sequence[Row]) -> tuple[str, ...]:
             continue
         parts = []
         for column in ("FVU", "L0", "ΔCE"):
-            values = [_number(row, column) for row in own]
+            values = [number(row, column) for row in own]
             parts.append(
                 f"{column} {fmean(values):.3g}, of seeds {min(values):.3g} to {max(values):.3g}"
             )
-        reach = fmean(_number(row, "ΔCE high") - _number(row, "ΔCE low") for row in own)
+        reach = fmean(number(row, "ΔCE high") - number(row, "ΔCE low") for row in own)
         condition = str(own[0]["condition"]).rsplit(" ", 1)[0]
         notes.append(
             f"Over {len(own)} training seeds, {family.removesuffix(SHORT)} {condition}: "
@@ -67,22 +74,16 @@ def over_seeds(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _l0(row: Row) -> float:
-    return _number(row, "L0")
-
-
-def _number(row: Row, column: str) -> float:
-    value = row[column]
-    assert isinstance(value, int | float)
-    return float(value)
+    return number(row, "L0")
 
 
 def _series(rows: Sequence[Row], column: str) -> str:
-    return ", ".join(f"{_number(row, column):.3g} at L0 {_l0(row):.3g}" for row in rows)
+    return ", ".join(f"{number(row, column):.3g} at L0 {_l0(row):.3g}" for row in rows)
 
 
 def _monotone(l1: Sequence[Row], topk: Sequence[Row]) -> Claim:
     holds = all(
-        _number(one, column) > _number(two, column)
+        number(one, column) > number(two, column)
         for rows in (l1, topk)
         for column in ("FVU", "ΔCE")
         for one, two in pairwise(rows)
@@ -96,8 +97,8 @@ def _monotone(l1: Sequence[Row], topk: Sequence[Row]) -> Claim:
 
 
 def _shrinkage(l1: Sequence[Row], topk: Sequence[Row]) -> Claim:
-    low = [_number(row, "γ") for row in l1]
-    near = [_number(row, "γ") for row in topk]
+    low = [number(row, "γ") for row in l1]
+    near = [number(row, "γ") for row in topk]
     return Claim(
         "an L1 penalty shrinks activations (γ < 1), TopK does not (γ = 1)",
         "Rajamanoharan et al. 2024a; Gao et al. 2024",
@@ -109,7 +110,7 @@ def _shrinkage(l1: Sequence[Row], topk: Sequence[Row]) -> Claim:
 def _against_pca(rows: Sequence[Row], topk: Sequence[Row]) -> tuple[Claim, Claim]:
     pca = {row["condition"]: row for row in rows if row["family"] == "PCA"}
     pairs = [(row, pca[row["condition"]]) for row in topk]
-    explained = [1 - _number(other, "FVU") for _, other in pairs]
+    explained = [1 - number(other, "FVU") for _, other in pairs]
     ks = [row["condition"] for row in topk]
     shares = ", ".join(f"{x:.0%} at {k}" for k, x in zip(ks, explained, strict=True))
     return (
@@ -123,24 +124,24 @@ def _against_pca(rows: Sequence[Row], topk: Sequence[Row]) -> tuple[Claim, Claim
             "a dictionary explains more than PCA with as many coefficients a token",
             f"{PAPER}, appendix G",
             "; ".join(
-                f"{row['condition']}: FVU {_number(row, 'FVU'):.3f} against "
-                f"{_number(other, 'FVU'):.3f}"
+                f"{row['condition']}: FVU {number(row, 'FVU'):.3f} against "
+                f"{number(other, 'FVU'):.3f}"
                 for row, other in pairs
             ),
-            all(_number(row, "FVU high") < _number(other, "FVU low") for row, other in pairs),
+            all(number(row, "FVU high") < number(other, "FVU low") for row, other in pairs),
         ),
     )
 
 
 def _cost(l1: Sequence[Row]) -> Claim:
-    best = min(l1, key=lambda row: _number(row, "ΔCE"))
+    best = min(l1, key=lambda row: number(row, "ΔCE"))
     return Claim(
         "the reconstruction is not free: perplexity rises from 25 to 40, by 0.47 nats "
         "(layer 2 of Pythia-70M)",
         f"{PAPER}, section 6",
-        f"by {_number(best, 'ΔCE'):.2f} nats at the densest α above 0 (L0 {_l0(best):.0f}), "
+        f"by {number(best, 'ΔCE'):.2f} nats at the densest α above 0 (L0 {_l0(best):.0f}), "
         f"{_series(l1, 'ΔCE')}",
-        all(_number(row, "ΔCE low") > 0 for row in l1),
+        all(number(row, "ΔCE low") > 0 for row in l1),
     )
 
 
@@ -156,12 +157,12 @@ def _better(l1: Sequence[Row], topk: Sequence[Row]) -> Claim:
         "TopK reconstructs better than L1 at equal sparsity",
         "Gao et al. 2024, figure 5",
         "; ".join(
-            f"{row['condition']} FVU {_number(row, 'FVU'):.3f} against {_number(other, 'FVU'):.3f} "
+            f"{row['condition']} FVU {number(row, 'FVU'):.3f} against {number(other, 'FVU'):.3f} "
             f"of L1 with L0 {_l0(other):.0f}"
             for row, other in pairs
         )
         or "no L1 dictionary has an L0 within a factor of two above a TopK one",
-        all(_number(row, "FVU high") < _number(other, "FVU low") for row, other in pairs)
+        all(number(row, "FVU high") < number(other, "FVU low") for row, other in pairs)
         if pairs
         else None,
     )
@@ -169,26 +170,26 @@ def _better(l1: Sequence[Row], topk: Sequence[Row]) -> Claim:
 
 def figure(table: Table) -> Figure:
     """FVU and ΔCE against L0, a line per family."""
-    found = panels("Reconstruction against sparsity", ("FVU", "ΔCE, nats per token"))
+    chart = panels("Reconstruction against sparsity", ("FVU", "ΔCE, nats per token"))
     families = dict.fromkeys(
         row["family"]
         for row in table.rows
         if row["L0"] is not None and not str(row["family"]).endswith(SHORT)
     )
-    for number, family in enumerate(families):
+    for place, family in enumerate(families):
         rows = sorted((row for row in table.rows if row["family"] == family), key=_l0)
         for column, value in enumerate(("FVU", "ΔCE"), 1):
-            found.add_scatter(
+            chart.add_scatter(
                 x=[row["L0"] for row in rows],
                 y=[row[value] for row in rows],
                 text=[row["condition"] for row in rows],
                 name=str(family),
                 legendgroup=str(family),
                 mode="lines+markers",
-                line=line(number),
+                line=line(place),
                 showlegend=column == 1,
                 row=1,
                 col=column,
             )
-    found.update_xaxes(type="log", title="active features per token (L0)")
-    return found
+    chart.update_xaxes(type="log", title="active features per token (L0)")
+    return chart

@@ -12,18 +12,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from apps.labels.detected import Reading, read, token_texts
-from apps.reproduce.drawing import add_bars, panels
+from apps.reproduce.cells import Row, bounds, row_of
 from apps.reproduce.e1_frontier.experiment import fitted_ica
 from apps.reproduce.e2_interpretability import judging
-from apps.reproduce.kept.parts import part
-from apps.reproduce.kept.results import weights_of
-from apps.reproduce.result import Claim, Row, Table
+from apps.reproduce.e2_interpretability.table import COLUMNS, DENSE, GOOD, tabulate
+from apps.reproduce.kept.parts import part, weights_of
+from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import zoo
 from dictionaries import baselines, catalogue
@@ -33,25 +32,6 @@ from steer.interpretation.detectors import Activity, Detector, detect
 from steer.interpretation.views import Grouping, groupings
 from steer.maths.statistics import Interval, interval
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-COLUMNS = {
-    "directions": "what is described: features of a dictionary, or a control",
-    "features": "how many are active in both parts of the text",
-    "good": "share with a rule of F1 above 0.8 on held-out text",
-    "good low": "lower end of its 95% interval over features",
-    "good high": "upper end",
-    "good, strongest": "the same where only each feature's strongest tenth counts as active",
-    "F1": "median F1 of the best rule",
-    "precision": "its median precision",
-    "recall": "its median recall",
-    "entropy": "median entropy of the token at active positions, nats",
-    "density": "median share of tokens where a feature is active",
-}
-GOOD = 0.8
-DENSE = 0.5
-"""A rule counts as good only where "always" has an F1 below this, so not for dense features."""
 STRONGEST = 0.1
 
 
@@ -75,13 +55,7 @@ def run(settings: Settings) -> Table:
         rows.append(_row(settings, name, dictionary, activity, reading, partitions))
     del found, reading, activity
     rows.append(_random_weights(settings, partitions))
-    return Table(
-        columns={**COLUMNS, **(judging.COLUMNS if settings.judge else {})},
-        rows=tuple(rows),
-        claims=_claims(rows),
-        notes=_notes(settings),
-        figure=_figure,
-    )
+    return tabulate(rows, _notes(settings))
 
 
 # -- what is described -------------------------------------------------------------------------
@@ -182,14 +156,19 @@ def _row(
 ) -> Row:
     found = detect(activity, reading.tokens, partitions)
     strongest = detect(activity.strongest(STRONGEST), reading.tokens, partitions)
-    good = _good(found, settings.seed)
     active = activity.density[activity.density > 0]
-    values = (
-        *(name, len(found), good.mean, good.low, good.high, _good(strongest, settings.seed).mean),
-        *(_median([getattr(each, key) for each in found]) for key in _MEDIANS),
-        active.median().item() if len(active) else None,
-    )
-    row = dict(zip(COLUMNS, values, strict=True))
+    cells = {
+        "directions": name,
+        "features": len(found),
+        **bounds("good", _good(found, settings.seed), "good "),
+        "good, strongest": _good(strongest, settings.seed).mean,
+        **{
+            column: _median([getattr(rule, column.lower()) for rule in found])
+            for column in ("F1", "precision", "recall", "entropy")
+        },
+        "density": active.median().item() if len(active) else None,
+    }
+    row = row_of(COLUMNS, cells)
     if not settings.judge:
         return row
     features = [each.feature for each in found]
@@ -201,9 +180,6 @@ def _row(
     }
 
 
-_MEDIANS = ("f1", "precision", "recall", "entropy")
-
-
 def _good(found: Sequence[Detector], seed: int) -> Interval:
     """Share of rules with F1 above 0.8, of features that are rare enough for that to say much."""
     good = [float(each.f1 > GOOD and each.chance < DENSE) for each in found]
@@ -212,51 +188,6 @@ def _good(found: Sequence[Detector], seed: int) -> Interval:
 
 def _median(values: Sequence[float]) -> float | None:
     return torch.tensor(values, dtype=torch.float64).median().item() if values else None
-
-
-# -- what the papers say -----------------------------------------------------------------------
-
-
-def _claims(rows: Sequence[Row]) -> tuple[Claim, ...]:
-    best, random = rows[0], rows[-1]
-    controls = [row for row in rows if row["directions"] in _ORDER]
-    judged = (judging.claim(rows, controls),) if "detected" in best else ()
-    return (
-        *judged,
-        Claim(
-            "dictionary features are more interpretable than neurons, PCA, ICA and random "
-            "directions of the same site",
-            "Cunningham et al. 2023, figure 2",
-            f"{_share(best)}; " + "; ".join(map(_share, controls)),
-            all(_number(best, "good low") > _number(row, "good high") for row in controls),
-        ),
-        Claim(
-            "ICA comes second, above the other controls",
-            "Cunningham et al. 2023, figure 2",
-            "; ".join(map(_share, controls)),
-            max(controls, key=lambda row: _number(row, "good"))["directions"] == "ICA",
-        ),
-        Claim(
-            "a dictionary of a model with random weights can look as interpretable",
-            "Heap et al. 2025, arXiv 2501.17727",
-            f"{_share(random)}; {_share(best)}",
-            _number(random, "good") >= _number(best, "good low"),
-        ),
-    )
-
-
-_ORDER = ("neurons", "PCA", "ICA", "random directions")
-
-
-def _share(row: Row) -> str:
-    low, high = _number(row, "good low"), _number(row, "good high")
-    return f"{row['directions']} {_number(row, 'good'):.1%} [{low:.1%}, {high:.1%}]"
-
-
-def _number(row: Row, column: str) -> float:
-    value = row[column]
-    assert isinstance(value, int | float)
-    return float(value)
 
 
 def _notes(settings: Settings) -> tuple[str, ...]:
@@ -272,10 +203,3 @@ def _notes(settings: Settings) -> tuple[str, ...]:
         else "No judge was given (--judge, --endpoint), so nothing was explained, detected or "
         "simulated: the rules are a floor of what can be said about a feature.",
     )
-
-
-def _figure(table: Table) -> Figure:
-    """The share of features with a good rule, with its interval."""
-    figure = panels("Interpretability without a judge")
-    add_bars(figure, table.rows, "directions", "good", ("good low", "good high"), showlegend=False)
-    return figure.update_xaxes(title="share of features with a rule of F1 > 0.8", tickformat=".1%")

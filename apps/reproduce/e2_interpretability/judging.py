@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from apps.labels.endpoint import EndpointJudge, JudgeError, LocalJudge
-from apps.reproduce.kept.rows import rows_of_each
-from apps.reproduce.result import Claim, Row
+from apps.reproduce.cells import Row, bounds, number
+from apps.reproduce.kept.results import rows_of_each
+from apps.reproduce.result import Claim
 from apps.reproduce.settings import Settings
 from steer.errors import SteerError
 from steer.interpretation.detectors import Activity
@@ -96,7 +97,7 @@ def figures(
         ("simulated", [each.correlation for each in found]),
     ):
         mean = interval(torch.tensor(values or [0.0]), seed=settings.seed)
-        row |= {name: mean.mean, f"{name} low": mean.low, f"{name} high": mean.high}
+        row |= bounds(name, mean, f"{name} ")
     return row
 
 
@@ -113,7 +114,7 @@ def claim(rows: Sequence[Row], controls: Sequence[Row]) -> Claim:
         "neurons, PCA, ICA and random directions",
         "Cunningham et al. 2023, figure 2",
         "detection F1 " + "; ".join(map(shown, (best, *controls))),
-        all(_number(best[f"{judge} low"]) > _number(row[f"{judge} high"]) for row in controls),
+        all(number(best, f"{judge} low") > number(row, f"{judge} high") for row in controls),
     )
 
 
@@ -145,7 +146,3 @@ def _judged(
     except SteerError:  # a reply without what was asked for
         pass
     return Judged(feature, explanation, f1, 0.0 if math.isnan(correlation) else correlation)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

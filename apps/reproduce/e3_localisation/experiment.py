@@ -13,13 +13,13 @@ exact ACDC says what the ranking loses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from apps.reproduce.e3_localisation.table import Localised, tabulate
-from apps.reproduce.kept.rows import rows_of_each
+from apps.reproduce.e3_localisation.localised import Checked, Localised
+from apps.reproduce.e3_localisation.table import tabulate
+from apps.reproduce.kept.results import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import bases, zoo
@@ -82,7 +82,7 @@ def run(settings: Settings) -> Table:
     sparsest = [] if settings.fast else _tested(dictionaries)
     tested = {name: (name, dictionaries[name]) for name in sparsest}
     checks = rows_of_each(settings, "localisation ACDC", made_of, tested, check, Checked)
-    return tabulate(found, [vars(each) for each in checks], accuracy, settings.seed)
+    return tabulate(found, checks, accuracy, settings.seed)
 
 
 def compared(settings: Settings) -> dict[str, Dictionary]:
@@ -179,22 +179,6 @@ def endpoint_gap(model: Model, dictionary: Dictionary, pairs: Sequence[Pair]) ->
 def _last_logits(model: Model, text: str) -> torch.Tensor:
     ids, mask = model.tokenize([text])
     return model.logits(ids, mask)[0, -1]
-
-
-@dataclass(frozen=True)
-class Checked:
-    """ACDC's set at a threshold, and the ranking's set of the same size, on the same pairs.
-
-    kl, ranked_kl: mean KL(edited‖target) at each threshold; shared: share of nodes in both.
-    """
-
-    dictionary: str
-    taus: list[float]
-    counts: list[int]
-    kl: list[float]
-    ranked_kl: list[float]
-    shared: list[float]
-    measured: int
 
 
 def checked(

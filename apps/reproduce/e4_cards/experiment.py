@@ -20,7 +20,7 @@ from torch import Tensor
 from apps.reproduce.e4_cards.detectors import Detector, best_detector, histogram, score
 from apps.reproduce.e4_cards.table import Part, tabulate
 from apps.reproduce.e4_cards.tree import strong_texts, tree_parts
-from apps.reproduce.kept.rows import rows_of_each
+from apps.reproduce.kept.results import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import bases, texts

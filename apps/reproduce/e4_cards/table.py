@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from apps.reproduce.cells import Row, number
 from apps.reproduce.drawing import add_bars, line, panels
 from apps.reproduce.result import Claim, Table
 
@@ -53,10 +54,6 @@ def tabulate(parts: Sequence[Part], without: Sequence[str] = ()) -> Table:
         vars(replace(part, what=repr(part.what)) if part.part == "output" else part)
         for part in parts
     )
-    claims = []
-    for case in dict.fromkeys(part.case for part in parts):
-        own = [part for part in parts if part.case == case]
-        claims += [_detects(own), _monosemantic(own), _falls(own), *_parents(own)]
     notes = (
         "The feature and its threshold are the best of the whole dictionary by F1 on one half of "
         "the texts; principal components and neurons were searched in the same way. A tree's "
@@ -66,7 +63,18 @@ def tabulate(parts: Sequence[Part], without: Sequence[str] = ()) -> Table:
             for case in without
         ),
     )
-    return Table(COLUMNS, rows, tuple(claims), notes, _figure if parts else None)
+    return Table(COLUMNS, rows, claims(parts), notes, figure if parts else None)
+
+
+def claims(parts: Sequence[Part]) -> tuple[Claim, ...]:
+    """What the paper says of each case."""
+    cases = dict.fromkeys(part.case for part in parts)
+    groups = [[part for part in parts if part.case == case] for case in cases]
+    return tuple(
+        claim
+        for own in groups
+        for claim in (_detects(own), _monosemantic(own), _falls(own), *_parents(own))
+    )
 
 
 def _detects(own: Sequence[Part]) -> Claim:
@@ -116,70 +124,62 @@ def _falls(own: Sequence[Part]) -> Claim:
 
 def _parents(own: Sequence[Part]) -> list[Claim]:
     parents = [part for part in own if part.part == "parent"]
-    hydra = [part for part in own if part.part == "hydra"]
     if not parents:
         return []
     sure = [part for part in parents if (part.low or 0) > 0]
     best = parents[0]
-    claims = [
-        Claim(
-            f"{own[0].case}: it is computed from interpretable earlier features",
-            _PAPER,
-            f"{len(sure)} of the {len(parents)} best parents have an effect with an interval above "
-            f"0; the best, {best.what}, takes {best.share:.0%} of it and {best.text}",
-            bool(sure),
-        )
-    ]
-    if hydra:
-        first = hydra[0]
-        alone = float(first.text.rsplit(" ", 1)[-1])
-        claims.append(
-            Claim(
-                f"{own[0].case}: other features take over when its best parent is ablated (hydra)",
-                "Prakash 2025",
-                f"with the best parent gone, {first.what} does {first.value:.3g} "
-                f"[{first.low:.3g}, {first.high:.3g}], alone {alone:.3g}",
-                (first.low or 0) > alone,
-            )
-        )
-    return claims
+    computed = Claim(
+        f"{own[0].case}: it is computed from interpretable earlier features",
+        _PAPER,
+        f"{len(sure)} of the {len(parents)} best parents have an effect with an interval above "
+        f"0; the best, {best.what}, takes {best.share:.0%} of it and {best.text}",
+        bool(sure),
+    )
+    backups = [part for part in own if part.part == "hydra"]
+    return [computed, *map(_takes_over, backups[:1])]
 
 
-def _figure(table: Table) -> Figure:
+def _takes_over(backup: Part) -> Claim:
+    alone = float(backup.text.rsplit(" ", 1)[-1])
+    return Claim(
+        f"{backup.case}: other features take over when its best parent is ablated (hydra)",
+        "Prakash 2025",
+        f"with the best parent gone, {backup.what} does {backup.value:.3g} "
+        f"[{backup.low:.3g}, {backup.high:.3g}], alone {alone:.3g}",
+        (backup.low or 0) > alone,
+    )
+
+
+def figure(table: Table) -> Figure:
     """What each case's feature fires on, by strength, and which tokens its ablation makes rarer."""
     cases = list(dict.fromkeys(str(row["case"]) for row in table.rows))
     headings = [*(f"{case}: tokens by activation" for case in cases)]
     headings += [f"{case}: Δ log-probability under ablation, nats" for case in cases]
-    figure = panels("Feature cards", headings, rows=2, height=640, vertical_spacing=0.2)
+    chart = panels("Feature cards", headings, rows=2, height=640, vertical_spacing=0.2)
     for column, case in enumerate(cases, start=1):
-        bins = [r for r in table.rows if r["case"] == case and r["part"] == "input"]
-        falls = [r for r in table.rows if r["case"] == case and r["part"] == "output"]
-        for number, (name, shares) in enumerate(
-            (
-                ("of the kind", [_times(r["n"], r["share"]) for r in bins]),
-                ("other tokens", [_times(r["n"], 1 - _number(r["share"])) for r in bins]),
-            )
-        ):
-            figure.add_bar(
-                x=[r["what"] for r in bins],
-                y=shares,
-                name=name,
-                legendgroup=name,
-                showlegend=column == 1,
-                marker_color=line(number)["color"],
-                row=1,
-                col=column,
-            )
-        figure.update_yaxes(title_text="tokens", row=1, col=column)
+        own = [row for row in table.rows if row["case"] == case]
+        _add_bins(chart, [row for row in own if row["part"] == "input"], column)
+        falls = [row for row in own if row["part"] == "output"]
         add_bars(
-            figure, falls, "what", "value", ("low", "high"), showlegend=False, row=2, col=column
+            chart, falls, "what", "value", ("low", "high"), showlegend=False, row=2, col=column
         )
-    return figure.update_layout(barmode="stack")
+    return chart.update_layout(barmode="stack")
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _times(count: object, share: object) -> float:
-    return _number(count) * _number(share)
+def _add_bins(chart: Figure, bins: Sequence[Row], column: int) -> None:
+    """Tokens of the kind and others in each bin of activation, stacked."""
+    counts = [number(row, "n") for row in bins]
+    of_kind = [count * number(row, "share") for count, row in zip(counts, bins, strict=True)]
+    others = [count * (1 - number(row, "share")) for count, row in zip(counts, bins, strict=True)]
+    for place, (name, heights) in enumerate((("of the kind", of_kind), ("other tokens", others))):
+        chart.add_bar(
+            x=[row["what"] for row in bins],
+            y=heights,
+            name=name,
+            legendgroup=name,
+            showlegend=column == 1,
+            marker_color=line(place)["color"],
+            row=1,
+            col=column,
+        )
+    chart.update_yaxes(title_text="tokens", row=1, col=column)

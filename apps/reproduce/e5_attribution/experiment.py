@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from apps.reproduce.e5_attribution.table import ESTIMATES, MEASURES, Found, tabulate
-from apps.reproduce.kept.rows import rows_of_each
+from apps.reproduce.kept.results import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import texts

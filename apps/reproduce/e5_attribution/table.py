@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from apps.reproduce.cells import Value, bounds, with_bounds
 from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.result import Claim, Table
 from steer.maths.statistics import Interval, interval
@@ -16,20 +17,20 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 ESTIMATES = ("atp", "ig", "direct", "direct_everywhere", "activation", "shuffled")
+Part = tuple[str, str]
+"""Dictionary and kind of prompt."""
 MEASURES = ("pearson", "spearman", "overlap")
 COLUMNS = {
     "dictionary": "whose features are ablated",
     "prompts": "ioi: indirect objects, logit difference; text: log-probability of the next token",
     "estimate": "what is compared with exact ablation",
-    **{
-        name + end: meaning + what
-        for name, meaning in (
-            ("pearson", "Pearson correlation within a prompt"),
-            ("spearman", "rank correlation within a prompt"),
-            ("overlap", "share of the ten largest effects among the ten largest estimates"),
-        )
-        for end, what in (("", ", mean"), ("_low", ", 95% low"), ("_high", ", 95% high"))
-    },
+    **with_bounds(
+        {
+            "pearson": "Pearson correlation within a prompt",
+            "spearman": "rank correlation within a prompt",
+            "overlap": "share of the ten largest effects among the ten largest estimates",
+        }
+    ),
     "n": "prompts",
     "features": "features ablated in a prompt, mean",
 }
@@ -52,19 +53,15 @@ class Found:
 def tabulate(found: Sequence[Found], seed: int) -> Table:
     """Means over prompts with intervals, and the claims."""
     rows = []
-    for dictionary, kind in dict.fromkeys((each.dictionary, each.kind) for each in found):
+    for (dictionary, kind), own in _by_part(found).items():
         for name in ESTIMATES:
-            group = _group(found, dictionary, kind, name)
-            row: dict[str, str | int | float] = {
-                "dictionary": dictionary,
-                "prompts": kind,
-                "estimate": name,
-            }
+            group = [each for each in own if each.estimate == name]
+            row: dict[str, Value] = {"dictionary": dictionary, "prompts": kind, "estimate": name}
             for measure in MEASURES:
-                row |= _bounds(measure, _over(group, measure, seed))
+                row |= bounds(measure, _over(group, measure, seed))
             row |= {"n": len(group), "features": sum(f.features for f in group) / len(group)}
             rows.append(row)
-    return Table(COLUMNS, tuple(rows), tuple(_claims(found, seed)), NOTES, _figure)
+    return Table(COLUMNS, tuple(rows), claims(found, seed), NOTES, figure)
 
 
 NOTES = (
@@ -75,80 +72,88 @@ NOTES = (
 )
 
 
-def _group(found: Sequence[Found], dictionary: str, kind: str, estimate: str) -> list[Found]:
-    wanted = (dictionary, kind, estimate)
-    return [each for each in found if (each.dictionary, each.kind, each.estimate) == wanted]
-
-
 def _over(group: Sequence[Found], measure: str, seed: int) -> Interval:
     return interval(torch.tensor([getattr(each, measure) for each in group]), seed=seed)
 
 
-def _bounds(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _claims(found: Sequence[Found], seed: int) -> list[Claim]:
-    """The reference figures, on all prompts and dictionaries together and each alone."""
-    parts = list(dict.fromkeys((each.dictionary, each.kind) for each in found))
-
-    def everywhere(estimate: str, measure: str = "pearson") -> list[Interval]:
-        return [_over(_group(found, *part, estimate), measure, seed) for part in parts]
-
-    def listed(several: Sequence[Interval]) -> str:
-        named = zip(parts, several, strict=True)
-        return "; ".join(f"{d.rsplit('/')[-1]} {kind} {each}" for (d, kind), each in named)
-
-    def gain(better: str, worse: str) -> list[Interval]:
-        paired = [
-            torch.tensor([each.pearson for each in _group(found, *part, better)])
-            - torch.tensor([each.pearson for each in _group(found, *part, worse)])
-            for part in parts
-        ]
-        return [interval(each, seed=seed) for each in paired]
-
-    atp, plain = everywhere("atp"), gain("atp", "activation")
-    path, direct = gain("ig", "atp"), gain("atp", "direct")
-    overlap = everywhere("atp", "overlap")
-    return [
+def claims(found: Sequence[Found], seed: int) -> tuple[Claim, ...]:
+    """The reference figures, of each dictionary and kind of prompt."""
+    atp, overlap = (_parts(found, "atp", measure, seed) for measure in ("pearson", "overlap"))
+    plain = _gains(found, "atp", "activation", seed)
+    path, direct = _gains(found, "ig", "atp", seed), _gains(found, "atp", "direct", seed)
+    return (
         Claim(
             "attribution predicts ablation, with a correlation of about 0.8",
             "Templeton et al. 2024, appendix on feature attributions",
-            f"Pearson {listed(atp)}",
-            all(each.mean >= 0.7 for each in atp),
+            f"Pearson {_listed(atp)}",
+            all(each.mean >= 0.7 for each in atp.values()),
         ),
         Claim(
             "activation does not (0.12): attribution is better",
             "Templeton et al. 2024, same place",
-            f"Pearson atp − activation, paired: {listed(plain)}",
-            all(each.low > 0 for each in plain),
+            f"Pearson atp − activation, paired: {_listed(plain)}",
+            all(each.low > 0 for each in plain.values()),
         ),
         Claim(
             "most of the ten largest ablation effects are among the ten largest attributions "
             "(8 of 10 in their example)",
             "Templeton et al. 2024, same place",
-            f"overlap {listed(overlap)}",
-            all(each.mean >= 0.7 for each in overlap),
+            f"overlap {_listed(overlap)}",
+            all(each.mean >= 0.7 for each in overlap.values()),
         ),
         Claim(
             "integrated gradients are closer to exact effects than one gradient",
             "Marks et al. 2025, section 3",
-            f"Pearson ig − atp, paired: {listed(path)}. Single ablations end near the clean run, "
+            f"Pearson ig − atp, paired: {_listed(path)}. Single ablations end near the clean run, "
             "where one gradient is the better slope; the path here ends with all features at 0",
-            all(each.low > 0 for each in path),
+            all(each.low > 0 for each in path.values()),
         ),
         Claim(
             "attribution through all later blocks is better than the direct path alone",
             "control, no source",
-            f"Pearson atp − direct, paired: {listed(direct)}",
-            all(each.low > 0 for each in direct),
+            f"Pearson atp − direct, paired: {_listed(direct)}",
+            all(each.low > 0 for each in direct.values()),
         ),
-    ]
+    )
 
 
-def _figure(table: Table) -> Figure:
+def _parts(found: Sequence[Found], estimate: str, measure: str, seed: int) -> dict[Part, Interval]:
+    """The measure over the prompts of each part."""
+    return {
+        part: _over([each for each in own if each.estimate == estimate], measure, seed)
+        for part, own in _by_part(found).items()
+    }
+
+
+def _gains(found: Sequence[Found], better: str, worse: str, seed: int) -> dict[Part, Interval]:
+    """How much the Pearson correlation gains, prompt by prompt, in each part."""
+    gains = {}
+    for part, own in _by_part(found).items():
+        above, below = (
+            torch.tensor([each.pearson for each in own if each.estimate == estimate])
+            for estimate in (better, worse)
+        )
+        gains[part] = interval(above - below, seed=seed)
+    return gains
+
+
+def _by_part(found: Sequence[Found]) -> dict[Part, list[Found]]:
+    parts: dict[Part, list[Found]] = {}
+    for each in found:
+        parts.setdefault((each.dictionary, each.kind), []).append(each)
+    return parts
+
+
+def _listed(intervals: Mapping[Part, Interval]) -> str:
+    return "; ".join(
+        f"{dictionary.rsplit('/')[-1]} {kind} {each}"
+        for (dictionary, kind), each in intervals.items()
+    )
+
+
+def figure(table: Table) -> Figure:
     """Correlation with exact ablation, a group of bars per site and kind of prompt."""
-    figure = panels("Attribution against exact ablation", height=560)
+    chart = panels("Attribution against exact ablation", height=560)
     for number, name in enumerate(ESTIMATES):
         rows = [
             {**row, "where": f"{str(row['dictionary']).rsplit('/')[-1]}, {row['prompts']}"}
@@ -156,6 +161,6 @@ def _figure(table: Table) -> Figure:
             if row["estimate"] == name
         ]
         bounds = ("pearson_low", "pearson_high")
-        add_bars(figure, rows, "where", "pearson", bounds, number=number, name=name)
-    figure.update_xaxes(title="Pearson correlation with the exact effect")
-    return figure.update_layout(barmode="group")
+        add_bars(chart, rows, "where", "pearson", bounds, number=number, name=name)
+    chart.update_xaxes(title="Pearson correlation with the exact effect")
+    return chart.update_layout(barmode="group")

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from apps.reproduce.e6_dose.table import Dosed, tabulate
-from apps.reproduce.kept.rows import rows_of_each
+from apps.reproduce.e6_dose.dosed import Dosed
+from apps.reproduce.e6_dose.table import tabulate
+from apps.reproduce.kept.results import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import texts

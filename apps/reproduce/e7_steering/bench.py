@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from apps.reproduce.kept.results import weights_of
+from apps.reproduce.kept.parts import weights_of
 from apps.reproduce.settings import Settings
 from dictionaries.dictionary import Dictionary
 from steer.effects.passes.clean import Clean

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ from apps.reproduce.e7_steering.bench import Bench, Steered, make_bench
 from apps.reproduce.e7_steering.concepts import CONCEPTS, Concept
 from apps.reproduce.e7_steering.filter import Filter, steer_random_features
 from apps.reproduce.e7_steering.methods import Method, concept_directions, methods_of
-from apps.reproduce.e7_steering.table import COLUMNS, claims, figure, filter_rows, method_rows
-from apps.reproduce.kept.results import kept
+from apps.reproduce.e7_steering.table import tabulate
+from apps.reproduce.kept.results import parts_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared.texts import passages
@@ -52,22 +52,22 @@ def compare(settings: Settings, bench: Bench, concepts: Sequence[Concept]) -> Ta
     count = settings.count(48, 24)
     means = concept_directions(bench.model, bench.dictionary, concepts, count, settings.seed)
     unsteered = answer(bench, [Method("unsteered", None)], [None])
-    steered: list[Steered] = []
-    for number, concept in enumerate(concepts):
-        direction = means.get(concept.name)
+    shared = bench.made_of
 
-        def make(
-            chosen: Concept = concept, along: Tensor | None = direction, seed: int = number
-        ) -> list[Steered]:
-            return steer_concept(bench, chosen, along, unsteered[0], seed)
+    def made_of(item: tuple[int, Concept]) -> dict[str, Any]:
+        seed, concept = item
+        return {**shared, "concept": asdict(concept), "seed": seed}
 
-        made_of = {**bench.made_of, "concept": asdict(concept), "seed": number}
-        steered += kept(settings, "steered", made_of, Steered, make)
-        settings.progress("steering concepts", number + 1, len(concepts))
+    def steer(item: tuple[int, Concept]) -> list[Steered]:
+        seed, concept = item
+        return steer_concept(bench, concept, means.get(concept.name), unsteered[0], seed)
+
+    numbered = list(enumerate(concepts))
+    steered = parts_of_each(
+        settings, "steering concepts", "steered", made_of, numbered, steer, Steered
+    )
     scored = steer_random_features(settings, bench)
-    notes = _notes(bench, concepts, means, scored)
-    rows = (*method_rows(steered), *filter_rows(scored))
-    return Table(COLUMNS, rows, claims(steered, scored), notes, figure)
+    return tabulate(steered, scored, _notes(bench, concepts, means, scored))
 
 
 def steer_concept(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from apps.reproduce.e7_steering.bench import Bench
-from apps.reproduce.kept.results import kept
+from apps.reproduce.kept.results import parts_of_each
 from apps.reproduce.settings import Settings
 from steer.edits import Intervention
 from steer.evals.steering.answers import Answer, Question, answers
@@ -62,13 +62,6 @@ class Rated:
     fluency: float
     factor: float
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Rated:
-        return cls(**data)
-
 
 def steer_random_features(settings: Settings, bench: Bench) -> Filter:
     """Add random features at every factor, choose the factor, and rate.
@@ -81,16 +74,16 @@ def steer_random_features(settings: Settings, bench: Bench) -> Filter:
     asked = [Question.ask(bench.model, each) for each in bench.instructions[:_ASKED]]
     tokens = max(4, bench.new_tokens * 3 // 4)
     unsteered = _answers(bench, asked, [()], tokens)
-    rated: list[Rated] = []
-    for start in range(0, len(chosen), _TOGETHER):
-        part = chosen[start : start + _TOGETHER]
+    shared = bench.made_of
 
-        def make(features: Sequence[int] = part) -> list[Rated]:
-            return _steer(bench, asked, features, unsteered, tokens)
+    def made_of(features: list[int]) -> dict[str, Any]:
+        return {**shared, "features": features, "factors": FACTORS, "tokens": tokens}
 
-        made_of = {**bench.made_of, "features": part, "factors": FACTORS, "tokens": tokens}
-        rated += kept(settings, "rated", made_of, Rated, make)
-        settings.progress("steering features", len(rated), len(chosen))
+    def steer(features: list[int]) -> list[Rated]:
+        return _steer(bench, asked, features, unsteered, tokens)
+
+    together = [chosen[i : i + _TOGETHER] for i in range(0, len(chosen), _TOGETHER)]
+    rated = parts_of_each(settings, "steering features", "rated", made_of, together, steer, Rated)
     return Filter(
         features=tuple(chosen),
         output=scores.output,

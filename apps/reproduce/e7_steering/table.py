@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from apps.reproduce.cells import Row, Value, bounds, row_of
 from apps.reproduce.drawing import add_bars, panels
 from apps.reproduce.e7_steering.bench import Steered
 from apps.reproduce.e7_steering.filter import THRESHOLDS, Filter
-from apps.reproduce.result import Claim, Row, Table
+from apps.reproduce.result import Claim, Table
 from steer.evals.steering.feature_scores import random_filter
 from steer.evals.steering.score import RATINGS, harmonic_mean
-from steer.maths.statistics import Interval, interval
+from steer.maths.statistics import interval
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -43,6 +44,12 @@ _NOISE = 0.1
 """Judges differ by about this much on a scale of 0 to 2: smaller differences are not claimed."""
 
 
+def tabulate(steered: Sequence[Steered], scored: Filter, notes: Sequence[str]) -> Table:
+    """The methods' rows and the filters', and the claims of both."""
+    rows = (*method_rows(steered), *filter_rows(scored))
+    return Table(COLUMNS, rows, claims(steered, scored), tuple(notes), figure)
+
+
 def method_rows(steered: Sequence[Steered]) -> list[Row]:
     """A row a concept and method (several directions of one kind are averaged), then averages."""
     rows: list[Row] = []
@@ -52,11 +59,9 @@ def method_rows(steered: Sequence[Steered]) -> list[Row]:
                 rows.append(_row(concept, method, group))
     for method in dict.fromkeys(each.method for each in steered):
         by_concept = _by_concept(steered, method)
-        found = interval(by_concept)
-        groups = [each for each in steered if each.method == method]
-        rows.append(
-            {**_row("all", method, groups), **_bounds(found), "n": len(by_concept), "dose": None}
-        )
+        average = _row("all", method, [each for each in steered if each.method == method])
+        score = bounds("score", interval(by_concept), "")
+        rows.append({**average, **score, "n": len(by_concept), "dose": None})
     return rows
 
 
@@ -64,27 +69,27 @@ def _group(steered: Sequence[Steered], concept: str, method: str) -> list[Steere
     return [each for each in steered if (each.concept, each.method) == (concept, method)]
 
 
-def _row(concept: str, method: str, group: Sequence[Steered]) -> dict[str, Any]:
+def _row(concept: str, method: str, group: Sequence[Steered]) -> Row:
     ratings = torch.stack([each.ratings for each in group])  # [methods, n, seeds, 3]
     found = interval(harmonic_mean(ratings).mean((0, 2)))
     means = ratings.mean((0, 1, 2)).tolist()
     doses = [each.matched for each in group if each.matched is not None]
-    densities = [each.density for each in group if each.density is not None]
-    return {
+    cells: dict[str, Value] = {
         "part": "methods",
         "concept": concept,
         "method": method,
-        **_bounds(found),
+        **bounds("score", found, ""),
         **{f"{name} rating": value for name, value in zip(RATINGS, means, strict=True)},
-        "delta CE": sum(d.delta_ce for d in doses) / len(doses) if doses else None,
-        "dose": sum(d.dose for d in doses) / len(doses) if doses else None,
-        "density": sum(densities) / len(densities) if densities else None,
+        "delta CE": _mean([dose.delta_ce for dose in doses]),
+        "dose": _mean([dose.dose for dose in doses]),
+        "density": _mean([each.density for each in group if each.density is not None]),
         "n": found.n,
     }
+    return row_of(COLUMNS, cells)
 
 
-def _bounds(found: Interval) -> dict[str, float]:
-    return {"score": found.mean, "low": found.low, "high": found.high}
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _by_concept(steered: Sequence[Steered], method: str) -> Tensor:
@@ -113,21 +118,18 @@ def filter_rows(scored: Filter) -> list[Row]:
     return rows
 
 
-def _filtered(name: str, scored: Filter, kept: Tensor) -> dict[str, Any]:
+def _filtered(name: str, scored: Filter, kept: Tensor) -> Row:
     found = interval(scored.overall[kept])
-    return {
+    cells: dict[str, Value] = {
         "part": "filter",
         "concept": "what each fires on",
         "method": name,
-        **_bounds(found),
+        **bounds("score", found, ""),
         "concept rating": scored.concept[kept].mean().item(),
-        "instruction rating": None,
         "fluency rating": scored.fluency[kept].mean().item(),
-        "delta CE": None,
-        "dose": None,
-        "density": None,
         "n": found.n,
     }
+    return row_of(COLUMNS, cells)
 
 
 def claims(steered: Sequence[Steered], scored: Filter) -> tuple[Claim, ...]:

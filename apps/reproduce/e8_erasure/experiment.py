@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from apps.reproduce.e8_erasure.erased import Erased
 from apps.reproduce.e8_erasure.prompts import (
     FAMILIES,
     MEN,
@@ -24,8 +25,9 @@ from apps.reproduce.e8_erasure.prompts import (
     prompts,
     split_names,
 )
-from apps.reproduce.e8_erasure.table import COLUMNS, Erased, claims, figure, notes, table_rows
-from apps.reproduce.kept.results import kept, weights_of
+from apps.reproduce.e8_erasure.table import tabulate
+from apps.reproduce.kept.parts import weights_of
+from apps.reproduce.kept.results import parts_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared.texts import passages
@@ -79,7 +81,6 @@ def erase_gender(
 ) -> Table:
     """Every eraser, fitted on each family, on every family and on the texts."""
     fit, test = split_names(model, settings.count(40, 6, least=4), settings.seed, men, women)
-    found: list[Erased] = []
     fitted, tested = [], []
     for family in families:
         # Shots are of fitted names, so that a tested name is new in every way.
@@ -87,12 +88,9 @@ def erase_gender(
         tested.append(
             prompts(model, family, test, fit, settings.count(2, 1, least=1), settings.seed + 1)
         )
-    for number, dictionary in enumerate(dictionaries):
 
-        def make(given: Dictionary = dictionary) -> list[Erased]:
-            return erase_at(model, given, fitted, tested, texts, settings.seed)
-
-        made_of = {
+    def made_of(dictionary: Dictionary) -> dict[str, Any]:
+        return {
             "revision": REVISION,
             "model": model.fingerprint,
             "dtype": model.dtype,
@@ -101,9 +99,12 @@ def erase_gender(
             "texts": list(texts),
             "seed": settings.seed,
         }
-        found += kept(settings, "erased", made_of, Erased, make)
-        settings.progress("erasing gender", number + 1, len(dictionaries))
-    return Table(COLUMNS, table_rows(found), claims(found), notes(fitted, tested, texts), figure)
+
+    def find(dictionary: Dictionary) -> list[Erased]:
+        return erase_at(model, dictionary, fitted, tested, texts, settings.seed)
+
+    found = parts_of_each(settings, "erasing gender", "erased", made_of, dictionaries, find, Erased)
+    return tabulate(found, _notes(fitted, tested, texts))
 
 
 def erase_at(
@@ -237,3 +238,19 @@ def neutral_kl(
         kl = metrics.kl(clean.logits[edited.start :].unsqueeze(0), edited.logits)
         columns.append(kl.double().sum(1).cpu() / (clean.length - 1))
     return torch.stack(columns, dim=1)
+
+
+def _notes(
+    fitted: Sequence[Prompts], tested: Sequence[Prompts], texts: Sequence[str]
+) -> tuple[str, ...]:
+    return (
+        f"Fitted on {len(fitted[0].ids)} prompts of {len(set(fitted[0].names))} names a family, "
+        f"tested on {len(tested[0].ids)} of {len(set(tested[0].names))} other names; 3 + 3 shots, "
+        "edited at the question's name and after it. The paper tested on the names it fitted on.",
+        "The feature is the one, of those active at more than 1% of the fitted tokens, whose "
+        "decoder row is nearest to the difference of the genders' means. Projecting its direction "
+        "out is the paper's edit; ablating its code changes only tokens where it is active.",
+        "LEACE without shrinkage, which few names and one template make easy to overfit: it sees "
+        "only these tokens, and its whitening has to carry over to all others in the neutral text.",
+        f"Neutral text: {len(texts)} passages that the dictionaries were not trained on.",
+    )

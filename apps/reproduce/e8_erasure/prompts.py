@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from apps.studies.ioi_prompts import token_ids, whole_words
 from steer.errors import PromptError
 
 if TYPE_CHECKING:
@@ -87,12 +88,6 @@ class Prompts:
         return (~self.male).long()
 
 
-def usable(model: Model, names: Sequence[str]) -> list[str]:
-    """Those that are one token with their leading space."""
-    ids = model.tokenizer([f" {name}" for name in names], add_special_tokens=False)["input_ids"]
-    return [name for name, tokens in zip(names, ids, strict=True) if len(tokens) == 1]
-
-
 def split_names(
     model: Model,
     each: int,
@@ -109,7 +104,7 @@ def split_names(
     fit: list[tuple[str, bool]] = []
     test: list[tuple[str, bool]] = []
     for names, male in ((men, True), (women, False)):
-        found = usable(model, names)
+        found = whole_words(model, names)
         if len(found) < 2 * (SHOTS + 1):
             raise PromptError(
                 f"{model.name} has only {len(found)} of {len(names)} names as single tokens; "
@@ -138,8 +133,8 @@ def prompts(
         for _ in range(per_name):
             before = "".join(_shots(family, name, shots, chance))
             head = family.question.split("{name}")[0] + name
-            with_name = _ids(model, before + head)
-            rows.append(_ids(model, before + family.question.format(name=name)))
+            with_name = token_ids(model, before + head)
+            rows.append(token_ids(model, before + family.question.format(name=name)))
             starts.add(len(with_name) - 1)
             names.append(name)
             male.append(is_man)
@@ -166,8 +161,3 @@ def _shots(
         )
         for name, male in chosen
     ]
-
-
-def _ids(model: Model, text: str) -> list[int]:
-    ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from apps.figures.palette import GRID
+from apps.reproduce.cells import Row, bounds, row_of
 from apps.reproduce.drawing import line, panels
-from apps.reproduce.e8_erasure.prompts import Prompts
-from apps.reproduce.result import Claim, Row, Table
+from apps.reproduce.e8_erasure.erased import Erased
+from apps.reproduce.result import Claim, Table
 from steer.maths.statistics import Interval, interval
 
 if TYPE_CHECKING:
@@ -38,68 +38,39 @@ _SOURCE = "Cunningham et al. 2023, first version, section on concept erasure"
 NONE, PROJECTED, ABLATED = "none", "feature: direction projected out", "feature: code ablated"
 LEACE, MEAN, RANDOM = "LEACE", "mean projection", "random direction"
 RANDOM_BEST = "random dictionary's best"
-_TENSORS = ("chance", "norm", "kl")
 _BASE = 0.9
 """Accuracy below which there is nothing to erase, and the experiment is void."""
 
 
-@dataclass(frozen=True, eq=False)
-class Erased:
-    """What one eraser did. chance, norm [prompts]; kl [texts]; names: of each prompt."""
-
-    site: str
-    fitted: str
-    tested: str
-    method: str
-    feature: int | None
-    names: tuple[str, ...]
-    chance: Tensor
-    norm: Tensor
-    kl: Tensor
-
-    def to_dict(self) -> dict[str, Any]:
-        tensors = {name: getattr(self, name).tolist() for name in _TENSORS}
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, **tensors}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Erased:
-        tensors = {name: torch.tensor(data[name], dtype=torch.float64) for name in _TENSORS}
-        return cls(**{**data, "names": tuple(data["names"]), **tensors})
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.site, self.fitted, self.tested
-
-
-def table_rows(found: Sequence[Erased]) -> tuple[Row, ...]:
+def tabulate(found: Sequence[Erased], notes: Sequence[str]) -> Table:
     """A row a site, fitted and tested family, and method; random ones are averaged."""
-    rows = []
-    for key in dict.fromkeys(each.key for each in found):
-        for method in dict.fromkeys(each.method for each in found):
-            group = _group(found, key, method)
-            chance, damage = interval(_by_name(group)), interval(_mean(group, "kl"))
-            rows.append(
-                {
-                    "site": key[0],
-                    "fitted on": key[1],
-                    "tested on": key[2],
-                    "method": method,
-                    "feature": group[0].feature,
-                    "P(correct)": chance.mean,
-                    "low": chance.low,
-                    "high": chance.high,
-                    "accuracy": (torch.stack([e.chance for e in group]) > 0.5)
-                    .double()
-                    .mean()
-                    .item(),
-                    "edit norm": _mean(group, "norm").mean().item(),
-                    "neutral KL": damage.mean,
-                    "KL low": damage.low,
-                    "KL high": damage.high,
-                    "names": chance.n,
-                }
-            )
-    return tuple(rows)
+    rows = [
+        _row(_group(found, key, method))
+        for key in dict.fromkeys(each.key for each in found)
+        for method in dict.fromkeys(each.method for each in found)
+    ]
+    return Table(COLUMNS, tuple(rows), claims(found), tuple(notes), figure)
+
+
+def _row(group: Sequence[Erased]) -> Row:
+    chance, first = interval(_by_name(group)), group[0]
+    cells = {
+        "site": first.site,
+        "fitted on": first.fitted,
+        "tested on": first.tested,
+        "method": first.method,
+        "feature": first.feature,
+        **bounds("P(correct)", chance, ""),
+        "accuracy": _accuracy(group),
+        "edit norm": _mean(group, "norm").mean().item(),
+        **bounds("neutral KL", interval(_mean(group, "kl")), "KL "),
+        "names": chance.n,
+    }
+    return row_of(COLUMNS, cells)
+
+
+def _accuracy(group: Sequence[Erased]) -> float:
+    return (torch.stack([each.chance for each in group]) > 0.5).double().mean().item()
 
 
 def _group(found: Sequence[Erased], key: tuple[str, str, str], method: str) -> list[Erased]:
@@ -128,7 +99,7 @@ def claims(found: Sequence[Erased]) -> tuple[Claim, ...]:
 def _claims_of(found: Sequence[Erased], key: tuple[str, str, str]) -> list[Claim]:
     where = f"{key[0]}, {key[1]}"
     base = _group(found, key, NONE)
-    accuracy = (base[0].chance > 0.5).double().mean().item()
+    accuracy = _accuracy(base[:1])
     void = accuracy < _BASE
     texts = (
         f"{where}: one feature's direction erases more than a random one",
@@ -166,23 +137,6 @@ def _against(own: Sequence[Erased], prior: Sequence[Erased]) -> tuple[str, bool]
 
 def _shown(values: Tensor) -> Interval:
     return interval(values)
-
-
-def notes(
-    fitted: Sequence[Prompts], tested: Sequence[Prompts], texts: Sequence[str]
-) -> tuple[str, ...]:
-    """What a reader has to know."""
-    return (
-        f"Fitted on {len(fitted[0].ids)} prompts of {len(set(fitted[0].names))} names a family, "
-        f"tested on {len(tested[0].ids)} of {len(set(tested[0].names))} other names; 3 + 3 shots, "
-        "edited at the question's name and after it. The paper tested on the names it fitted on.",
-        "The feature is the one, of those active at more than 1% of the fitted tokens, whose "
-        "decoder row is nearest to the difference of the genders' means. Projecting its direction "
-        "out is the paper's edit; ablating its code changes only tokens where it is active.",
-        "LEACE without shrinkage, which few names and one template make easy to overfit: it sees "
-        "only these tokens, and its whitening has to carry over to all others in the neutral text.",
-        f"Neutral text: {len(texts)} passages that the dictionaries were not trained on.",
-    )
 
 
 def figure(table: Table) -> Figure:

@@ -16,7 +16,7 @@ from apps.reproduce.e6_dose.experiment import CONCEPTS, SITE
 from apps.reproduce.e9_side_effects.single_latents import Ablated, ablate_each
 from apps.reproduce.e9_side_effects.spillover import Spilled, spillover
 from apps.reproduce.e9_side_effects.table import tabulate
-from apps.reproduce.kept.rows import rows_of_each
+from apps.reproduce.kept.results import rows_of_each
 from apps.reproduce.result import Table
 from apps.reproduce.settings import Settings
 from apps.reproduce.shared import bases, texts

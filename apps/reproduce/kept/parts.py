@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dictionaries.dictionary import Dictionary
 from steer.disk.cache import atomic_folder
 
 _NEEDED_BYTES = 64 * 2**20
@@ -17,6 +18,14 @@ def digest(made_of: Mapping[str, Any]) -> str:
     """Twelve hex digits of JSON values; the order of keys does not matter."""
     text = json.dumps(made_of, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def weights_of(dictionary: Dictionary) -> str:
+    """Twelve hex digits of a dictionary's site and matrices: names may be alike."""
+    weights = hashlib.sha256(str(dictionary.config.hookpoint).encode())
+    for matrix in (dictionary.W_enc, dictionary.W_dec):
+        weights.update(matrix.float().contiguous().cpu().numpy().tobytes())
+    return weights.hexdigest()[:12]
 
 
 def location(cache: Path, kind: str, made_of: Mapping[str, Any]) -> Path:

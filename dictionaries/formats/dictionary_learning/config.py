@@ -13,13 +13,35 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.errors import FormatError
-from dictionaries.files.tensors import read_json
+from dictionaries.files.keys import Keys
+from dictionaries.files.tensors import read_json, whole_number
 from dictionaries.sites import from_module
 
 _NAMED = re.compile(r"(resid_pre|resid_mid|resid_post|resid_out|attn_out|mlp_out|attn_z|mlp_in|"
                     r"mlp_hidden|resid|attn|mlp)_layer_?(\d+)")  # fmt: skip
 _KINDS = {"resid_out": "resid_post", "resid": "resid_post", "attn": "attn_out", "mlp": "mlp_out"}
 _INPUTS = {"resid_post": "resid_pre", "mlp_out": "mlp_in"}
+
+
+_TRAINER = Keys(
+    used=("dict_class", "k", "activation_dim", "dict_size", "lm_name", "submodule_name", "layer"),
+    harmless=("trainer_class", "wandb_name", "device", "seed", "steps", "lr", "l1_penalty",
+              "warmup_steps", "resample_steps", "sparsity_warmup_steps", "decay_start",
+              "auxk_alpha", "threshold_beta", "threshold_start_step", "top_k_aux",
+              "group_fractions", "group_weights", "group_sizes", "sparsity_function",
+              "sparsity_penalty", "sparsity_coeff", "sparsity_coefficient", "p_start", "p_end",
+              "anneal_start", "sparsity_queue_length", "n_sparsity_updates", "bandwidth",
+              "target_l0", "lambda_warm_steps", "l0_penalty", "steps_before_annealing",
+              "adaptive_sparsity_penalty", "sparsity_loss_queue_length", "weights_temperature",
+              "gp_reg_coeff"),
+)  # fmt: skip
+"""What the trainers have written since 2024; that they train with is no matter."""
+_BUFFER = Keys(
+    used=("io",),
+    harmless=("d_submodule", "layer", "n_ctxs", "ctx_len", "refresh_batch_size", "out_batch_size",
+              "device"),
+)  # fmt: skip
+_KEYS = Keys(used=(), inside={"trainer": _TRAINER, "buffer": _BUFFER})
 
 
 @dataclass(frozen=True)
@@ -30,6 +52,8 @@ class LearningConfig:
     k: int | None = None
     model: str | None = None
     hookpoint: str | None = None
+    d_in: int | None = None
+    width: int | None = None
 
     def canonical(self) -> dict[str, Any]:
         return {"model": self.model, "hookpoint": self.hookpoint}
@@ -44,6 +68,7 @@ def read_config(path: Path) -> LearningConfig:
         named = (_named(part, "out") for part in reversed(path.absolute().parent.parts))
         return LearningConfig(hookpoint=next((site for site in named if site), None))
     config = read_json(path)
+    _KEYS.check(config, path)
     trainer, buffer = config.get("trainer"), config.get("buffer", {})
     if not isinstance(trainer, dict) or not isinstance(buffer, dict):
         raise FormatError(f"{path} lacks the object 'trainer' (and 'buffer')")
@@ -56,6 +81,8 @@ def read_config(path: Path) -> LearningConfig:
         k=k if isinstance(k, int) and not isinstance(k, bool) else None,
         model=_text(trainer, "lm_name", path),
         hookpoint=_site(_text(trainer, "submodule_name", path), trainer.get("layer"), io),
+        d_in=_size(trainer, "activation_dim", path),
+        width=_size(trainer, "dict_size", path),
     )
 
 
@@ -76,6 +103,10 @@ def _named(text: str, io: str) -> str | None:
     if io == "in":
         return f"{_INPUTS[kind]}.{match[2]}" if kind in _INPUTS else f"{text}:input"
     return f"{kind}.{match[2]}"
+
+
+def _size(values: dict[str, Any], name: str, path: Path) -> int | None:
+    return None if values.get(name) is None else whole_number(values, name, path)
 
 
 def _text(values: dict[str, Any], name: str, path: Path) -> str | None:

@@ -100,7 +100,8 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Dictionary:
     file.expect(kind.names - {"k", "threshold"}, optional=kind.names & {"k", "threshold"})
     if name == "AutoEncoderTopK":
         refuse_features(folder.name, features)
-    tensors = fold(take(file, kind.layout), kind.conventions)
+    sizes = {"d_in": said.d_in, "d_out": said.d_in, "width": said.width}
+    tensors = fold(take(file, kind.layout, **sizes), kind.conventions)
     about: dict[str, Any] = {
         **tensors,
         "config": config_of(tensors, **said.canonical()),

@@ -18,7 +18,7 @@ from dictionaries.errors import FormatError
 def write(dictionary: Dictionary, folder: Path) -> None:
     """Write both files. Raises `FormatError` for what dictionary_learning has no class for."""
     config = dictionary.config
-    if dictionary.is_transcoder or config.normalisation != "none":
+    if dictionary.is_transcoder or dictionary.W_skip is not None or config.normalisation != "none":
         raise FormatError(
             "dictionary_learning has autoencoders of the raw site only, so "
             f"{dictionary!r} can't be written"

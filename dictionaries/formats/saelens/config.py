@@ -14,6 +14,7 @@ from typing import Any
 from dictionaries.config import NORMALISATIONS, DictionaryConfig
 from dictionaries.errors import FormatError
 from dictionaries.files.tensors import read_json, whole_number
+from dictionaries.formats.saelens.keys import check_keys
 from dictionaries.sites import from_transformer_lens, in_residual_space
 
 _PLAIN = ("W_enc", "b_enc", "W_dec", "b_dec")
@@ -29,8 +30,11 @@ TENSORS: dict[str, tuple[str, ...]] = {
     "jumprelu_skip_transcoder": (*_PLAIN, "threshold", "W_skip"),
     "matching_pursuit": ("W_dec", "b_dec"),
     "temporal": ("W_dec", "b_dec"),
+    "batchtopk": (*_PLAIN, "topk_threshold"),
+    "matryoshka_batchtopk": (*_PLAIN, "topk_threshold"),
 }
-"""Architecture -> its tensors; temporal has attention besides."""
+"""Architecture -> its tensors; temporal has attention besides. The last two are of training alone:
+a finished one is saved as jumprelu."""
 
 _RENAMED = {"hook_point": "hook_name", "hook_point_head_index": "hook_head_index"}
 _OF_THE_FILE = {
@@ -39,7 +43,9 @@ _OF_THE_FILE = {
     "reshape_activations",
 }  # fmt: skip
 """Keys of the flat generation that are not about the model or the training."""
-_SCALED = (True, "expected_average_only_in", "constant_scalar_rescale")
+_MOVES_ATTN_Z = ("fold_value_biases", "refactor_factored_attn_matrices")
+_BY_A_CONSTANT = "constant_scalar_rescale"
+_SCALED = (True, "expected_average_only_in", _BY_A_CONSTANT)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def read_config(path: Path) -> SaelensConfig:
     cfg = read_json(path)
     metadata = _metadata(cfg, path)
     architecture = _architecture(cfg, path)
+    check_keys(cfg, architecture, path)
     transcodes = architecture.endswith("transcoder")
     hookpoint = from_transformer_lens(metadata.pop("hook_name", None))
     config = SaelensConfig(
@@ -103,10 +110,14 @@ def read_config(path: Path) -> SaelensConfig:
         k=_k(cfg, metadata, architecture, path),
         subtracts_b_dec=bool(cfg.get("apply_b_dec_to_input", True)) and not transcodes,
         rescales="topk" in architecture and bool(cfg.get("rescale_acts_by_decoder_norm")),
-        normalisation=_normalisation(cfg, path),
+        normalisation=_normalisation(cfg, architecture, path),
         scaled=cfg.get("normalize_activations") in _SCALED,
-        scale=cfg.get("norm_scaling_factor", cfg.get("activation_normalization_factor")),
-        centred=_pop_centring(metadata) and in_residual_space(hookpoint),
+        scale=cfg.get(
+            "activation_normalization_factor"
+            if cfg.get("normalize_activations") == _BY_A_CONSTANT
+            else "norm_scaling_factor"
+        ),
+        centred=_pop_centring(metadata, hookpoint, path) and in_residual_space(hookpoint),
         hookpoint=hookpoint,
         hookpoint_out=from_transformer_lens(metadata.pop("hook_name_out", None)),
         model=metadata.pop("model_name", None),
@@ -137,7 +148,7 @@ def _metadata(cfg: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _architecture(cfg: dict[str, Any], path: Path) -> str:
     architecture = cfg.get("architecture", "standard")
-    if cfg.get("activation_fn_str") == "topk":
+    if "topk" in (cfg.get("activation_fn_str"), cfg.get("activation_fn")):
         return "topk"
     if not isinstance(architecture, str) or architecture not in TENSORS:
         raise FormatError(
@@ -147,7 +158,12 @@ def _architecture(cfg: dict[str, Any], path: Path) -> str:
 
 
 def _k(cfg: dict[str, Any], metadata: dict[str, Any], architecture: str, path: Path) -> int | None:
-    """Of TopK, or of the BatchTopK that a JumpReLU file was trained as."""
+    """Of TopK, or of the BatchTopK that a file is a checkpoint of or was trained as.
+
+    BatchTopK's is an average, which need not be whole: then it's left to the metadata.
+    """
+    if "batchtopk" in architecture:
+        return _average(cfg, path)
     if "topk" in architecture:
         most = whole_number(cfg, "d_sae", path)
         kwargs = cfg.get("activation_fn_kwargs")
@@ -156,21 +172,37 @@ def _k(cfg: dict[str, Any], metadata: dict[str, Any], architecture: str, path: P
     if architecture != "jumprelu" or "batchtopk" not in str(metadata.get("training_architecture")):
         return None
     details = metadata.get("training_architecture_details")
-    return whole_number(details if isinstance(details, dict) else {}, "k", path)
+    return _average(details if isinstance(details, dict) else {}, path)
 
 
-def _pop_centring(metadata: dict[str, Any]) -> bool:
+def _average(values: dict[str, Any], path: Path) -> int | None:
+    k = values.get("k")
+    if not isinstance(k, float):
+        return whole_number(values, "k", path)
+    if not 0 < k < float("inf"):
+        raise FormatError(f"{path} says k = {k}, expected a positive number")
+    return int(k) if k.is_integer() else None
+
+
+def _pop_centring(metadata: dict[str, Any], hookpoint: str | None, path: Path) -> bool:
     """Whether the residual was centred in training. Once folded it isn't said any more."""
     kwargs = metadata.get("model_from_pretrained_kwargs")
-    if not isinstance(kwargs, dict) or not kwargs.get("center_writing_weights"):
+    if not isinstance(kwargs, dict):
+        return False
+    moved = [key for key in _MOVES_ATTN_Z if kwargs.get(key)]
+    if moved and (hookpoint or "").startswith("attn_z"):
+        raise FormatError(f"{path} says {moved[0]}, so its attn_z is not the model's own")
+    if not kwargs.get("center_writing_weights"):
         return False
     kept = {name: value for name, value in kwargs.items() if name != "center_writing_weights"}
     metadata["model_from_pretrained_kwargs"] = kept
     return True
 
 
-def _normalisation(cfg: dict[str, Any], path: Path) -> str:
+def _normalisation(cfg: dict[str, Any], architecture: str, path: Path) -> str:
     said = cfg.get("normalize_activations")
+    if said == _BY_A_CONSTANT and architecture != "temporal":
+        raise FormatError(f"{path} says normalize_activations {said!r}, which temporal alone has")
     if said in (None, False, *_SCALED):
         return "none"
     if said not in NORMALISATIONS:

@@ -28,6 +28,7 @@ from dictionaries.architectures import (
 from dictionaries.architectures.temporal import Temporal
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
+from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import SafeTensors, read_json, save_tensors
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import NAMED, Canonical, Stored, refuse_features, take, thresholds
@@ -40,6 +41,7 @@ CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_sca
 LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (SAELens)"
 _LAYOUT = {**NAMED, "W_skip": Stored("W_skip", None, transposed=True)}
 _TEMPORAL = saelens_temporal.NAME
+_ONE_THRESHOLD = "topk_threshold"
 _VERSION = "6.0.0"
 """The generation we write; without a version, sae-lens takes a file for an old one."""
 
@@ -64,7 +66,7 @@ def read(
     Raises `FormatError` for a file that is damaged, or whose meaning isn't determined.
     """
     cfg = read_config(folder / CONFIG)
-    if "topk" in cfg.architecture or cfg.architecture in (saelens_pursuit.NAME, _TEMPORAL):
+    if cfg.architecture in ("topk", "abstopk", saelens_pursuit.NAME, _TEMPORAL):
         refuse_features(folder.name, features)
     if cfg.architecture == saelens_pursuit.NAME:
         return saelens_pursuit.read(folder, cfg, SafeTensors(folder / WEIGHTS))
@@ -77,7 +79,7 @@ def read(
         input_scale=scale,
         rescales_by_decoder_norm=cfg.rescales,
     )
-    tensors = fold(_read_tensors(folder, cfg, features), conventions)
+    tensors = fold(_read_tensors(folder, cfg, features, scale), conventions)
     about: dict[str, Any] = {
         **tensors,
         "config": cfg.canonical(len(tensors["b_enc"])),
@@ -93,14 +95,16 @@ def read(
             return Gated(**about)
         case "standard" | "transcoder" | "skip_transcoder":
             return ReLU(**about)
-    return JumpReLU(**about) if cfg.k is None else BatchTopK(**about)
+    return JumpReLU(**about) if cfg.k is None else BatchTopK(**about)  # the rest gate by thresholds
 
 
 def _input_scale(folder: Path, cfg: SaelensConfig, given: float | None) -> float:
     """s of `expected_average_only_in`: given, or from the trainer's file beside cfg.json."""
     scale = cfg.scale if given is None else given
     if scale is None and (folder / SCALER).is_file():
-        scale = read_json(folder / SCALER).get("scaling_factor")
+        said = read_json(folder / SCALER)
+        Keys(("scaling_factor",), only={"has_whitening": (False,)}).check(said, folder / SCALER)
+        scale = said.get("scaling_factor")
     if not isinstance(scale, int | float) or not 0 < scale < float("inf"):
         raise FormatError(
             f"{folder} was trained on inputs scaled by sqrt(d_in) / mean norm, but does not say by "
@@ -110,16 +114,38 @@ def _input_scale(folder: Path, cfg: SaelensConfig, given: float | None) -> float
     return float(scale)
 
 
-def _read_tensors(folder: Path, cfg: SaelensConfig, features: Sequence[int] | None) -> Canonical:
+def _read_tensors(
+    folder: Path, cfg: SaelensConfig, features: Sequence[int] | None, scale: float
+) -> Canonical:
     file = SafeTensors(folder / WEIGHTS, features)
-    file.expect(cfg.tensors, optional=("scaling_factor",))
+    names = list(cfg.tensors)
+    if "threshold" in names and "log_threshold" in file.shapes:  # older checkpoints
+        names[names.index("threshold")] = "log_threshold"
+    file.expect(names, optional=("scaling_factor",))
     if "scaling_factor" in file.shapes and bool((file.whole("scaling_factor") != 1).any()):
         raise FormatError(f"{file.path}: scaling_factor other than ones can't be read")
-    layout = {name: _LAYOUT.get(name, Stored(name)) for name in cfg.tensors}
+    layout = {n: _LAYOUT.get(n, Stored(n)) for n in names if n != _ONE_THRESHOLD}
     tensors = take(file, layout, d_in=cfg.d_in, d_out=cfg.d_out or cfg.d_in, width=cfg.d_sae)
+    if "log_threshold" in tensors:
+        tensors["threshold"] = tensors.pop("log_threshold").exp()
+    if _ONE_THRESHOLD in names:
+        one = _one_threshold(file) / (scale if cfg.rescales else 1.0)
+        tensors["threshold"] = torch.full_like(tensors["b_enc"], one)
     if "threshold" in tensors:
         thresholds(file, tensors["threshold"])
     return tensors
+
+
+def _one_threshold(file: SafeTensors) -> float:
+    """BatchTopK's, as its training has it: of rescaled activations, if it rescales."""
+    file.check(_ONE_THRESHOLD, ())
+    one = file.whole(_ONE_THRESHOLD).item()
+    if one <= 0:
+        raise FormatError(
+            f"{file.path}: {_ONE_THRESHOLD} is {one}: this checkpoint was saved before its "
+            "training set one, and without it every positive pre-activation would be a feature"
+        )
+    return one
 
 
 def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None) -> None:
@@ -171,6 +197,10 @@ def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None
 def _written_name(dictionary: Dictionary) -> str:
     if dictionary.config.partial or dictionary.later is not None:
         raise FormatError(f"SAELens has no cross-layer transcoder: {dictionary!r} can't be written")
+    if dictionary.W_skip is not None and not dictionary.is_transcoder:
+        raise FormatError(
+            f"SAELens has no autoencoder with a linear part: {dictionary!r} can't be written"
+        )
     name = "jumprelu" if isinstance(dictionary, BatchTopK) else dictionary.architecture
     if not dictionary.is_transcoder and name in TENSORS:
         return name

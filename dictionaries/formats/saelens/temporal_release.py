@@ -17,6 +17,7 @@ from typing import Any
 from dictionaries.architectures.temporal import Temporal
 from dictionaries.config import DictionaryConfig
 from dictionaries.errors import FormatError
+from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import SafeTensors, read_yaml, whole_number
 from dictionaries.formats.layout import refuse_features
 from dictionaries.formats.saelens import temporal as saelens_temporal
@@ -24,6 +25,25 @@ from dictionaries.formats.saelens import temporal as saelens_temporal
 CONFIG, WEIGHTS = "conf.yaml", "latest_ckpt.safetensors"
 LOOKS_LIKE = f"{WEIGHTS} with {CONFIG} (temporal)"
 _NAMES = {"W_dec": "D", "b_dec": "b", "W_enc": "E"}
+_KEYS = Keys(
+    used=("llm",),  # the model's facts, of which its width is read
+    harmless=("data", "optimizer", "log", "train", "eval", "hydra", "wandb", "seed", "deploy",
+              "device", "device_id", "tag", "name", "run_name", "save_path"),
+    inside={
+        "sae": Keys(
+            ("exp_factor", "scaling_factor", "n_heads", "n_attn_layers", "bottleneck_factor",
+             "sae_diff_type", "kval_topk", "tied_weights"),
+            harmless=("gamma_reg", "min_act_regularizer_batchtopk", "mp_kval", "lambda_init"),
+            only={
+                "sae_type": ("temporal",),
+                "use_pos_encoding": (False,),
+                "inference_mode_batchtopk": (False,),  # of batchtopk, which is refused
+            },
+        ),
+    },
+)  # fmt: skip
+"""Of conf.yaml: a whole run's, whose sections are taken for what they are called, but for the
+dictionary's own. Source: the authors' code, its training script and `TemporalSAE`."""
 _LAYER = re.compile(r"layer_(\d+)")
 
 
@@ -37,6 +57,7 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Temporal:
     refuse_features(folder.name, features)
     path = folder / CONFIG
     said = read_yaml(path)
+    _KEYS.check(said, path)
     sae, llm = said.get("sae"), said.get("llm")
     if not isinstance(sae, dict) or not isinstance(llm, dict):
         raise FormatError(f"{path} must hold sae and llm, each with its settings")

@@ -13,7 +13,8 @@ import steer
 from apps.reproduce.e5_attribution import experiment as e5
 from apps.reproduce.e5_attribution import table as agreement_table
 from apps.reproduce.e6_dose import experiment as e6
-from apps.reproduce.e6_dose.table import Dosed, balanced, crossing, tabulate
+from apps.reproduce.e6_dose.dosed import Dosed, balanced, crossing
+from apps.reproduce.e6_dose.table import tabulate
 from apps.reproduce.e9_side_effects import spillover
 from apps.reproduce.e9_side_effects import table as side_effect_table
 from apps.reproduce.e9_side_effects.single_latents import (
@@ -91,7 +92,7 @@ def test_the_table_of_e5(agreement: list[agreement_table.Found]) -> None:
     assert [row["estimate"] for row in table.rows] == list(agreement_table.ESTIMATES)
     assert all(row["n"] == 3 for row in table.rows)
     assert len(table.claims) == 5
-    assert len(agreement_table._figure(table).data) == len(agreement_table.ESTIMATES)
+    assert len(agreement_table.figure(table).data) == len(agreement_table.ESTIMATES)
 
 
 # -- E6 --------------------------------------------------------------------------------------------
@@ -249,4 +250,4 @@ def test_the_table_of_e9(llama: steer.Model) -> None:
     assert len(table.rows) == len(compared) + len(spillover.CONTROLS)
     assert table.rows[0]["feature"] is not None
     assert len(table.claims) == len(compared) + 3
-    assert len(side_effect_table._figure(table).data) == 2
+    assert len(side_effect_table.figure(table).data) == 2

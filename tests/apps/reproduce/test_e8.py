@@ -9,9 +9,11 @@ import torch
 
 import steer
 from apps.reproduce.e8_erasure import experiment as e8
-from apps.reproduce.e8_erasure.prompts import Family, Prompts, prompts, split_names, usable
-from apps.reproduce.e8_erasure.table import COLUMNS, Erased, claims
+from apps.reproduce.e8_erasure.erased import Erased
+from apps.reproduce.e8_erasure.prompts import Family, Prompts, prompts, split_names
+from apps.reproduce.e8_erasure.table import COLUMNS, claims
 from apps.reproduce.settings import Settings
+from apps.studies.ioi_prompts import whole_words
 from steer.errors import PromptError
 from tests.support import tiny
 
@@ -54,7 +56,7 @@ def test_prompts_of_different_lengths_are_refused(llama: steer.Model) -> None:
     fit = [(name, True) for name in MEN[:5]] + [(name, False) for name in WOMEN[:5]]
     with pytest.raises(PromptError, match="differ in tokens"):
         prompts(llama, FAMILIES[0], [("w20", True), ("w21 w22", False)], fit, 1, 0)
-    assert usable(llama, ["w20", "w21 w22"]) == ["w20"]
+    assert whole_words(llama, ["w20", "w21 w22"]) == ["w20"]
     with pytest.raises(PromptError, match="single tokens"):
         split_names(llama, 4, 0, MEN[:3], WOMEN)
 

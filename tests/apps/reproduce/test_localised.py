@@ -10,7 +10,8 @@ import torch
 import steer
 from apps.reproduce.e3_localisation import experiment as e3
 from apps.reproduce.e3_localisation import table as localised
-from apps.reproduce.e3_localisation.table import UPTO, Localised
+from apps.reproduce.e3_localisation.claims import UPTO
+from apps.reproduce.e3_localisation.localised import Localised
 from apps.reproduce.e4_cards import experiment as e4
 from apps.reproduce.e4_cards.detectors import Detector, best_detector, histogram, score
 from apps.reproduce.e4_cards.table import tabulate as card_table
@@ -104,7 +105,7 @@ def test_claims_compare_sparse_dictionaries_with_controls() -> None:
     areas = {row["dictionary"]: row["kl"] for row in table.rows if row["what"].endswith("features")}
     assert areas["L1 α=2"] < areas["PCA"]
     assert all(row["features"] == UPTO for row in table.rows if row["what"] == "area over features")
-    assert len(localised._figure(table).data) == 3 * len(found)
+    assert len(localised.figure(table).data) == 3 * len(found)
 
 
 def test_a_floor_that_falls_is_reported_as_it_is() -> None:

@@ -20,7 +20,7 @@ from dictionaries.architectures import BatchTopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError, NotSeparableError
 from dictionaries.files.tensors import save_tensors
-from dictionaries.formats import load_folder
+from dictionaries.formats import dictionary_learning, load_folder
 from dictionaries.formats.saelens import folder as saelens
 from tests.support import GOLDEN
 
@@ -218,6 +218,56 @@ def test_centred_residual_is_folded(copied: Callable[[str], Path], x: Tensor) ->
     assert dict(centred.config.metadata)["model_from_pretrained_kwargs"] == {}
     told = saelens.read(FOLDER / "standard", centred=True)
     assert torch.equal(told.W_enc, centred.W_enc)
+
+
+def test_a_temporal_dictionary_s_scale_is_not_that_of_its_other_normalisation(
+    copied: Callable[[str], Path],
+) -> None:
+    """`activation_normalization_factor` is read by `constant_scalar_rescale` alone."""
+    folder = copied("temporal_constant_scalar_rescale")
+    known = load_folder(folder)
+    edit(folder, normalize_activations="expected_average_only_in")
+    with pytest.raises(FormatError, match="give norm_scale"):
+        load_folder(folder)
+    given = saelens.read(folder, norm_scale=0.25)
+    assert torch.equal(given.W_dec, known.W_dec)
+
+
+def test_checkpoints_are_what_their_export_is(copied: Callable[[str], Path]) -> None:
+    """BatchTopK of training has a threshold and is read as it; golden files compare the rest."""
+    rescaled = load_folder(FOLDER / "batchtopk_checkpoint")
+    assert isinstance(rescaled, BatchTopK)
+    assert (rescaled.k, rescaled.threshold.unique().tolist()) == (5, [1.25])
+    fractional = load_folder(FOLDER / "matryoshka_checkpoint")
+    assert fractional.architecture == "jumprelu"  # which has no k
+    folder = copied("batchtopk_checkpoint")
+    rewrite(folder, lambda t: t["topk_threshold"].zero_())
+    with pytest.raises(FormatError, match=r"topk_threshold is 0\.0: this checkpoint"):
+        load_folder(folder)
+
+
+def test_batchtopk_s_k_may_be_a_number_that_is_whole(copied: Callable[[str], Path]) -> None:
+    folder = copied("batchtopk_exported")
+    metadata = json.loads((folder / "cfg.json").read_text())["metadata"]
+    metadata["training_architecture_details"]["k"] = 5.0
+    edit(folder, metadata=metadata)
+    read = load_folder(folder)
+    assert isinstance(read, BatchTopK)
+    assert read.k == 5
+    metadata["training_architecture_details"]["k"] = float("inf")
+    edit(folder, metadata=metadata)
+    with pytest.raises(FormatError, match="k = inf"):
+        load_folder(folder)
+
+
+def test_an_autoencoder_with_a_linear_part_is_not_written(
+    make: Callable[..., Dictionary], tmp_path: Path
+) -> None:
+    with pytest.raises(FormatError, match="no autoencoder with a linear part"):
+        catalogue.save(make("standard", skip=True), tmp_path)
+    with pytest.raises(FormatError, match="can't be written"):
+        dictionary_learning.write(make("standard", skip=True), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_batchtopk_keeps_its_k_and_its_training(tmp_path: Path) -> None:

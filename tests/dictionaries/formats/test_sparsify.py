@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dictionaries import catalogue
 from dictionaries.architectures import GroupMax, TopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError, NotSeparableError
@@ -94,6 +95,54 @@ def test_round_trip(
     torch.testing.assert_close(read.reconstruct(x), written.reconstruct(x))
 
 
+def test_an_autoencoder_with_a_linear_part(
+    make: Callable[..., Dictionary], x: Tensor, tmp_path: Path
+) -> None:
+    """It writes where it reads: no transcoder, and its reconstruction has both parts."""
+    written = make("topk", skip=True, hookpoint="resid_post.3", model="m")
+    sparsify.write(written, tmp_path)
+    read = load_folder(tmp_path)
+    assert (read.is_transcoder, read.config) == (False, written.config)
+    assert read.W_skip is not None
+    both = read.decode(read.encode(x)[0]) + x @ read.W_skip
+    torch.testing.assert_close(read.reconstruct(x), both)
+    torch.testing.assert_close(read.reconstruct(x), written.reconstruct(x))
+
+
+@pytest.fixture
+def release(make: Callable[..., Dictionary], tmp_path: Path) -> Path:
+    """A run's folder: two blocks' own, and parts of blocks."""
+    for name in ("layers.1", "layers.1.mlp", "layers.12", "layers.2.mlp", "layers.3.mlp",
+                 "layers.3.attention"):  # fmt: skip
+        sparsify.write(make("topk"), tmp_path / name)
+        cfg = json.loads((tmp_path / name / "cfg.json").read_text())
+        kept = {k: value for k, value in cfg.items() if "hookpoint" not in k and k != "model"}
+        (tmp_path / name / "cfg.json").write_text(json.dumps(kept))
+    (tmp_path / "config.json").write_text(json.dumps({"model": "EleutherAI/pythia-160m"}))
+    (tmp_path / "layers.7").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("block", "site"), [(1, "resid_post.1"), (12, "resid_post.12"), (2, "mlp_out.2")]
+)
+def test_a_block_of_a_release(block: int, site: str, release: Path) -> None:
+    assert catalogue.load(f"{release}#{block}").config.hookpoint == site
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("#3", r"several dictionaries of block 3: .* layers\.3\.attention, layers\.3\.mlp"),
+        ("#7", "no block 7; it holds 1, 2, 3, 12"),
+        ("", "a dictionary for each of the blocks 1, 2, 3, 12: name one"),
+    ],
+)
+def test_a_block_that_is_left_open(name: str, said: str, release: Path) -> None:
+    with pytest.raises(FormatError, match=said):
+        catalogue.load(f"{release}{name}")
+
+
 @pytest.mark.parametrize("architecture", ["standard", "batchtopk", "abstopk", "gated"])
 def test_other_architectures_are_not_written(
     architecture: str, make: Callable[..., Dictionary], tmp_path: Path
@@ -110,7 +159,7 @@ BAD = {
     "num_latents": {"num_latents": 23},
     "expansion": {"num_latents": 0, "expansion_factor": None},
     "skip": {"skip_connection": True, "transcode": True},
-    "copying": {"skip_connection": True},
+    "skip without its tensor": {"skip_connection": True},
 }
 
 

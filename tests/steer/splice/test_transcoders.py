@@ -133,13 +133,16 @@ def test_a_transcoder_between_dictionaries_of_other_layers(family: str) -> None:
     assert len(records) == 3
 
 
+@pytest.mark.parametrize("error", ["keep", "drop"])
 @pytest.mark.parametrize("normalisation", ["constant_norm_rescale", "layer_norm"])
-def test_per_token_normalisation(normalisation: str, llama: steer.Model) -> None:
+def test_a_norm_of_the_input_is_not_undone_at_the_output(
+    normalisation: str, error: Any, llama: steer.Model
+) -> None:
     given = transcoder("resid_mid.1", "mlp_out.1", normalisation=normalisation)
     ids, mask = llama.tokenize([PROMPT])
-    plans = llama.plans([steer.Intervention("tiny", EDITS)], [given])
+    plans = llama.plans([steer.Intervention("tiny", EDITS, error)], [given])
     ours, _ = passes.logits(llama.nn, ids, llama.span(ids, mask), plans)
-    site = by_hand("llama", given, FORMULAE, drop=False)
+    site = by_hand("llama", given, FORMULAE, error == "drop")
     theirs = plain.logits(tiny.plain_model("llama"), ids, mask, [site])
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
 
