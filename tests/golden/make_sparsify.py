@@ -5,7 +5,7 @@ Run it with an environment of its own (sparsify is no dependency of the library)
     python3 -m venv VENV
     VENV/bin/pip install torch==2.13.0 eai-sparsify==1.3.3
     VENV/bin/pip uninstall torchvision  # where it was built for another torch
-    VENV/bin/python tests/golden/make_sparsify.py [OUT]
+    SPARSIFY_DISABLE_TRITON=1 VENV/bin/python tests/golden/make_sparsify.py [OUT]
 
 OUT defaults to `tests/golden/sparsify`. Every case is `OUT/<case>/<module>/` as `save_to_disk`
 writes it, with `expected.safetensors` beside: x [16, 8], features [16, 24] (sparsify's own top
