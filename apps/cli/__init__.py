@@ -31,7 +31,7 @@ PANELS = {
     ),
     "Dictionaries": ("check", "convert", "statistics", "labels"),
     "Evaluate": ("evaluate", "lm-eval", "score", "select", "calibrate", "reproduce"),
-    "Make": ("train", "fetch", "bench"),
+    "Make": ("train", "fetch", "bench", "docs"),
 }
 """The panels of `steer --help`, each with its commands, in the order in which they are shown."""
 

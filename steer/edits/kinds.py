@@ -8,7 +8,7 @@ dispatched at run time (v is the edit's value at the token):
 
 | edit                    | f′                                                                |
 |-------------------------|-------------------------------------------------------------------|
-| `Ablate()`              | 0; with `to="mean"` the feature's mean over the corpus            |
+| `Ablate()`              | 0; with `to="mean"` its mean over all tokens of the corpus        |
 | `Clamp(v)`              | v at every touched token, active there or not                     |
 | `Scale(c)`              | c · f: nothing where the feature is silent                        |
 | `Add(v)`                | f + v                                                             |
@@ -25,8 +25,10 @@ residual moves by (v − f)·d, where f is what the encoder reads (Templeton et 
 `AddDirection` adds v·d̂, whatever is there.
 
 A value is a number (an activation, or a length along d̂), or a multiple as text: `"5x max"`,
-`"2x mean"`, `"1x q99"` of what the statistics know of the feature, `"0.5x norm"` of the residual
-norm at the token, `"1x vector"` of the length that a direction's source has.
+`"2x mean"` (where it is active), `"1x q99"` of what the statistics know of the feature; `"0.5x
+norm"`, with which the feature's decoder row times its activation, or the direction, has half the
+residual norm at the token; `"1x vector"` of the length that a direction's source has, which is an
+arbitrary one, about √d, if it is `Random`.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ from steer.errors import InterventionError
 
 @dataclass(frozen=True)
 class Ablate(FeatureEdit):
-    """The feature is absent: f′ = 0, or with `to="mean"` its mean over the corpus."""
+    """The feature is absent: f′ = 0, or with `to="mean"` its mean over all of the corpus."""
 
     to: Literal["zero", "mean"] = "zero"
     kind: ClassVar[str] = "ablate"

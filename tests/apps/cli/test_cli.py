@@ -49,7 +49,7 @@ def tiny_options(folder: Path) -> list[str]:
 
 
 COMMANDS = ["demo", "generate", "explain", "features", "feature", "dictionaries", "train"]
-COMMANDS += ["calibrate", "schema", "import", "export", "fetch", "app"]
+COMMANDS += ["calibrate", "schema", "import", "export", "fetch", "app", "docs"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
