@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,22 +106,32 @@ def _merged(jobs: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def _not_right(every: Sequence[Cell]) -> list[str]:
-    lines = ["## What is wrong", ""]
+    """Wrong and raw cells, a line for each site and status; what is refused, by what is said."""
+    places: dict[tuple[str, ...], list[Cell]] = {}
     for cell in every:
         if cell.bad:
-            site = f"{cell.block} {cell.kind} " if cell.kind else ""
-            where = f" ({cell.where})" if cell.where else ""
-            lines.append(f"- {cell.family} {site}{cell.job}: {cell.status}: {cell.detail}{where}")
-    if len(lines) == 2:
+            place = (cell.family, cell.block, cell.kind, cell.status, cell.where)
+            places.setdefault(place, []).append(cell)
+    lines = ["## What is wrong", ""]
+    for (family, block, kind, status, where), found in places.items():
+        site = f" {block} {kind}" if kind else ""
+        jobs = ", ".join(cell.job for cell in found)
+        at = f" ({where})" if where else ""
+        lines.append(f"- {family}{site}: {status} in {jobs}: {found[0].detail}{at}")
+    if not places:
         lines.append("Nothing.")
     lines += ["", "## What is refused, and how it is said", ""]
     said = Counter(
-        (cell.kind or cell.job, cell.detail.replace("\n", " "))
+        (cell.kind or cell.job, _without_names(cell.detail))
         for cell in every
         if cell.status == "refused" and cell.job in ("collect", *WHOLE)
     )
-    lines += [f"- {kind}: {text} ({count})" for (kind, text), count in sorted(said.items())]
-    return lines
+    return lines + [f"- {kind}: {text} ({count})" for (kind, text), count in sorted(said.items())]
+
+
+def _without_names(message: str) -> str:
+    """A refusal without the model's class and the list of what it has, which differ by family."""
+    return re.sub(r": \w+ (?=has no )", ": … ", message.split("; it has")[0])
 
 
 def _not_built(rows: Sequence[Mapping[str, Any]]) -> list[str]:
