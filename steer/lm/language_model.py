@@ -156,21 +156,21 @@ class LanguageModel:
 
     @property
     def can_pad(self) -> bool:
-        """Whether the model can read rows with padding.
-
-        Eager attention masks with the least number of the model's dtype and takes the softmax in
-        fp32, where the least number of fp64 is −∞: a padding token's row is all −∞, and NaN spreads
-        from it.
-        """
-        eager = getattr(self.module.config, "_attn_implementation", None) == "eager"
-        return self.module.dtype != torch.float64 or not eager
+        """Whether the model can read rows with padding, each as it would be alone."""
+        return self.anatomy.pads
 
     def check_padding(self, mask: Tensor) -> None:
-        """Raise `PromptError` for padding that the model can't read."""
+        """Raise `PromptError` for padding, or for a batch, in which rows are not as alone."""
+        if len(mask) > 1 and not self.anatomy.batches:
+            raise PromptError(
+                f"a row of {self.name} in a batch is not what it is alone, so that an edit could "
+                "not be told from its neighbours: read one prompt at a time"
+            )
         if not bool(mask.all()) and not self.can_pad:
             raise PromptError(
-                f"{self.name} in float64 gives NaN for prompts of different lengths in one batch, "
-                "since its attention is eager: give them one at a time, or load it in float32"
+                f"{self.name} does not leave padding out (in float64, eager attention gives NaN): "
+                "prompts of different lengths in one batch would not be what each is alone; give "
+                "them one at a time, or load it in float32"
             )
 
     def span(self, ids: Tensor, mask: Tensor) -> Span:

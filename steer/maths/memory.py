@@ -54,7 +54,7 @@ _LINEAR = torch.ops.aten.linear.default
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """What torch itself does outside a dispatch mode; inside, a slice of x would be multiplied
     row by row, thirteen times slower for the unembedding."""
-    return _LINEAR(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
+    return _LINEAR(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
 
 
 def _storages(tree: Any) -> list[torch.UntypedStorage]:

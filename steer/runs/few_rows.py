@@ -70,5 +70,6 @@ def _worthwhile(x: Tensor, weight: Tensor) -> bool:
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., in] and weight [out, in] -> [..., out]."""
-    out = (weight @ x.reshape(-1, weight.shape[1]).T).T.reshape(*x.shape[:-1], -1)
+    out = (weight @ x.reshape(-1, weight.shape[1]).T).T.contiguous()
+    out = out.view(*x.shape[:-1], weight.shape[0])
     return out if bias is None else out + bias

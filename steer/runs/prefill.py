@@ -112,6 +112,8 @@ def read_first(nn: Any, batch: Batch, options: Options, on_first: OnStep | None)
     with quick_rows(ids[rows].numel()):
         result, begun = passes.begin(nn, ids[rows], span.rows(rows), own, asked, shared)
     layers = _layers(result.values())
+    if any(layer.keys is None for layer in layers):  # a model that keeps nothing there
+        layers = []
     return Head(result.sequences[:, -1:], result.logits[0], layers, begun, stopped)
 
 

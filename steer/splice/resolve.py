@@ -121,6 +121,11 @@ def resolve_direction(
             vector = torch.randn(model.width(site), generator=generator)
         case _:
             raise InterventionError(f"{source!r} is no direction")
+    if len(vector) != model.width(site):
+        raise InterventionError(
+            f"a direction of length {len(vector)} was given for {site.hookpoint}, whose width is "
+            f"{model.width(site)}"
+        )
     if not vector.norm() > 0:
         raise InterventionError(f"{source!r} gives a direction of length 0")
     return vector

@@ -163,8 +163,9 @@ def _resume_point(site: Site) -> tuple[int, Site | None]:
 
 def _croppable(cache: Any) -> bool:
     """Whether the cache is plain keys and values, so that a prefix of it is a slice."""
-    return cache is not None and all(
-        type(layer).__name__ == "DynamicLayer" for layer in cache.layers
+    layers = getattr(cache, "layers", None) or ()
+    return bool(layers) and all(
+        type(layer).__name__ == "DynamicLayer" and layer.keys is not None for layer in layers
     )
 
 

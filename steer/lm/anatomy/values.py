@@ -81,12 +81,15 @@ class Anatomy:
 
     model: its class; stack: path of the list of blocks.
     final_norm: path of the norm that runs last, behind the blocks; None if there is none.
+    batches, pads: whether rows of one length, and left-padded rows, give what each gives alone.
     """
 
     model: str
     stack: str
     blocks: Sequence[BlockAnatomy]
     final_norm: str | None = None
+    batches: bool = True
+    pads: bool = True
 
     @property
     def depth(self) -> int:
@@ -137,6 +140,8 @@ class Anatomy:
             "model": self.model,
             "stack": self.stack,
             "final_norm": self.final_norm,
+            "batches": self.batches,
+            "pads": self.pads,
             "blocks": [
                 {"first": run.start, "last": run.stop - 1, **asdict(block)}
                 for run, block in self.groups()
@@ -149,4 +154,5 @@ class Anatomy:
         blocks: list[BlockAnatomy] = []
         for run in data["blocks"]:
             blocks += [BlockAnatomy.from_dict(run)] * (run["last"] - run["first"] + 1)
-        return cls(data["model"], data["stack"], tuple(blocks), data["final_norm"])
+        about = {name: data[name] for name in ("model", "stack", "final_norm", "batches", "pads")}
+        return cls(blocks=tuple(blocks), **about)
