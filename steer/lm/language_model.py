@@ -63,7 +63,7 @@ class LanguageModel:
     @property
     def d(self) -> int:
         """Width of the residual stream."""
-        return self.module.config.get_text_config().hidden_size
+        return self.last_site.width
 
     @property
     def depth(self) -> int:

@@ -18,7 +18,10 @@ def norm_of(model: LanguageModel) -> Norm:
     """The final norm. Raises `ModelError` for one that is unknown or of another formula."""
     path = model.anatomy.final_norm
     if path is None:
-        raise ModelError(f"{model.name} has no norm behind its blocks: it has no direct logits")
+        raise ModelError(
+            f"{model.name} has no norm between its last block and its head that is all that is "
+            "there, so what a direction adds to the logits is not known"
+        )
     try:
         return Norm.of(model.module.get_submodule(path), model.d)
     except ModelError as error:

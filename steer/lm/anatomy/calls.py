@@ -22,6 +22,7 @@ class Call:
     reads, gives: the first tensor [b, s, d] of its arguments and of its output, as they were then;
         empty if that was none.
     began, ended: its place in the order of all beginnings and ends.
+    matrix: whether it is one linear map.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Call:
     gives: Tensor
     began: int
     ended: int
+    matrix: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +96,11 @@ def _watch(
 
         return hook
 
-    def ends(path: str) -> Callable[..., None]:
+    def ends(path: str, matrix: bool) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             y, (start, x) = first_tensor(output), began[path]
             given = torch.empty(0) if y is None else y.clone()
-            call = Call(path, x, given, start, tick())
+            call = Call(path, x, given, start, tick(), matrix)
             if path:
                 calls.append(call)
                 return
@@ -114,6 +116,15 @@ def _watch(
     for path, module in block.named_modules():
         for handle in (
             module.register_forward_pre_hook(begins(path), with_kwargs=True),
-            module.register_forward_hook(ends(path), with_kwargs=True),
+            module.register_forward_hook(ends(path, _is_map(module)), with_kwargs=True),
         ):
             hooks.callback(handle.remove)
+
+
+def _is_map(module: nn.Module) -> bool:
+    """One linear map: it says how many features it reads, or its one matrix is its weight."""
+    if hasattr(module, "in_features"):
+        return True
+    own = {name: weight for name, weight in module.named_parameters(recurse=False)}
+    matrices = [name for name, weight in own.items() if weight.dim() > 1]
+    return matrices == ["weight"] and own["weight"].dim() == 2

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from steer.disk.cache import cache_folder
 from steer.errors import ModelError
-from steer.lm.anatomy.calls import TOKENS, BlockCalls, run, watched
+from steer.lm.anatomy.calls import (
+    TOKENS,
+    BlockCalls,
+    argument,
+    first_tensor,
+    run,
+    watched,
+)
 from steer.lm.anatomy.identities import find_sites
 from steer.lm.anatomy.rows import rows_alone
 from steer.lm.anatomy.structure import norms_outside, stack_path
@@ -56,11 +63,11 @@ def measure(module: nn.Module) -> Anatomy:
     stack = stack_path(module)
     blocks: Any = module.get_submodule(stack)
     found: dict[int, BlockAnatomy] = {}
-    norms: list[str] = []
+    behind = _Behind(module)
     stream: list[Tensor] = []
 
     def done(number: int, calls: BlockCalls) -> None:
-        norms.clear()  # those before the last block
+        behind.restart(calls.block.gives)
         if number in found:
             found[number] = _no_sites("the block runs more than once in a pass")
         elif stream and not torch.equal(stream[-1], calls.block.reads):
@@ -71,9 +78,7 @@ def measure(module: nn.Module) -> Anatomy:
 
     try:
         with watched(list(blocks), done), ExitStack() as hooks:
-            for path, norm in norms_outside(module, stack).items():
-                handle = norm.register_forward_hook(lambda *_, path=path: norms.append(path))
-                hooks.callback(handle.remove)
+            behind.watch(stack, hooks)
             run(module, TOKENS)
         missing = _no_sites("the block does not run on text alone")
         in_order = [found.get(number, missing) for number in range(len(blocks))]
@@ -85,8 +90,57 @@ def measure(module: nn.Module) -> Anatomy:
             f"{type(module).__name__} can't be run on token ids alone: {first}; load a model that "
             "reads text by its input_ids"
         ) from error
-    last = norms[-1] if norms else None
-    return Anatomy(type(module).__name__, stack, tuple(checked), last, batches, pads)
+    norm = behind.norm()
+    return Anatomy(type(module).__name__, stack, tuple(checked), norm, batches, pads)
+
+
+class _Behind:
+    """What runs behind the last block: the norm that reads the stream, and that the head reads."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.stream = torch.empty(0)
+        self.norms: list[tuple[str, Tensor, Tensor]] = []
+        self.head = torch.empty(0)
+
+    def restart(self, stream: Tensor) -> None:
+        """A block has run: what came before it is not behind the last one."""
+        self.stream = stream
+        self.norms.clear()
+
+    def watch(self, stack: str, hooks: ExitStack) -> None:
+        """Note what runs outside the blocks."""
+        for path, norm in norms_outside(self.module, stack).items():
+
+            def ran(_: nn.Module, args: Any, kwargs: Any, output: Any, path: str = path) -> None:
+                x, y = argument(args, kwargs), first_tensor(output)
+                if x is not None and y is not None:
+                    self.norms.append((path, x.clone(), y.clone()))
+
+            hooks.callback(norm.register_forward_hook(ran, with_kwargs=True).remove)
+        get_head: Any = getattr(self.module, "get_output_embeddings", lambda: None)
+        if (head := get_head()) is not None:
+
+            def reads(_: nn.Module, args: Any, kwargs: Any) -> None:
+                x = argument(args, kwargs)
+                self.head = torch.empty(0) if x is None else x.clone()
+
+            hooks.callback(head.register_forward_pre_hook(reads, with_kwargs=True).remove)
+
+    def norm(self) -> str | None:
+        """Path of the norm between the stream and the head, if that is all that is there."""
+        for path, x, y in self.norms:
+            if _alike(x, self.stream) and _alike(y, self.head):
+                return path
+        return None
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Equal, or one a multiple of the other: a head may read a scaled stream."""
+    if one.shape != other.shape or not one.numel():
+        return False
+    a, b = one.double().flatten(), other.double().flatten()
+    return (a @ b / (a.norm() * b.norm()).clamp(min=1e-30)).item() > 1 - 1e-6
 
 
 def _no_sites(why: str) -> BlockAnatomy:
@@ -102,5 +156,7 @@ def _digest(module: nn.Module) -> str:
     measure = [file.read_text("utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
     kernels = getattr(config, "_attn_implementation", None), getattr(module, "dtype", None)
     versions = transformers.__version__, torch.__version__
-    about = [*versions, *kernels, str(config.to_dict()), *parts, *measure]
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    scalars = [f"{name} {each.tolist()}" for name, each in tensors if each.numel() == 1]
+    about = [*versions, *kernels, str(config.to_dict()), *parts, *scalars, *measure]
     return hashlib.sha256("\n".join(map(str, about)).encode()).hexdigest()[:24]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from steer.lm.anatomy.calls import BlockCalls, Call
+from steer.lm.anatomy.calls import TOKENS, BlockCalls, Call
 from steer.lm.anatomy.values import BlockAnatomy, Place
 from steer.lm.hookpoints import KINDS
 
@@ -24,6 +24,7 @@ _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 _HALF = 0.05
 """Relative to the update; half precision rounds the stream, which is larger than the update."""
 _ATTENTION = re.compile(r"att", re.IGNORECASE)
+_MLP = re.compile(r"mlp|feed_?forward|ffn|moe|experts", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +37,13 @@ class Block:
     size: Tensor
 
     def gap(self, one: Tensor, other: Tensor) -> float:
-        """How far two tensors are apart, as a share of the block's update; the median token."""
+        """How far two tensors are apart, as a share of the block's update, at the worst token.
+
+        In half precision at the median token: a massive one is rounded by more than its update.
+        """
         gaps = (one.double() - other.double()).norm(dim=-1) / self.size
-        return gaps.median().item()
+        exact = self.x.dtype in _TOLERANCES
+        return (gaps.max() if exact else gaps.median()).item()
 
     def same(self, one: Tensor, other: Tensor) -> bool:
         return one.shape == other.shape and self.gap(one, other) <= self.tolerance
@@ -65,8 +70,8 @@ class Block:
 def find_sites(calls: BlockCalls) -> BlockAnatomy:
     """The sites of one block, and why it has no others."""
     x, y = calls.block.reads, calls.block.gives
-    if x.shape != y.shape or x.dim() != 3:
-        why = f"the block gives {list(y.shape)} and not a stream [batch, tokens, d]"
+    if x.shape != y.shape or x.dim() != 3 or x.shape[1] != len(TOKENS):
+        why = f"the block gives {list(y.shape)} for {len(TOKENS)} tokens, which is no one stream"
         return BlockAnatomy({}, dict.fromkeys(KINDS, why), calls.container, calls.values)
     block = Block(calls, x, y, (y.double() - x.double()).norm(dim=-1).clamp(min=1e-12))
     d = x.shape[-1]
@@ -86,7 +91,7 @@ def find_sites(calls: BlockCalls) -> BlockAnatomy:
             sites[kind] = Place(last.path, "input", last.reads.shape[-1])
         else:
             refused[kind] = "no single linear map gives all that it adds"
-    owner = _owner(block, mlp)
+    owner = _reader(block, mlp, middle)
     if owner is not None and (place := _read_by(block, owner, middle)) is not None:
         sites["mlp_in"] = place
     else:
@@ -101,7 +106,7 @@ def _sublayers(
     outputs = block.outputs()
     for call in block.inputs():
         middle = call.reads
-        if block.same(middle, block.x):
+        if block.same(middle, block.x) or _after_the_mlp(block, call):
             continue
         after = [out for out in outputs if out.began >= call.began]
         if (mlp := _first(block, after, middle, block.y)) is None:
@@ -123,6 +128,15 @@ def _sublayers(
         refused["attn_out"] = refused["mlp_out"] = why
         return None, None, None
     return None, *pair
+
+
+def _after_the_mlp(block: Block, call: Call) -> bool:
+    """Whether an MLP has run before what a module reads: then it is not between the two."""
+    return any(
+        _MLP.search(other.path) and _has_parts(block, other) and other.ended < call.began
+        for other in block.calls.inside
+        if "." not in other.path
+    )
 
 
 def _parallel(block: Block, outputs: Sequence[Call]) -> tuple[Call, Call] | None:
@@ -163,10 +177,20 @@ def _owner(block: Block, add: Call | None) -> Call | None:
         return None
     children = [call for call in block.calls.inside if "." not in call.path]
     own = next((c for c in children if c.path == add.path.split(".")[0]), None)
-    if own is None or _has_parts(block, own):
+    if own is None or own.matrix or _has_parts(block, own):
         return own
     earlier = [c for c in children if c.ended < add.began and _has_parts(block, c)]
     return max(earlier, key=lambda call: call.ended, default=own)
+
+
+def _reader(block: Block, mlp: Call | None, middle: Call | None) -> Call | None:
+    """What reads the MLP's input: the MLP, or its first map where the block holds the maps."""
+    owner = _owner(block, mlp)
+    if owner is None or _has_parts(block, owner) or middle is None:
+        return owner
+    maps = [c for c in block.calls.inside if c.matrix and "." not in c.path]
+    after = [c for c in maps if c.began > middle.began or c.path == middle.path]
+    return min(after, key=lambda call: call.began, default=None)
 
 
 def _has_parts(block: Block, call: Call) -> bool:
@@ -175,10 +199,12 @@ def _has_parts(block: Block, call: Call) -> bool:
 
 def _last_linear(block: Block, owner: Call, add: Call) -> Call | None:
     """The map inside a sublayer that gives all of its output, or all that it adds."""
+    if owner.matrix:
+        return owner if owner.reads.dim() == 3 else None
     inside = [
         call
         for call in block.calls.inside
-        if call.path.startswith(f"{owner.path}.") and not _has_parts(block, call)
+        if call.matrix and call.path.startswith(f"{owner.path}.")
     ]
     for call in sorted(inside, key=lambda each: -each.ended):
         gives_all = any(block.same(call.gives, whole) for whole in (owner.gives, add.gives))

@@ -13,7 +13,7 @@ from steer.lm.anatomy.calls import TOKENS
 
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 _HALF = 0.05
-_LENGTH, _PADDING = 6, 3
+_PADDING = 7
 
 
 def rows_alone(module: nn.Module) -> tuple[bool, bool]:
@@ -21,11 +21,11 @@ def rows_alone(module: nn.Module) -> tuple[bool, bool]:
 
     A model that can't read padding at all says no to the second.
     """
-    row = TOKENS[:_LENGTH]
+    row = TOKENS
     alone = _last_logits(module, [row], 0)
     together = _last_logits(module, [row, row], 0)
     batches = all(_same(each, alone[0]) for each in together)
-    longer = TOKENS[: _LENGTH + _PADDING]
+    longer = (*TOKENS[:_PADDING], *TOKENS)
     try:
         padded = _last_logits(module, [row, longer], _PADDING)
     except (RuntimeError, ValueError, TypeError, IndexError):

@@ -73,7 +73,14 @@ def test_a_norm_is_its_formula(family: str) -> None:
         torch.testing.assert_close(norm(x), module(x), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+def test_a_stream_of_four_has_no_direct_logits() -> None:
+    """Gemma 3n carries four streams that are joined before the norm."""
+    model = steer.load(built("gemma3n"), tokenizer=tiny.tokenizer())
+    with pytest.raises(steer.ModelError, match="no norm between its last block and its head"):
+        direct_logits(model, torch.ones(1, tiny.D))
+
+
+@pytest.mark.parametrize("family", [name for name in CONFIGS if name != "gemma3n"])
 def test_direct_logits_are_the_slope_of_norm_and_unembedding(family: str) -> None:
     """Along directions that leave the norm's scale as it is, nothing else moves the logits."""
     module = built(family)
