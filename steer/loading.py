@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,14 @@ def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
 def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
     from nnsight.modeling.transformers import TransformersModel
 
+    module = _unwrapped(module)
     if getattr(module.config, "is_encoder_decoder", False):
         raise ModelError(f"{name} is an encoder-decoder; only decoder-only models can be edited")
+    if not (hasattr(module, "generate") and module.get_output_embeddings()):
+        raise ModelError(
+            f"{type(module).__name__} does not write text: load a causal language model, such as "
+            "AutoModelForCausalLM gives"
+        )
     module.eval()
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -112,10 +119,41 @@ def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
     return Model(nn, tokenizer, name, fingerprint_of(module))
 
 
+def _unwrapped(module: Any) -> Any:
+    """The model inside torch.compile's wrapper, or with an adapter's layers in place.
+
+    Raises `ModelError` for an adapter that is not made of layers: its prompt would be lost.
+    """
+    module = getattr(module, "_orig_mod", module)
+    adapters = getattr(module, "peft_config", None)
+    if not isinstance(adapters, dict) or not hasattr(module, "get_base_model"):
+        return module
+    if any(adapter.is_prompt_learning for adapter in adapters.values()):
+        raise ModelError(
+            "an adapter that learns a prompt can't be edited: its virtual tokens are no tokens of "
+            "the text; use one of layers, such as LoRA, or merge it"
+        )
+    return module.get_base_model()
+
+
+def _weights(module: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every weight by name, those that are offloaded fetched for the moment."""
+    from accelerate.utils import align_module_device
+
+    for name, weight in sorted(module.named_parameters()):
+        if weight.device.type != "meta":
+            yield name, weight
+            continue
+        owner, _, leaf = name.rpartition(".")
+        holder = module.get_submodule(owner)
+        with align_module_device(holder):
+            yield name, getattr(holder, leaf)
+
+
 def fingerprint_of(module: Any) -> str:
     """Twelve hex digits that differ between models, whatever dtype they are loaded in."""
     digest = hashlib.sha256()
-    for name, weight in sorted(module.named_parameters()):
+    for name, weight in _weights(module):
         flat = weight.detach().flatten()
         sample = flat[:: max(1, len(flat) // 64)][:64].to(torch.bfloat16).float().cpu()
         digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())

@@ -51,7 +51,9 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        return self.module.device
+        """Where token ids go; weights that are offloaded are nowhere."""
+        weights = (weight.device for weight in self.module.parameters())
+        return next((each for each in weights if each.type != "meta"), torch.device("cpu"))
 
     @property
     def context(self) -> int:
@@ -99,14 +101,12 @@ class LanguageModel:
         for prompt in prompts:
             if not isinstance(prompt, str) or not prompt.strip():
                 raise PromptError(f"a prompt must be text with at least one token, not {prompt!r}")
-        batch = self.tokenizer(
-            list(prompts), return_tensors="pt", padding=True, padding_side="left"
-        )
-        longest = int(batch["attention_mask"].sum(1).max())
-        if longest == 0:
-            raise PromptError(f"no token is left of the prompt {prompts[0]!r}")
-        self.check_length(longest)
-        return batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device)
+        rows = self.tokenizer(list(prompts))["input_ids"]
+        if not all(rows):
+            raise PromptError(f"no token is left of the prompt {prompts[rows.index([])]!r}")
+        self.check_ids([token for row in rows for token in row])
+        self.check_length(max(map(len, rows)))
+        return self.pad(rows)
 
     def tokenize_each(self, prompts: Sequence[str]) -> list[Tensor]:
         """Ids [s] of each prompt, without padding. Raises as `tokenize` does."""
@@ -126,6 +126,15 @@ class LanguageModel:
             mask[number, longest - len(row) :] = 1
         self.check_padding(mask)
         return ids.to(self.device), mask.to(self.device)
+
+    def check_ids(self, ids: Sequence[int]) -> None:
+        """Raise `PromptError` for a token that the tokenizer has and the model has not."""
+        size = len(self.module.get_input_embeddings().weight)
+        if (largest := max(ids, default=0)) >= size:
+            raise PromptError(
+                f"token {largest}, {self.token(largest)!r}, is none of the {size} that {self.name} "
+                "has: its tokenizer is larger than the model; load the tokenizer that belongs to it"
+            )
 
     def check_length(self, tokens: int) -> None:
         """Raise `PromptError` for more tokens than the model can read."""

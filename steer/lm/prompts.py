@@ -56,5 +56,6 @@ def _check_messages(messages: Sequence[Message]) -> None:
 def _checked(model: LanguageModel, prompt: Prompt) -> Prompt:
     if not prompt.ids:
         raise PromptError(f"no token is left of the prompt {prompt.text!r}")
+    model.check_ids(prompt.ids)
     model.check_length(len(prompt.ids))
     return prompt

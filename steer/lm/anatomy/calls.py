@@ -125,6 +125,6 @@ def _is_map(module: nn.Module) -> bool:
     """One linear map: it says how many features it reads, or its one matrix is its weight."""
     if hasattr(module, "in_features"):
         return True
-    own = {name: weight for name, weight in module.named_parameters(recurse=False)}
+    own = dict(module.named_parameters(recurse=False))
     matrices = [name for name, weight in own.items() if weight.dim() > 1]
     return matrices == ["weight"] and own["weight"].dim() == 2
