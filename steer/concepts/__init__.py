@@ -1,0 +1,1 @@
+"""From a word to an edit that can be seen: `steer.concept`."""

@@ -1,0 +1,30 @@
+"""Sentence embeddings that are read once a text, for one search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from steer.concepts.store import remembered_tensors
+from steer.evals.steering.embeddings import PACKAGE, Embed, minilm
+
+
+def embedder(known: Sequence[str]) -> Embed:
+    """`minilm`, which remembers the texts it was given; those of `known` in the cache folder too.
+
+    known: texts that every search of this model has.
+    """
+    listed = list(dict.fromkeys(known))
+    stored = remembered_tensors(
+        "embedded", [PACKAGE, listed], lambda: {"vectors": minilm(listed)}
+    )["vectors"]
+    vectors = dict(zip(listed, stored, strict=True))
+
+    def embed(texts: Sequence[str]) -> Tensor:
+        new = [text for text in dict.fromkeys(texts) if text not in vectors]
+        vectors.update(zip(new, minilm(new), strict=True))
+        return torch.stack([vectors[text] for text in texts])
+
+    return embed
