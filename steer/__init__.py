@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dictionaries.dictionary import Dictionary as Dictionary
+    from steer.concepts.concept import concept as concept
+    from steer.concepts.result import Concept as Concept
     from steer.edits import Ablate as Ablate
     from steer.edits import Add as Add
     from steer.edits import AddDirection as AddDirection
@@ -94,6 +96,7 @@ _HOMES = {
     "Cap": "steer.edits",
     "Clamp": "steer.edits",
     "ClampProjection": "steer.edits",
+    "Concept": "steer.concepts.result",
     "Decay": "steer.edits.schedules",
     "DecoderRow": "steer.edits.directions",
     "Dictionary": "dictionaries.dictionary",
@@ -138,6 +141,7 @@ _HOMES = {
     "causal_tree": "steer.effects.tree.causal_tree",
     "compare": "steer.effects.attribution.result",
     "completeness": "steer.effects.patching.patching",
+    "concept": "steer.concepts.concept",
     "direct_logit_effect": "steer.effects.paths.direct",
     "dose_response": "steer.effects.dose.dose_response",
     "downstream": "steer.effects.downstream.downstream",

@@ -16,13 +16,15 @@ from dictionaries.dictionary import Dictionary
 from steer.concepts.reading import Reading
 from steer.edits import Add, Intervention
 
-COUNTS = (8, 20)
+COUNTS = (8, 20, 40)
 """Features of the sets by contrast."""
 SPARSE = 16
 """Features of the sparse projection of the difference of means."""
-SINGLES = 2
+SINGLES = 1
 DENSEST = 0.03
 """A feature active on a larger share of background tokens is about no concept."""
+RAREST = 3e-4
+"""Shares below this are not told apart by so few texts."""
 ACTIVE_IN = 0.5
 OTHERS_BELOW = 0.9
 """A feature fires more here than in this share of the other words' texts."""
@@ -80,19 +82,30 @@ def contrast(fit: Reading, held_out: Reading, background: Background) -> Tensor:
     return torch.where(counts, fit.mean.mean(0) - level, -torch.inf)
 
 
+def ranked(
+    dictionary: Dictionary, fit: Reading, held_out: Reading, background: Background
+) -> tuple[list[int], Tensor]:
+    """The features that count, and the weight of all [width]: contrast times rarity, in nats.
+
+    The rarer of two equal ones says more (Spärck Jones 1972). The first writes most.
+    """
+    rarity = -background.share.clamp(min=RAREST).log()
+    scores = contrast(fit, held_out, background) * rarity
+    strength = scores * dictionary.W_dec.float().cpu().norm(dim=1)
+    return [int(f) for f in strength.argsort(descending=True) if strength[f] > 0], scores
+
+
 def candidates(
     dictionary: Dictionary, fit: Reading, held_out: Reading, background: Background
 ) -> list[Candidate]:
     """The best single features, sets by contrast, and the sparse projection; [] if none counts."""
-    scores = contrast(fit, held_out, background)
+    order, scores = ranked(dictionary, fit, held_out, background)
     rows = dictionary.W_dec.float().cpu()
-    strength = scores * rows.norm(dim=1)
-    order = [int(f) for f in strength.argsort(descending=True) if strength[f] > 0]
-    made = [_weighted("single", [f], scores[[f]], rows) for f in order[:SINGLES]]
+    made = [weighted("single", [f], scores[[f]], rows) for f in order[:SINGLES]]
     for count in COUNTS:
-        if len(order) >= 2 and (count == COUNTS[0] or len(order) > COUNTS[0]):
-            chosen = order[:count]
-            made.append(_weighted(f"contrast {len(chosen)}", chosen, scores[chosen], rows))
+        chosen = order[:count]
+        if len(chosen) >= 2 and len(chosen) != len(made[-1].features):
+            made.append(weighted(f"contrast {len(chosen)}", chosen, scores[chosen], rows))
     if len(order) >= 2:
         made.append(_sparse(difference(fit, background), order, rows))
     return made
@@ -104,7 +117,8 @@ def difference(fit: Reading, background: Background) -> Tensor:
     return fit.residual.mean(0) - torch.stack(residuals).mean(0)
 
 
-def _weighted(name: str, features: list[int], weights: Tensor, rows: Tensor) -> Candidate:
+def weighted(name: str, features: list[int], weights: Tensor, rows: Tensor) -> Candidate:
+    """Features with weights in proportion, scaled to write a length of 1. rows [width, d]."""
     scaled = weights / (weights @ rows[features]).norm()
     return Candidate(name, tuple(features), tuple(scaled.tolist()))
 
@@ -128,10 +142,12 @@ def _sparse(direction: Tensor, order: list[int], rows: Tensor) -> Candidate:
     used = weights.nonzero().flatten()
     chosen = pool[used].tolist()
     amounts = weights[used] / rows[pool[used]].norm(dim=1)
-    return _weighted(f"sparse {len(chosen)}", chosen, amounts, rows)
+    return weighted(f"sparse {len(chosen)}", chosen, amounts, rows)
 
 
-def matched_at_random(candidate: Candidate, dictionary: Dictionary, share: Tensor, seed: int) -> Candidate:
+def matched_at_random(
+    candidate: Candidate, dictionary: Dictionary, share: Tensor, seed: int
+) -> Candidate:
     """Other features, each about as dense as the one in its place, with the same weights.
 
     share [width]: density. Drawn without repeats from the twenty nearest in log density.
@@ -147,5 +163,5 @@ def matched_at_random(candidate: Candidate, dictionary: Dictionary, share: Tenso
         drawn.append(int(near[torch.randint(len(near), (1,), generator=generator)]))
         free[drawn[-1]] = False
     rows = dictionary.W_dec.float().cpu()
-    weights = _weighted("random", drawn, torch.tensor(candidate.weights), rows).weights
+    weights = weighted("random", drawn, torch.tensor(candidate.weights), rows).weights
     return replace(candidate, name="random features", features=tuple(drawn), weights=weights)

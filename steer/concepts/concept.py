@@ -66,7 +66,9 @@ def concept(
         search = Search(model, used, key, name, texts, float(budget), seed, progress)
         return search.run(prompt).to_dict()
 
-    return Concept.from_dict(remembered("concept", [fixed, name, about, away, prompt, float(budget)], make))
+    return Concept.from_dict(
+        remembered("concept", [fixed, name, about, away, prompt, float(budget)], make)
+    )
 
 
 def _dictionary(model: Model, given: Dictionary | str | None) -> Dictionary:

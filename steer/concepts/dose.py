@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from steer.model import Model
 
 FIRST = 0.4
-DOSES = (0.3, 0.35, 0.45, 0.5)
+DOSES = (0.33, 0.46, 0.52)
 """Shares of the residual's norm at the site."""
 BUDGET = 1.0
 """Nats a token that the text may cost more than the unsteered one."""
-CAUTION = 0.85
+CAUTION = 0.95
 """Share of the budget that the choosing half may spend, since what was chosen looks too good."""
 VARIED = 0.8
 """Least share of different token pairs."""

@@ -14,7 +14,7 @@ from steer.concepts.store import remembered
 from steer.concepts.writing import Row, write
 from steer.disk.cache import Progress
 from steer.errors import SteerError
-from steer.lm.prompts import read_prompt
+from steer.lm.prompts import Prompt, read_prompt
 
 if TYPE_CHECKING:
     from steer.model import Model
@@ -38,6 +38,7 @@ OTHERS = (
 """What the answers about other words are asked about."""
 SEEDS = (0, 1)
 TOKENS = 40
+TEMPERATURE = 0.7
 MOST_WORDS = 5
 """A concept is named in at most this many words."""
 FEWEST = 4
@@ -124,14 +125,18 @@ def _answers(
     def make() -> list[str]:
         if progress:
             progress(f"writing about {about}", 0, 1)
-        rows = [Row(_asked(model, about, r), len(SEEDS) * seed + s) for s in seeds for r in REQUESTS]
-        return [answer.text.strip() for answer in write(model, rows, TOKENS)]
+        rows = [
+            Row(_asked(model, about, r), len(SEEDS) * seed + s) for s in seeds for r in REQUESTS
+        ]
+        return [
+            answer.text.strip() for answer in write(model, rows, TOKENS, temperature=TEMPERATURE)
+        ]
 
     texts = remembered("answers", settings, make)
     return tuple(dict.fromkeys(text for text in texts if text))
 
 
-def _asked(model: Model, about: str, request: str):
+def _asked(model: Model, about: str, request: str) -> Prompt:
     asked = request.format(about)
     if model.tokenizer.chat_template:
         return read_prompt(model, [{"role": "user", "content": asked}])

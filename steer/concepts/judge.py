@@ -3,17 +3,13 @@
 `similarity`: a text's sentence embedding, projected on the held-out examples' mean minus the
 background's. What counts is set by texts that are not about it: at most one in twenty of the
 untouched model's continuations, and of the answers about other words, may pass.
-`words`: whether it has a word of the field: the concept's own, and those that many of its examples
-have and hardly any background text.
-
-The background leaves out the three other words nearest to the concept: a text about volleyball is
-no mistake where the concept is tennis.
+`words`: whether it has a word of the field: the concept's own, and those of the vocabulary whose
+embeddings are nearest to it, which no example of the model's had a part in.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +21,9 @@ from steer.evals.steering.embeddings import Embed
 
 FALSE = 0.05
 """Largest share of background texts that the judge may take for the concept."""
-NEAREST = 3
-FIELD_WORDS = 12
+FIELD_WORDS = 80
+NEAR = 0.45
+"""Least cosine of a word of the field with the concept's own."""
 _WORD = re.compile(r"[a-z']{4,}")
 _MASK = "something"
 
@@ -60,10 +57,16 @@ class Judge:
         return torch.tensor([any(_has(text, word) for word in self.field) for text in texts])
 
 
-def judge(word: str, examples: Examples, unsteered: Sequence[str], embed: Embed) -> Judge:
+def judge(
+    word: str,
+    examples: Examples,
+    unsteered: Sequence[str],
+    vocabulary: Sequence[str],
+    embed: Embed,
+) -> Judge:
     """A judge of the concept, set by the held-out examples and by what is not about it."""
-    others = far(examples, embed)
-    background = [*examples.neutral, *(text for texts in others.values() for text in texts)]
+    others = [text for texts in examples.others.values() for text in texts]
+    background = [*examples.neutral, *others]
     held_out, fit = embed(list(examples.held_out)), embed(list(examples.fit))
     away, plain = embed(background), embed(list(unsteered))
     direction = held_out.mean(0) - torch.cat([away, plain]).mean(0)
@@ -75,38 +78,33 @@ def judge(word: str, examples: Examples, unsteered: Sequence[str], embed: Embed)
         direction=direction,
         threshold=threshold,
         scale=scale,
-        field=field_words(word, [*examples.fit, *examples.held_out], [*background, *unsteered]),
+        field=field_words(word, vocabulary, [*background, *unsteered], embed),
         sensitivity=((fit @ direction) > threshold).double().mean().item(),
         known=_known(word, examples, background, embed),
     )
 
 
-def far(examples: Examples, embed: Embed) -> dict[str, tuple[str, ...]]:
-    """The other words' texts without those of the words nearest to the concept."""
-    centre = embed(list(examples.fit)).mean(0)
-    near = {
-        name: (embed(list(texts)).mean(0) @ centre).item()
-        for name, texts in examples.others.items()
-    }
-    out = sorted(near, key=near.__getitem__)[-NEAREST:]
-    return {name: texts for name, texts in examples.others.items() if name not in out}
+def field_words(
+    word: str, vocabulary: Sequence[str], background: Sequence[str], embed: Embed
+) -> tuple[str, ...]:
+    """The concept's own words, and those of the vocabulary whose embedding is nearest to its.
 
-
-def field_words(word: str, examples: Sequence[str], background: Sequence[str]) -> tuple[str, ...]:
-    """The concept's own words, and words of a quarter of its examples and 1 in 50 others."""
-    inside, outside = _documents(examples), _documents(background)
-    frequent = [
-        (count / len(examples), other)
-        for other, count in inside.items()
-        if count >= len(examples) / 4 and outside[other] <= len(background) / 50
-    ]
+    Nearest first, without any that more than 1 in 50 background texts have, and no more of them
+    than leave all together in at most `FALSE` of those texts.
+    """
     own = tuple(part.lower() for part in word.split() if len(part) > 2) or (word.lower(),)
-    ranked = [other for _, other in sorted(frequent, key=lambda pair: (-pair[0], pair[1]))]
-    return tuple(dict.fromkeys((*own, *ranked[:FIELD_WORDS])))
-
-
-def _documents(texts: Sequence[str]) -> Counter[str]:
-    return Counter(word for text in texts for word in set(_WORD.findall(text.lower())))
+    near = embed(list(vocabulary)) @ embed([word])[0] if vocabulary else torch.zeros(0)
+    documents = [frozenset(_WORD.findall(text.lower())) for text in background]
+    field, caught = list(own), set[int]()
+    for place in near.argsort(descending=True).tolist()[:FIELD_WORDS]:
+        other = vocabulary[place]
+        hits = {number for number, words in enumerate(documents) if other in words}
+        if near[place] < NEAR or len(caught | hits) > FALSE * len(documents):
+            break
+        if len(hits) <= len(documents) / 50:
+            field.append(other)
+            caught |= hits
+    return tuple(dict.fromkeys(field))
 
 
 def _has(text: str, word: str) -> bool:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from dictionaries.dictionary import Dictionary
 from steer.concepts import trials
-from steer.concepts.candidates import Background, Candidate, candidates, difference
+from steer.concepts.candidates import Background, candidates, difference
 from steer.concepts.controls import RANDOM, arms
 from steer.concepts.detector import detector
 from steer.concepts.dose import Choice, Tried, choose
-from steer.concepts.embedded import embedder
+from steer.concepts.embedded import embedder, vocabulary
 from steer.concepts.examples import Examples
-from steer.concepts.judge import Judge, far, judge
+from steer.concepts.judge import Judge, judge
 from steer.concepts.reading import Reading, read
 from steer.concepts.result import Concept, Control, Pair, nothing
 from steer.concepts.trials import (
@@ -63,11 +63,11 @@ class Search:
             return self._none(reason, how)
         self._tell("reading examples", 1)
         fit, held_out, background = self._readings()
+        norm = background.neutral.norm.mean().item()
         sets = candidates(self.dictionary, fit, held_out, background)
         if not sets:
             return self._none("no feature fires in its texts and hardly in others", how)
         self._tell("choosing features and dose", 2)
-        norm = background.neutral.norm.mean().item()
         choice = choose(self.model, self.dictionary, sets, choosing, how, norm, self.budget)
         if choice.chosen is None:
             reason = f"no dose that was tried stays within {self.budget:g} nats a token"
@@ -103,7 +103,9 @@ class Search:
 
     def _judge(self, plain: tuple[str, ...]) -> Judge:
         others = [text for texts in self.examples.others.values() for text in texts]
-        return judge(self.word, self.examples, plain, embedder([*self.examples.neutral, *others]))
+        words = vocabulary(self.model.tokenizer)
+        embed = embedder([*words, *self.examples.neutral, *others])
+        return judge(self.word, self.examples, plain, words, embed)
 
     def _readings(self) -> tuple[Reading, Reading, Background]:
         """Of both halves of the examples, and of what they are not."""
@@ -117,11 +119,17 @@ class Search:
     def _measure(
         self, edits: Mapping[str, Intervention], plain: Unsteered, how: Judge
     ) -> dict[str, Trial]:
-        done = trials.try_edits(self.model, self.dictionary, list(edits.values()), plain, how)
-        return {
-            **dict(zip(edits, done, strict=True)),
-            "a prompt that asks": trials.try_asking(self.model, self.word, plain, how),
-        }
+        """The edit and random features everywhere, the other controls once a prompt."""
+        once = plain.first(len(REPORTING))
+        both = [name for name in edits if name in ("edit", RANDOM)]
+        rest = [name for name in edits if name not in both]
+        done: dict[str, Trial] = {}
+        for names, at in ((both, plain), (rest, once)):
+            listed = [edits[name] for name in names]
+            measured = trials.try_edits(self.model, self.dictionary, listed, at, how)
+            done |= dict(zip(names, measured, strict=True))
+        done["a prompt that asks"] = trials.try_asking(self.model, self.word, once, how)
+        return done
 
     def _shown(self, prompt: str | None, edit: Intervention, how: Judge) -> list[Pair]:
         """Continuations of the caller's prompt, without and with the edit."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.concepts.judge import Judge
 from steer.concepts.store import remembered
-from steer.concepts.writing import Row, Written, losses, variety, write
+from steer.concepts.writing import TEMPERATURE, Row, Written, losses, variety, write
 from steer.edits import Intervention
 from steer.lm.prompts import Prompt, read_prompt
 
@@ -80,15 +80,27 @@ class Unsteered:
     texts: tuple[str, ...]
     losses: Tensor
 
+    def first(self, n: int) -> Unsteered:
+        """The first n places alone."""
+        return Unsteered(self.places[:n], self.texts[:n], self.losses[:n])
+
 
 def places(model: Model, prompts: Sequence[str], seeds: Sequence[int], seed: int) -> list[Place]:
-    """Every prompt with every seed."""
-    return [Place(read_prompt(model, p), 1000 * seed + s) for s in seeds for p in prompts]
+    """Every prompt once for each of the seeds, at luck of its own."""
+    n = len(prompts)
+    numbered = [(p, n * s + number) for s in seeds for number, p in enumerate(prompts)]
+    return [Place(read_prompt(model, p), 10_000 * seed + luck) for p, luck in numbered]
 
 
 def unsteered(model: Model, at: Sequence[Place]) -> Unsteered:
     """What the untouched model writes; from the cache if it did so before."""
-    settings = [model.fingerprint, model.dtype, TOKENS, [[p.prompt.text, p.seed] for p in at]]
+    settings = [
+        model.fingerprint,
+        model.dtype,
+        TOKENS,
+        TEMPERATURE,
+        [[p.prompt.text, p.seed] for p in at],
+    ]
 
     def make() -> list[list[object]]:
         written = write(model, [Row(place.prompt, place.seed) for place in at], TOKENS)
@@ -117,7 +129,9 @@ def try_edits(
 
 def try_asking(model: Model, word: str, plain: Unsteered, judge: Judge) -> Trial:
     """The same prompts, after a sentence that says what the text is about."""
-    asked = [read_prompt(model, f"This text is about {word}.\n\n{p.prompt.text}") for p in plain.places]
+    asked = [
+        read_prompt(model, f"This text is about {word}.\n\n{p.prompt.text}") for p in plain.places
+    ]
     rows = [Row(prompt, at.seed) for prompt, at in zip(asked, plain.places, strict=True)]
     return _trials(model, write(model, rows, TOKENS), plain, judge)[0]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from steer.concepts.result import Verdict
@@ -21,9 +20,7 @@ def over_prompts(values: Tensor, level: float = LEVEL) -> Interval:
     return interval(values.double().view(-1, len(REPORTING)).mean(0), level=level)
 
 
-def verdict(
-    edited: Trial, baseline: Trial, random: Trial, budget: float
-) -> tuple[Verdict, str]:
+def verdict(edited: Trial, baseline: Trial, random: Trial, budget: float) -> tuple[Verdict, str]:
     """The verdict and why, in a sentence."""
     level = 1 - (1 - LEVEL) / COMPARISONS
     rise = over_prompts(edited.on_topic - baseline.on_topic, level)
