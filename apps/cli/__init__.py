@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from apps.cli import (
+    concept_cli,
     dictionaries_cli,
     edit_cli,
     effects_cli,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for each in (
     edit_cli,
+    concept_cli,
     exchange_cli,
     look_cli,
     effects_cli,

@@ -26,8 +26,8 @@ def held_out() -> list[tuple[str, str]]:
     real = [("held-out", word) for word in _in_turn(HELD_OUT)]
     made_up = [("invented", word) for word in INVENTED]
     pairs = [real[i : i + 2] for i in range(0, len(real), 2)]
-    mixed = zip_longest(pairs, ([each] for each in made_up), fillvalue=[])
-    return [each for pair, one in mixed for each in (*pair, *one)]
+    mixed = zip_longest(pairs, made_up)
+    return [each for pair, one in mixed for each in (*(pair or ()), *((one,) if one else ()))]
 
 
 def _in_turn(fields: dict[str, tuple[str, ...]]) -> Iterator[str]:

@@ -19,6 +19,7 @@ def arms(
     hookpoint: str,
     chosen: Candidate,
     single: Candidate,
+    *,
     difference: Tensor,
     density: Tensor,
     length: float,

@@ -72,9 +72,10 @@ def gather(
     """The user's sentences or the model's own, in two halves. Raises `SteerError` for too few."""
     others = {name: _answers(model, name, seed, SEEDS[:1], progress) for name in OTHERS}
     others = {name: texts for name, texts in others.items() if name not in word.lower().split()}
-    neutral = against and check_texts("against", against)
-    if not neutral:
+    if against is None:
         neutral = _answers(model, NOTHING, seed, SEEDS, progress)
+    else:
+        neutral = check_texts("against", against)
     if examples is None:
         fit, held_out = (_answers(model, word, seed, (each,), progress) for each in SEEDS)
         held_out = tuple(text for text in held_out if text not in fit)
@@ -102,7 +103,7 @@ def check_word(word: object) -> str:
 
 
 def check_texts(name: str, texts: Sequence[str]) -> tuple[str, ...]:
-    """Different texts, in order. Raises `SteerError` for fewer than `FEWEST` or one without text."""
+    """Different texts, in order. Raises `SteerError` for fewer than `FEWEST`, or an empty one."""
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise SteerError(f"{name} is a list of sentences, not {texts!r}")
     if any(not text.strip() for text in texts):

@@ -66,4 +66,5 @@ def _read(model: Model, dictionary: Dictionary, texts: Sequence[str]) -> dict[st
         lengths = (x.norm(dim=-1, keepdim=True) * counted).sum(1) / tokens
         parts.append([value.float().cpu() for value in (*means, lengths.squeeze(-1))])
     names = ("mean", "share", "residual", "norm")
-    return {name: torch.cat(column) for name, column in zip(names, zip(*parts), strict=True)}
+    columns = zip(*parts, strict=True)
+    return {name: torch.cat(column) for name, column in zip(names, columns, strict=True)}

@@ -76,8 +76,14 @@ class Search:
         single = choice.best_single or Tried(sets[0], choice.chosen.dose, choice.chosen.trial)
         length = choice.chosen.dose * norm
         edits = arms(
-            *(self.dictionary, self.model.site_of(self.dictionary), choice.chosen.candidate),
-            *(single.candidate, difference(fit, background), background.share, length, self.seed),
+            self.dictionary,
+            self.model.site_of(self.dictionary),
+            choice.chosen.candidate,
+            single.candidate,
+            difference=difference(fit, background),
+            density=background.share,
+            length=length,
+            seed=self.seed,
         )
         measured = self._measure(edits, reporting, how)
         self._tell("showing", 4)
@@ -141,8 +147,10 @@ class Search:
         n = len(REPORTING_SEEDS)
         on = (how.similar(texts[n:]) & how.mentions(texts[n:])).tolist()
         return [
-            Pair(prompt, s, *pair, shown=True)
-            for s, *pair in zip(REPORTING_SEEDS, texts[:n], texts[n:], on, strict=True)
+            Pair(prompt, s, before, after, about, shown=True)
+            for s, before, after, about in zip(
+                REPORTING_SEEDS, texts[:n], texts[n:], on, strict=True
+            )
         ]
 
     def _concept(
@@ -187,13 +195,13 @@ class Search:
                 if name != "edit"
             ),
             detector=detects,
-            texts=tuple([*pairs, *shown]),
+            texts=(*pairs, *shown),
             **self._told(how),
         )
 
     def _none(self, reason: str, how: Judge, tried: int = 0) -> Concept:
         """`none here` without an edit."""
-        measures = ("on_topic", "on_topic_baseline", "loss_increase", "similar", "mentions")
+        unknown = nothing()
         return Concept(
             verdict="none here",
             reason=reason,
@@ -206,7 +214,11 @@ class Search:
             controls=(),
             detector={},
             texts=(),
-            **{name: nothing() for name in measures},
+            on_topic=unknown,
+            on_topic_baseline=unknown,
+            loss_increase=unknown,
+            similar=unknown,
+            mentions=unknown,
             **self._told(how),
         )
 
@@ -237,7 +249,7 @@ def untold(how: Judge, word: str, examples: Examples) -> str | None:
     """Why the examples say nothing of a concept, or None if they do."""
     whose = "the model's own answers about it" if examples.made else "the examples given"
     if how.sensitivity < KNOWN:
-        return f"{whose} are not told from other texts: half of them are nothing like the others"
+        return f"{whose} are not told from other texts by what half of them say"
     if examples.made and how.known < KNOWN:
-        return f"{whose} share nothing but the word {word!r} itself: the model does not know it"
+        return f"{whose} have too little in common besides the word {word!r} itself"
     return None

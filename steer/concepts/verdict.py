@@ -11,12 +11,12 @@ from steer.maths.statistics import Interval, interval
 RISE = 0.4
 """Least rise of the share of texts on topic for `works`."""
 COMPARISONS = 2
-"""The edit is compared with the untouched model and with random features, which the level pays for."""
+"""With the untouched model and with random features: the level pays for both."""
 LEVEL = 0.95
 
 
 def over_prompts(values: Tensor, level: float = LEVEL) -> Interval:
-    """Mean of values [seeds · prompts], with an interval over the prompts; the seeds are averaged."""
+    """Mean of values [seeds · prompts], with an interval over the prompts, seeds averaged."""
     return interval(values.double().view(-1, len(REPORTING)).mean(0), level=level)
 
 
@@ -26,7 +26,8 @@ def verdict(edited: Trial, baseline: Trial, random: Trial, budget: float) -> tup
     rise = over_prompts(edited.on_topic - baseline.on_topic, level)
     beyond = over_prompts(edited.on_topic - random.on_topic, level)
     cost = edited.loss_increase.mean().item()
-    said = f"{edited.on_topic.mean().item():.0%} of texts are about it, {baseline.on_topic.mean().item():.0%} without the edit"
+    on, off = (each.on_topic.mean().item() for each in (edited, baseline))
+    said = f"{on:.0%} of texts are about it, {off:.0%} without the edit"
     if not (rise.low > 0 and beyond.low > 0):
         return "none here", f"{said}: no more than chance or random features may give"
     if cost > budget:
