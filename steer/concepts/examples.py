@@ -6,8 +6,10 @@ requests. They are on its own distribution, which is what an edit has to move it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steer.concepts.store import remembered
@@ -41,6 +43,8 @@ TOKENS = 40
 TEMPERATURE = 0.7
 MOST_WORDS = 5
 """A concept is named in at most this many words."""
+_SHIPPED = Path(__file__).parent / "answers"
+"""What bf16 wrote, a file a model by its fingerprint: {what was asked about: [answers]}."""
 FEWEST = 4
 """Least sentences of a user's: half of them choose and half decide."""
 
@@ -70,10 +74,10 @@ def gather(
     progress: Progress | None,
 ) -> Examples:
     """The user's sentences or the model's own, in two halves. Raises `SteerError` for too few."""
-    others = {name: _answers(model, name, seed, SEEDS[:1], progress) for name in OTHERS}
+    others = {name: _background(model, name, seed, SEEDS[:1], progress) for name in OTHERS}
     others = {name: texts for name, texts in others.items() if name not in word.lower().split()}
     if against is None:
-        neutral = _answers(model, NOTHING, seed, SEEDS, progress)
+        neutral = _background(model, NOTHING, seed, SEEDS, progress)
     else:
         neutral = check_texts("against", against)
     if examples is None:
@@ -117,23 +121,34 @@ def check_texts(name: str, texts: Sequence[str]) -> tuple[str, ...]:
     return different
 
 
+def _background(
+    model: Model, about: str, seed: int, seeds: Sequence[int], progress: Progress | None
+) -> tuple[str, ...]:
+    """The same answers for every concept: with seed 0, the default model's are shipped."""
+    shipped = _SHIPPED / f"{model.fingerprint}.json"
+    if seed == 0 and shipped.exists():
+        return tuple(json.loads(shipped.read_text(encoding="utf-8"))[about])
+    return _answers(model, about, seed, seeds, progress)
+
+
 def _answers(
     model: Model, about: str, seed: int, seeds: Sequence[int], progress: Progress | None
 ) -> tuple[str, ...]:
     """The model's answers to every request about something, one for each seed; from the cache."""
-    settings = [model.fingerprint, model.dtype, about, list(REQUESTS), seed, list(seeds), TOKENS]
+    asked = [model.fingerprint, model.dtype, about, list(REQUESTS), seed, list(seeds)]
 
     def make() -> list[str]:
         if progress:
             progress(f"writing about {about}", 0, 1)
         rows = [
-            Row(_asked(model, about, r), len(SEEDS) * seed + s) for s in seeds for r in REQUESTS
+            Row(_asked(model, about, request), len(SEEDS) * seed + each)
+            for each in seeds
+            for request in REQUESTS
         ]
-        return [
-            answer.text.strip() for answer in write(model, rows, TOKENS, temperature=TEMPERATURE)
-        ]
+        written = write(model, rows, TOKENS, temperature=TEMPERATURE)
+        return [answer.text.strip() for answer in written]
 
-    texts = remembered("answers", settings, make)
+    texts = remembered("answers", [*asked, TOKENS, TEMPERATURE], make)
     return tuple(dict.fromkeys(text for text in texts if text))
 
 
