@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import steer
-from steer.concepts.examples import SEEDS, check_texts, gather
+from steer.concepts.answers import SEEDS
+from steer.concepts.examples import check_texts, gather
 from steer.concepts.result import Concept, Control, Pair, nothing
 from steer.concepts.trials import REPORTING, Trial
 from steer.concepts.verdict import verdict
