@@ -1,4 +1,8 @@
-"""The chosen features as a detector of the concept in texts that had no part in choosing them."""
+"""The chosen features as a detector of the concept in texts that set neither weight nor threshold.
+
+The held-out half had a say in which features count at all, and the other words' texts in both, so
+figures on the user's own further texts may be lower.
+"""
 
 from __future__ import annotations
 

@@ -41,10 +41,11 @@ class Concept:
     intervention: the features' edit; None if none was found. features, weights: what it adds to
         each, in the order of the weights; method: how they were chosen.
     dose: share of the residual's norm at the site; tried: candidates and doses compared.
-    on_topic, on_topic_baseline: share of continuations about the word that are like its examples
-        *and* have a word of its field, with and without the edit; loss_increase: nats a token more
-        than the unsteered text, under the untouched model. Intervals over prompts that had no part
-        in choosing; NaN where nothing was measured.
+    on_topic, on_topic_baseline: share of continuations about the word, with and without the edit:
+        like its examples *and* with a word of its field. The judges are set so that at most one in
+        twenty untouched texts passes, these among them, so the baseline is low by making.
+    loss_increase: nats a token more than the unsteered text, under the untouched model.
+        Intervals are over prompts that had no part in choosing; NaN where nothing was measured.
     similar, mentions: what either judge says alone.
     judge: how it is set: the field's words, the share of the concept's own examples that pass, and
         of those with the word masked.

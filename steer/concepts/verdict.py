@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from steer.concepts.dose import VARIED
 from steer.concepts.result import Verdict
 from steer.concepts.trials import REPORTING, Trial
 from steer.maths.statistics import Interval, interval
@@ -32,6 +33,8 @@ def verdict(edited: Trial, baseline: Trial, random: Trial, budget: float) -> tup
         return "none here", f"{said}: no more than chance or random features may give"
     if cost > budget:
         return "weak", f"{said}, at {cost:.2f} nats a token where {budget:g} were allowed"
+    if (varied := edited.variety.mean().item()) < VARIED:
+        return "weak", f"{said}, and they repeat themselves: {varied:.0%} of token pairs differ"
     if rise.mean < RISE:
         return "weak", f"{said}"
     return "works", f"{said}, at {cost:.2f} nats a token"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,13 @@ def test_verdicts(on: float, random: float, loss: float, expected: str) -> None:
     found, reason = verdict(trial(on, loss), trial(0.0), trial(random), budget=1.0)
     assert found == expected
     assert f"{on:.0%}" in reason
+
+
+def test_text_that_repeats_itself_does_not_work() -> None:
+    dull = replace(trial(0.75), variety=trial(0.0).variety * 0.5)
+    found, reason = verdict(dull, trial(0.0), trial(0.0), budget=1.0)
+    assert found == "weak"
+    assert "50% of token pairs differ" in reason
 
 
 def test_a_concept_comes_back_from_json_as_it_was() -> None:
