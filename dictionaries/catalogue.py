@@ -62,7 +62,10 @@ def find(name: str | Path, root: Path = SHIPPED) -> Path:
 def _hint(name: str, known: Sequence[str]) -> str:
     """The nearest names of the same model; else where the hub has it; else what is nearest."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    same_model = near and near[0].split("/")[0] == name.split("/")[0]
+    same_model = near and (
+        near[0].split("/")[0] == name.split("/")[0]
+        or difflib.SequenceMatcher(None, name, near[0]).ratio() > 0.8
+    )
     if not same_model and (written := where(name)):
         return f"; {written}."
     return f". Did you mean {' or '.join(near)}?" if near else "."

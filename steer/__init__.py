@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dictionaries.dictionary import Dictionary as Dictionary
+    from steer.concepts.concept import concept as concept
+    from steer.concepts.result import Concept as Concept
     from steer.edits import Ablate as Ablate
     from steer.edits import Add as Add
     from steer.edits import AddDirection as AddDirection

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 PANELS = {
-    "Edit": ("demo", "generate", "explain", "app", "import", "export", "schema"),
+    "Edit": ("demo", "generate", "explain", "concept", "app", "import", "export", "schema"),
     "Look": ("features", "feature", "neighbours", "contrast", "dictionaries"),
     "Effects": (
         "effects",

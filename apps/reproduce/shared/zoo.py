@@ -139,7 +139,9 @@ def reseeded(settings: Settings) -> dict[str, TrainConfig]:
     for label, config in middle(settings).items():
         for seed in range(settings.seed, settings.seed + seeds):
             family, _, condition = label.partition(" ")
-            short = replace(config, samples=samples, dead_after=samples // 6, seed=seed)
+            short = replace(
+                config, samples=max(samples, config.batch), dead_after=samples // 6, seed=seed
+            )
             found[f"{family}{SHORT} {condition} seed={seed}"] = short
     return found
 

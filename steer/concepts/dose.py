@@ -1,0 +1,89 @@
+"""Which set of features, and how much of it: chosen under a budget of fluency.
+
+Chosen on one half of the prompts and seeds alone; what is reported comes from the other half.
+First every candidate at one dose, then the best two at the other doses. The text's loss is read by
+the untouched model, and text that repeats itself is out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dictionaries.dictionary import Dictionary
+from steer.concepts.candidates import Candidate
+from steer.concepts.judge import Judge
+from steer.concepts.trials import Trial, Unsteered, try_edits
+
+if TYPE_CHECKING:
+    from steer.model import Model
+
+FIRST = 0.4
+DOSES = (0.33, 0.46, 0.52)
+"""Shares of the residual's norm at the site."""
+BUDGET = 1.0
+"""Nats a token that the text may cost more than the unsteered one."""
+CAUTION = 0.95
+"""Share of the budget that the choosing half may spend, since what was chosen looks too good."""
+VARIED = 0.8
+"""Least share of different token pairs."""
+_AGAIN = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A candidate at a dose, a share of the residual's norm, and how it did."""
+
+    candidate: Candidate
+    dose: float
+    trial: Trial
+
+    def within(self, budget: float) -> bool:
+        loss, varied = self.trial.loss_increase.mean(), self.trial.variety.mean()
+        return bool(loss <= CAUTION * budget and varied >= VARIED)
+
+    @property
+    def merit(self) -> float:
+        """Share of texts on topic, and how much they are."""
+        graded = self.trial.score.clamp(0, 1).mean().item()
+        return self.trial.on_topic.mean().item() + 0.5 * graded
+
+
+@dataclass(frozen=True)
+class Choice:
+    """chosen: None if nothing stays within the budget; tried: how many were compared."""
+
+    chosen: Tried | None
+    best_single: Tried | None
+    tried: int
+
+
+def choose(
+    model: Model,
+    dictionary: Dictionary,
+    candidates: Sequence[Candidate],
+    plain: Unsteered,
+    judge: Judge,
+    norm: float,
+    budget: float,
+) -> Choice:
+    """The best candidate and dose within the budget. norm: of the residual at the site."""
+
+    def attempt(pairs: Sequence[tuple[Candidate, float]]) -> list[Tried]:
+        edits = [each.edit(dictionary.name, dose * norm) for each, dose in pairs]
+        trials = try_edits(model, dictionary, edits, plain, judge)
+        return [Tried(c, dose, trial) for (c, dose), trial in zip(pairs, trials, strict=True)]
+
+    tried = attempt([(each, FIRST) for each in candidates])
+    promising = sorted(tried, key=lambda each: -each.merit)[:_AGAIN]
+    tried += attempt([(each.candidate, dose) for each in promising for dose in DOSES])
+    singles = [each for each in tried if len(each.candidate.features) == 1]
+    return Choice(_best(tried, budget), _best(singles, budget), len(tried))
+
+
+def _best(tried: Sequence[Tried], budget: float) -> Tried | None:
+    """The most on topic within the budget; of equals the one whose text costs less."""
+    fluent = [each for each in tried if each.within(budget)]
+    cost = {id(each): each.trial.loss_increase.mean().item() for each in fluent}
+    return max(fluent, key=lambda each: (each.merit, -cost[id(each)]), default=None)

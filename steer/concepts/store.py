@@ -1,0 +1,71 @@
+"""What was written or measured once for a word, kept in the cache folder and found by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from steer.disk.cache import cache_folder
+
+VERSION = 1
+"""Part of every key: to be raised when what is computed from the same settings changes."""
+
+
+def digest(settings: Any) -> str:
+    """Twenty hex digits of settings that JSON can hold."""
+    text = json.dumps([VERSION, settings], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def remembered(kind: str, settings: Any, make: Callable[[], Any]) -> Any:
+    """`make()` as JSON gives it back, from the cache folder if it was made before.
+
+    A file that can't be read is made anew.
+    """
+    path = _path(kind, settings, "json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        text = json.dumps(make(), ensure_ascii=False)
+    _write(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    return json.loads(text)
+
+
+def remembered_tensors(
+    kind: str, settings: Any, make: Callable[[], Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """The same for named tensors."""
+    path = _path(kind, settings, "safetensors")
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        tensors = {name: tensor.contiguous() for name, tensor in make().items()}
+    _write(path, lambda scratch: save_file(tensors, scratch))
+    return {name: torch.clone(tensor) for name, tensor in tensors.items()}
+
+
+def _path(kind: str, settings: Any, suffix: str) -> Path:
+    return cache_folder() / "concepts" / f"{kind}-{digest(settings)}.{suffix}"
+
+
+def _write(path: Path, fill: Callable[[Path], Any]) -> None:
+    """All at once, so that a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        fill(scratch)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
