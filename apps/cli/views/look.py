@@ -11,12 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from apps.cli.output import shown
+from apps.cli.output import table as rows_table
+from steer.lm.hookpoints import KINDS
 
 if TYPE_CHECKING:
     from apps.labels.feature_card import FeatureCard
     from dictionaries.beside.labels import Label
     from dictionaries.dictionary import Dictionary
     from steer.features.activations import FeatureActivations
+    from steer.lm.anatomy import Anatomy
     from steer.model import Model
 
 
@@ -107,3 +110,27 @@ def dictionaries_view(cards: Sequence[dict[str, Any]]) -> RenderableType:
             f"{card['train_tokens'] / 1e6:.1f}M tokens",
         )
     return table
+
+
+def anatomy_view(anatomy: Anatomy) -> list[RenderableType]:
+    """A line a kind of site and run of like blocks; why others are not there."""
+    rows = [
+        {
+            "blocks": f"{run.start}" if len(run) == 1 else f"{run.start} to {run.stop - 1}",
+            "site": kind,
+            "width": place.width if place else None,
+            "where": f"{place.side} of {place.path or 'the block'}" if place else "none",
+            "why": "" if place else block.refused.get(kind, ""),
+        }
+        for run, block in anatomy.groups()
+        for kind in KINDS
+        for place in [block.sites.get(kind)]
+    ]
+    batches = "as alone" if anatomy.batches else "not as alone"
+    padded = "as alone" if anatomy.pads else "not as alone: prompts are read one at a time"
+    return [
+        f"{anatomy.model}: {anatomy.depth} blocks at {anatomy.stack}",
+        rows_table(rows),
+        f"final norm: {anatomy.final_norm or 'none between the last block and the head'}",
+        f"rows of a batch: {batches}; rows with padding: {padded}",
+    ]

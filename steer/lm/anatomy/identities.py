@@ -124,7 +124,7 @@ def _sublayers(
         "attention and MLP are in parallel" if pair else _nearest(block, outputs, block.x, block.y)
     )
     if pair is None:
-        why = "nothing that the modules give adds up to the block's update"
+        why = f"no two outputs add up to the block's update: {_nearest_pair(block, outputs)}"
         refused["attn_out"] = refused["mlp_out"] = why
         return None, None, None
     return None, *pair
@@ -163,6 +163,20 @@ def _nearest(block: Block, outputs: Sequence[Call], before: Tensor, after: Tenso
         return "no module gives a tensor of the stream's shape"
     gap, path = min(gaps)
     return f"the output of {path}, the nearest, is {gap:.0%} off what the stream is given"
+
+
+def _nearest_pair(block: Block, outputs: Sequence[Call]) -> str:
+    """How far the best two are off, as where what is added is multiplied on its way."""
+    gaps = [
+        (block.gap(block.x + one.gives + other.gives, block.y), one.path, other.path)
+        for one in outputs
+        for other in outputs
+        if one.ended < other.began
+    ]
+    if not gaps:
+        return "there are none"
+    gap, one, other = min(gaps)
+    return f"those of {one} and {other}, the nearest, are {gap:.0%} off"
 
 
 def _top(call: Call, block: Block) -> str:

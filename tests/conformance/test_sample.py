@@ -1,9 +1,4 @@
-"""Fifteen families that have each kind of block between them, in under a minute.
-
-Rename this file to `test_sample.py` once the toolkit has mended what the full run shows: until then
-it fails, and is left out of the tests by its name. Run it as it is with
-`python -m pytest tests/conformance/sample.py`.
-"""
+"""Fifteen families with each kind of block between them; all: `python -m tests.conformance`."""
 
 from __future__ import annotations
 
