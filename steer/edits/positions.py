@@ -35,7 +35,7 @@ NAMED = ("all", "prompt", "generated", "last", "text")
 NOWHERE = ":0"
 """A slice of no token: what a mask says of a row in which nothing is true."""
 
-_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(\d+))?")
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+))?")
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -149,14 +149,17 @@ def canonical(positions: Positions) -> Canonical:
     if isinstance(positions, int):
         return positions
     if isinstance(positions, slice):
-        parts = [positions.start, positions.stop, *([positions.step] if positions.step else [])]
+        step = [] if positions.step is None else [positions.step]
+        parts = [positions.start, positions.stop, *step]
         return canonical(":".join("" if part is None else str(part) for part in parts))
     if isinstance(positions, str):
         match = _SLICE.fullmatch(positions)
         if positions not in NAMED and not match:
             raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
-        if match and match[3] == "0":
-            raise InterventionError("a slice's step must be positive")
+        if match and match[3] and int(match[3]) <= 0:
+            raise InterventionError(
+                f"positions={positions!r} is not allowed: a slice's step must be positive"
+            )
         return positions
     if not isinstance(positions, Sequence):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
@@ -243,11 +246,19 @@ def _from_end(position: int, prompt: Tensor) -> Tensor | int:
     return prompt + position if position < 0 else position
 
 
-def _slice(text: str, at: Tensor, prompt: Tensor) -> Tensor:
+def slice_parts(text: str) -> tuple[int | None, int | None, int | None]:
+    """Start, stop and step of a slice in its canonical form."""
     match = _SLICE.fullmatch(text)
     assert match is not None
     start, stop, step = (int(part) if part else None for part in match.groups())
+    return start, stop, step
+
+
+def _slice(text: str, at: Tensor, prompt: Tensor) -> Tensor:
+    start, stop, step = slice_parts(text)
     begin = _from_end(start or 0, prompt)
+    if isinstance(begin, Tensor):  # a start before the text is its start, as in Python
+        begin = begin.clamp(min=0)
     chosen = at >= begin
     if stop is not None:
         chosen &= at < _from_end(stop, prompt)

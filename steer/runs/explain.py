@@ -17,7 +17,7 @@ from steer.edits.conflicts import conflicts, named
 from steer.edits.rows import of_row, row_count
 from steer.lm.language_model import LanguageModel
 from steer.lm.prompts import read_prompt
-from steer.splice import receipt
+from steer.splice.build_receipt import build
 from steer.splice.edited import edited_logits
 from steer.splice.plan import LoweredEdit, SitePlan
 from steer.splice.receipt import EditReceipt
@@ -143,8 +143,7 @@ def explain(
     _, records = edited_logits(model, ids, model.span(ids, mask), lowered)
     tokens = [model.token(token) for token in read.ids]
     receipts = [
-        receipt.build(of_row(interventions, row, rows), [records], tokens, row=row)
-        for row in range(rows)
+        build(of_row(interventions, row, rows), [records], tokens, row=row) for row in range(rows)
     ]
     entries, described = zip(*receipts, strict=True), []
     given = {dictionary.name: dictionary for dictionary in dictionaries}
@@ -173,7 +172,7 @@ def _describe(
         conflicts=tuple(
             f"{one.kind} at {one.positions!r}, then {other.kind} at {other.positions!r} of "
             f"{named(one)}"
-            for one, other in conflicts(intervention.edits)
+            for one, other in conflicts(plan.edits)
         ),
         flops_share=numbers / sum(p.numel() for p in model.module.parameters()),
         payload_bytes=plan.nbytes,

@@ -18,7 +18,7 @@ from steer.lm.remote import Remote
 from steer.maths.precision import exact
 from steer.runs.prefill import Batch, decode
 from steer.runs.sampling import OnStep, Sampling
-from steer.splice import receipt
+from steer.splice.build_receipt import build
 from steer.splice.receipt import Receipt
 from steer.splice.resolve import plans
 
@@ -149,7 +149,7 @@ def generate(
                 text=text.text,
                 ids=text.ids,
                 baseline=baseline,
-                receipt=receipt.build(request.interventions, own, read),
+                receipt=build(request.interventions, own, read),
                 interventions=request.interventions,
                 sampling=sampling,
                 dtype=model.dtype,

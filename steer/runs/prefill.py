@@ -23,7 +23,7 @@ from steer.runs.sampling import OnStep
 from steer.splice import passes
 from steer.splice.passes import Begun, sites_of
 from steer.splice.plan import SitePlan
-from steer.splice.splice import Record
+from steer.splice.record import Record
 
 Options = Callable[[OnStep | None], dict[str, Any]]
 """Of transformers' generate, with what listens; made anew for every call, as the noise is."""

@@ -11,7 +11,7 @@ from steer.lm.remote import Remote
 from steer.lm.span import Span
 from steer.splice import passes
 from steer.splice.plan import SitePlan
-from steer.splice.splice import Record
+from steer.splice.record import Record
 
 
 def edited_logits(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from steer.edits import (
     Resample,
 )
 from steer.edits.conditions import Condition, Leaf
-from steer.edits.conflicts import refuse_conflicts
+from steer.edits.conflicts import refuse_conflicts, refuse_opposite
 from steer.edits.directions import Direction
 from steer.edits.positions import canonical, refuse_other_rows, resolve
 from steer.edits.values import Dose, parse_value
@@ -31,6 +32,9 @@ from steer.features.activations import encode
 from steer.lm.anatomy import Site
 from steer.maths.precision import compute_dtype
 from steer.splice.plan import LaterSite, LoweredEdit, SitePlan
+
+_ALIKE = 1e-5
+"""How far apart the tips of two unit directions are that differ by rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +81,22 @@ def lower(
     used = moved if moved is None or whole else replace(moved.restrict(features), W_skip=None)
     columns = torch.tensor(features if whole else range(len(features)), device=device).long()
     sources_of = list(dict.fromkeys(e.direction for e in edits if isinstance(e, DirectionEdit)))
-    vectors = [sources.direction(source).to(dtype).to(device) for source in sources_of]
-    rows_of = [vector / vector.norm() for vector in vectors]
+    vectors = {source: sources.direction(source).to(dtype).to(device) for source in sources_of}
+    d = next(iter(vectors.values())).shape[0] if used is None else used.W_dec.shape[1]
+    for vector in vectors.values():
+        if vector.shape != (d,):
+            raise InterventionError(f"a direction has {len(vector)} numbers, the site {d}")
+    lengths = {source: vector.norm().item() for source, vector in vectors.items()}
+    units = {source: vector / lengths[source] for source, vector in vectors.items()}
+    distinct = _distinct(list(units.values()))
     feature_rows = [] if used is None else [used.W_dec[columns]]
-    d = vectors[0].shape[0] if used is None else used.W_dec.shape[1]
-    directions = torch.stack(rows_of) if rows_of else torch.zeros(0, d, device=device, dtype=dtype)
-    if directions.shape[1] != d:
-        raise InterventionError(f"a direction has {directions.shape[1]} numbers, the site {d}")
+    directions = torch.stack(distinct) if distinct else feature_rows[0].new_zeros(0, d)
     place = {feature: number for number, feature in enumerate(features)}
-    lengths = {s: v.norm().item() for s, v in zip(sources_of, vectors, strict=True)}
 
     def lowered(edit: Edit) -> LoweredEdit:
         if isinstance(edit, DirectionEdit):
-            target = len(features) + sources_of.index(edit.direction)
+            unit = units[edit.direction]
+            target = len(features) + next(n for n, own in enumerate(distinct) if alike(own, unit))
             dose = _scaled(edit, {"vector": lengths[edit.direction]}.get)
         else:
             assert isinstance(edit, FeatureEdit)
@@ -104,7 +111,7 @@ def lower(
             leaves={leaf: place[leaf.feature] for leaf in _leaves(edit.when)},
         )
 
-    return SitePlan(
+    plan = SitePlan(
         site=site,
         out=out,
         dictionary=None if used is None else replace(used, later=None),
@@ -117,6 +124,32 @@ def lower(
         error=intervention.error,
         later=() if used is None else _later(used, columns, later),
     )
+    _refuse_conflicts(plan, intervention.conflicts)
+    return plan
+
+
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two unit directions [d] are the same to rounding."""
+    return bool((one - other).norm() < _ALIKE)
+
+
+def _distinct(units: Sequence[Tensor]) -> list[Tensor]:
+    """Each direction once: `Vector(d)` and `Vector(2d)` are one."""
+    kept: list[Tensor] = []
+    for unit in units:
+        if not any(alike(unit, own) for own in kept):
+            kept.append(unit)
+    return kept
+
+
+def _refuse_conflicts(plan: SitePlan, policy: str) -> None:
+    directed = [(each, plan.direction_of(each)) for each in plan.edits]
+    pairs = [(each, direction) for each, direction in directed if direction is not None]
+    for (one, mine), (other, theirs) in combinations(pairs, 2):
+        if alike(mine, -theirs):
+            refuse_opposite(one, other)
+    if policy == "refuse":
+        refuse_conflicts(plan.edits)
 
 
 def _later(dictionary: Dictionary, columns: Tensor, sites: Sequence[Site]) -> tuple[LaterSite, ...]:
@@ -215,8 +248,6 @@ def _check(intervention: Intervention, dictionary: Dictionary | None, clean: sli
             "error='frozen' takes the error from the clean run at the same tokens, which a "
             "generation does not have: use it with logit_effect"
         )
-    if intervention.conflicts == "refuse":
-        refuse_conflicts(edits)
 
 
 def _crosses_layers(dictionary: Dictionary) -> bool:

@@ -14,7 +14,8 @@ from steer.lm.passes.plain import input_embedding, quiet, read
 from steer.lm.remote import Remote, backend
 from steer.lm.span import Span
 from steer.splice.plan import SitePlan
-from steer.splice.splice import Reading, Record, delta, observe, record
+from steer.splice.record import Part, Record, write
+from steer.splice.splice import Reading, delta, observe
 from steer.splice.text_memory import Memory
 
 
@@ -36,9 +37,9 @@ class Begun:
 def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Record]:
     """Read and write at every plan's sites, in the order of the forward pass.
 
-    All plans that read at a site see it before any of them writes there. Writing is in place:
-    resid_mid is read by the norm and by the residual branch alike. Records are in plan order, of
-    the site that moved most where a plan writes several.
+    All plans that read at a site see it before any of them writes there, and what those of the same
+    rows write is added up first. Writing is in place: resid_mid is read by the norm and by the
+    residual branch alike. Records are in plan order, see `Record`.
     Plans follow the activations to where they are, which on a server is not where they were made.
     """
     readings: dict[int, Reading] = {}
@@ -51,21 +52,26 @@ def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Re
                 rows = span.to(x.device).rows(plan.rows)
                 clean = None if plan.clean is None else x[plan.clean]
                 readings[number] = observe(x[plan.rows], plan, rows, memory, number, clean)
-        writers = [number for number, plan in enumerate(here) if site in plan.outs]
-        before = {number: x[here[number].rows].clone() for number in writers}
-        changes = {}
-        for number in writers:
-            clean = None if here[number].clean is None else x[here[number].clean]
-            changes[number] = delta(before[number], here[number], site, readings[number], clean)
-        for number in writers:
-            x[here[number].rows] += changes[number]
-        for number in writers:
-            after = x[here[number].rows]
-            found = record(
-                before[number], after, changes[number], here[number], site, readings[number]
-            )
-            records[number] = found.with_other(records.get(number))
+        parts: dict[int, Part] = {}
+        for number, plan in enumerate(here):
+            if site in plan.outs:
+                clean = None if plan.clean is None else x[plan.clean]
+                added = delta(x[plan.rows], plan, site, readings[number], clean)
+                parts[number] = Part(plan, readings[number], added)
+        for rows, numbers in _by_rows(here, list(parts)):
+            written = write(x[rows], [parts[number] for number in numbers], site)
+            for number, found in zip(numbers, written, strict=True):
+                records[number] = found.with_other(records.get(number))
     return [records[number] for number in range(len(plans))]
+
+
+def _by_rows(plans: list[SitePlan], numbers: list[int]) -> list[tuple[slice, list[int]]]:
+    """Numbers of plans that edit the same rows, together."""
+    together: dict[tuple[int | None, int | None], list[int]] = {}
+    for number in numbers:
+        rows = plans[number].rows
+        together.setdefault((rows.start, rows.stop), []).append(number)
+    return [(plans[group[0]].rows, group) for group in together.values()]
 
 
 def sites_of(plans: list[SitePlan]) -> list[Site]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.edits import DirectionEdit, Edit, Intervention
-from steer.edits.conflicts import may_overlap, named
+from steer.edits import Intervention
+from steer.edits.conflicts import named, refuse_opposite
 from steer.edits.directions import DecoderRow, Difference, Direction, Random, Vector
+from steer.edits.overlap import may_overlap
 from steer.errors import InterventionError
 from steer.features.fit import load_dictionary, site_of
 from steer.lm.anatomy import Site
 from steer.lm.hookpoints import is_hookpoint
 from steer.lm.language_model import LanguageModel
 from steer.maths.precision import exact
-from steer.splice.lower import Sources, lower
-from steer.splice.plan import SitePlan
+from steer.splice.lower import Sources, alike, lower
+from steer.splice.plan import LoweredEdit, SitePlan
+
+_COPIED = 1e-2
+"""How far the numbers of a dictionary's copy in a low dtype are from its own, relatively."""
 
 
 def plans(
@@ -148,18 +152,48 @@ def refuse_conflicts_between(
                 f"{one.dictionary} and {other.dictionary} both change the error term at "
                 f"{first.out.hookpoint} ({first.error}, {second.error}); let one of them do it"
             )
-        for mine in one.edits:
-            for theirs in other.edits:
-                if _same_target(one, mine, other, theirs):
-                    raise InterventionError(
-                        f"two interventions edit {named(mine)} of {one.dictionary} and can touch "
-                        f"the same token ({mine.kind} at {mine.positions!r}, {theirs.kind} at "
-                        f"{theirs.positions!r}); give separate positions, or put both edits in one "
-                        "intervention with conflicts='in_order'"
-                    )
+        for mine, theirs in product(first.edits, second.edits):
+            if _opposite(first, mine, second, theirs):
+                refuse_opposite(mine, theirs)
+            named_alike = one.dictionary == other.dictionary
+            same = _same_target(first, mine, second, theirs, named_alike)
+            if same and may_overlap(mine.positions, theirs.positions):
+                also = "" if named_alike else f" (the same under the name {other.dictionary})"
+                raise InterventionError(
+                    f"two interventions edit {named(mine.edit)} of {one.dictionary}{also} and can "
+                    f"touch the same token ({mine.edit.kind} at {mine.edit.positions!r}, "
+                    f"{theirs.edit.kind} at {theirs.edit.positions!r}); give positions that share "
+                    f"no token, or put both edits in one intervention of {one.dictionary} with "
+                    "conflicts='in_order'"
+                )
 
 
-def _same_target(one: Intervention, mine: Edit, other: Intervention, theirs: Edit) -> bool:
-    if mine.target != theirs.target or not may_overlap(mine.positions, theirs.positions):
+def _opposite(first: SitePlan, mine: LoweredEdit, second: SitePlan, theirs: LoweredEdit) -> bool:
+    one, other = first.direction_of(mine), second.direction_of(theirs)
+    return one is not None and other is not None and alike(one, -other)
+
+
+def _same_target(
+    first: SitePlan, mine: LoweredEdit, second: SitePlan, theirs: LoweredEdit, named_alike: bool
+) -> bool:
+    """Whether two edits are of one direction or feature, whatever it is called."""
+    one, other = first.direction_of(mine), second.direction_of(theirs)
+    if one is not None and other is not None:
+        return alike(one, other)
+    if one is not None or other is not None or mine.edit.target != theirs.edit.target:
         return False
-    return isinstance(mine, DirectionEdit) or one.dictionary == other.dictionary
+    return named_alike or _same_feature(first, mine.target, second, theirs.target)
+
+
+def _same_feature(first: SitePlan, mine: int, second: SitePlan, theirs: int) -> bool:
+    """Whether what is read and what is written are the same, up to the dtype of a copy."""
+    rows = [plan.W_dec[target] for plan, target in ((first, mine), (second, theirs))]
+    read = [
+        plan.dictionary.W_enc[:, plan.columns[target]]
+        for plan, target in ((first, mine), (second, theirs))
+        if plan.dictionary is not None
+    ]
+    return all(
+        one.shape == other.shape and torch.allclose(one, other, rtol=_COPIED, atol=0)
+        for one, other in (rows, read)
+    )

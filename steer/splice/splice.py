@@ -8,7 +8,9 @@ intervention says that it is to be dropped or frozen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,8 +22,9 @@ from steer.lm.span import Span
 from steer.splice.plan import LoweredEdit, SitePlan
 from steer.splice.text_memory import Memory, encode
 
-_HELD = 0.5
-"""An edit of which the residual's dtype holds less than this share did not act."""
+_ROUNDING = 4
+"""Two passes over one text in different batches differ by up to 1 fp32 epsilon of ‖x‖ along a
+decoder row (default model); by less than one of a lower dtype."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,47 +59,6 @@ class Reading:
     clean: Tensor | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Record:
-    """What a plan did in one forward pass of b rows and s tokens, for k edits.
-
-    absolute [b, s]: position of each token in its text.
-    touched, fired, before, after, reached, dose [b, s, k]: as in `EditTrace`; reached is the
-        target's reading after the splice (NaN for transcoders, which read elsewhere, and for
-        dictionaries that read whole texts, whose reading depends on all earlier edits).
-    norm [b, s]: ‖x‖ before the edit; moved [b, s]: whether x changed by at least half of what was
-        asked, in its own dtype.
-    delta_norm [b, s]: norm of what all the plan's edits add.
-
-    Of a plan that writes several sites, dose, norm and delta_norm are, at each token, those of the
-    site that moves most for its own norm; moved says whether any of them did.
-    """
-
-    absolute: Tensor
-    touched: Tensor
-    fired: Tensor
-    before: Tensor
-    after: Tensor
-    reached: Tensor
-    dose: Tensor
-    norm: Tensor
-    moved: Tensor
-    delta_norm: Tensor
-
-    def with_other(self, other: Record | None) -> Record:
-        """Of the same plan, with what it did at another site."""
-        if other is None:
-            return self
-        less = self.delta_norm * other.norm < other.delta_norm * self.norm
-        return replace(
-            self,
-            dose=torch.where(less.unsqueeze(-1), other.dose, self.dose),
-            norm=torch.where(less, other.norm, self.norm),
-            delta_norm=torch.where(less, other.delta_norm, self.delta_norm),
-            moved=self.moved | other.moved,
-        )
-
-
 def observe(
     x: Tensor,
     plan: SitePlan,
@@ -113,7 +75,7 @@ def observe(
     features, norm = None, Norm()
     if plan.dictionary is not None:
         features, norm = encode(plan.dictionary, live, span, memory, number)
-    targets = _targets(live, features, plan)
+    targets = read_targets(live, features, plan)
     columns, traces = list(targets.unbind(-1)), []
     scale = live.new_ones(()) if norm.scale is None else norm.scale.squeeze(-1)
     length, row_norm = live.norm(dim=-1), plan.row_norm
@@ -126,11 +88,14 @@ def observe(
         # A feature is in the dictionary's units, a direction in those of x itself.
         unit = scale if edit.target < len(plan.columns) else torch.ones_like(scale)
         value = edit.value(length / unit, row_norm, span)
+        if edit.table is not None:
+            noise = length * _rounding(x.dtype, plan.dtype) / (row_norm[edit.target] * unit)
+            value = torch.where((value - before).abs() <= noise, before, value)
         wanted, fired = _wanted(before, value, edit, touched, span, held)
         columns[edit.target] = after = torch.where(fired, wanted, before)
         dose = (after - before).abs() * row_norm[edit.target] * unit
         traces.append(EditTrace(touched, fired, before, after, dose))
-    change = torch.stack(columns, dim=-1) - targets if columns else targets
+    change = _settled(torch.stack(columns, dim=-1) - targets, traces, plan) if columns else targets
     if plan.error == "keep" or plan.dictionary is None:
         return Reading(change, norm, tuple(traces), span)
     assert features is not None
@@ -143,7 +108,26 @@ def observe(
     return Reading(change, norm, tuple(traces), span, explained, of_clean)
 
 
-def _targets(live: Tensor, features: Tensor | None, plan: SitePlan) -> Tensor:
+def _rounding(dtype: torch.dtype, compute: torch.dtype) -> float:
+    """What two readings of one text may differ by, as a share of ‖x‖ along what a target writes."""
+    return max(torch.finfo(dtype).eps, _ROUNDING * torch.finfo(compute).eps)
+
+
+def _settled(change: Tensor, traces: Sequence[EditTrace], plan: SitePlan) -> Tensor:
+    """Edits in order that undo each other leave the rounding of what they passed through: none."""
+    several = [
+        target for target, count in Counter(e.target for e in plan.edits).items() if count > 1
+    ]
+    for target in several:
+        pairs = zip(plan.edits, traces, strict=True)
+        passed = torch.stack([trace.after for edit, trace in pairs if edit.target == target])
+        noise = passed.abs().amax(0) * _ROUNDING * torch.finfo(plan.dtype).eps
+        left = change[..., target]
+        change[..., target] = torch.where(left.abs() <= noise, 0.0, left)
+    return change
+
+
+def read_targets(live: Tensor, features: Tensor | None, plan: SitePlan) -> Tensor:
     """Readings of all targets [b, s, n + k], given the dictionary's features."""
     if features is None:
         return live @ plan.directions.T
@@ -195,7 +179,7 @@ def _leaf(reading: Tensor, leaf: Leaf, span: Span, memory: Memory, number: int) 
 
 
 def delta(y: Tensor, plan: SitePlan, site: Site, reading: Reading, clean: Tensor | None) -> Tensor:
-    """What to add to y [b, s, d] at a site that the plan writes, in y's dtype.
+    """What to add to y [b, s, d] at a site that the plan writes, in the plan's dtype.
 
     clean: the same rows of the clean run, for the frozen error.
     """
@@ -207,7 +191,7 @@ def delta(y: Tensor, plan: SitePlan, site: Site, reading: Reading, clean: Tensor
         written = written + reading.change[..., n:] @ plan.directions
     if plan.error != "keep":
         written = written + _error_change(y.to(plan.dtype), plan, reading, clean)
-    return written.to(y.dtype)
+    return written
 
 
 def _error_change(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | None) -> Tensor:
@@ -219,40 +203,3 @@ def _error_change(y: Tensor, plan: SitePlan, reading: Reading, clean: Tensor | N
         assert reading.clean is not None
         error = clean.to(plan.dtype) - reading.clean
     return torch.where(reading.span.real.unsqueeze(-1), error - (y - reading.reconstruction), 0.0)
-
-
-def record(
-    before: Tensor, after: Tensor, asked: Tensor, plan: SitePlan, site: Site, reading: Reading
-) -> Record:
-    """What happened at a site it writes: y [b, s, d] before and after all plans wrote there.
-
-    asked: what this plan added. A low dtype may round most of it away.
-    """
-    dictionary = plan.dictionary
-    if plan.site == plan.out and not (dictionary is not None and dictionary.reads_texts):
-        live = after.to(plan.dtype)
-        features = None if dictionary is None else dictionary.encode(live)[0]
-        reached = _targets(live, features, plan)[..., [edit.target for edit in plan.edits]]
-    else:
-        reached = before.new_full((*before.shape[:2], len(plan.edits)), torch.nan)
-    moved = (after.to(plan.dtype) - before.to(plan.dtype)).norm(dim=-1)
-    stacked = {
-        name: _stack([getattr(edit, name) for edit in reading.edits], before)
-        for name in ("touched", "fired", "before", "after", "dose")
-    }
-    if site != plan.out:  # as large as its row there, where nothing is normalised
-        norms = plan.rows_at(site).norm(dim=-1)[[edit.target for edit in plan.edits]]
-        stacked["dose"] = (stacked["after"] - stacked["before"]).abs() * norms
-    return Record(
-        absolute=reading.span.absolute,
-        reached=reached,
-        norm=before.to(plan.dtype).norm(dim=-1),
-        moved=moved > _HELD * asked.to(plan.dtype).norm(dim=-1),
-        delta_norm=moved,
-        **stacked,
-    )
-
-
-def _stack(values: list[Tensor], like: Tensor) -> Tensor:
-    """[b, s, k], also for k = 0."""
-    return torch.stack(values, dim=-1) if values else like.new_zeros((*like.shape[:2], 0)).bool()

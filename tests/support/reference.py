@@ -50,7 +50,7 @@ def touches(
         return named[positions]
     parts = [int(part) if part else None for part in positions.split(":")]
     start, stop, step = (*parts, None)[:3]
-    begin = 0 if start is None else start + prompt if start < 0 else start
+    begin = 0 if start is None else max(0, start + prompt) if start < 0 else start
     end = math.inf if stop is None else stop + prompt if stop < 0 else stop
     return begin <= at < end and (at - begin) % (step or 1) == 0
 

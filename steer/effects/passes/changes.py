@@ -127,5 +127,5 @@ def edit_deltas(clean: Clean, plan: SitePlan) -> tuple[list[Tensor], float]:
     with torch.inference_mode():
         span = clean.model.span(ids, torch.ones_like(ids))
         reading = splice.observe(x, whole, span, {}, 0, x)
-        deltas = [splice.delta(y, whole, site, reading, y)[0] for site in plan.outs]
+        deltas = [splice.delta(y, whole, site, reading, y)[0].to(y.dtype) for site in plan.outs]
     return deltas, 1.0 if reading.change.sum() >= 0 else -1.0

@@ -18,10 +18,10 @@ from steer.edits.rows import of_row, of_rows
 from steer.lm.remote import Remote
 from steer.lm.span import Span
 from steer.model import Model
-from steer.splice import receipt
+from steer.splice.build_receipt import build
 from steer.splice.edited import edited_logits
 from steer.splice.receipt import Receipt
-from steer.splice.splice import Record
+from steer.splice.record import Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def run_pairs(
                 ids=text,
                 clean=clean[row, -len(text) :],
                 edited=edited[row, -len(text) :],
-                receipt=receipt.build(own, [records], tokens, row=row),
+                receipt=build(own, [records], tokens, row=row),
             )
 
 

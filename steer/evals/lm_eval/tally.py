@@ -13,7 +13,7 @@ from torch import Tensor
 from steer.edits import DirectionEdit, Edit, FeatureEdit, Intervention
 from steer.errors import SilentEditError, SteerError
 from steer.splice.receipt import SilentEditWarning
-from steer.splice.splice import Record
+from steer.splice.record import Record
 
 _COUNTS = ("touched", "fired", "changed", "acted", "massive")
 _SUMS = ("before", "after", "relative_dose")

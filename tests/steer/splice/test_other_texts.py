@@ -20,7 +20,7 @@ from steer.edits.directions import Difference
 from steer.errors import InterventionError
 from steer.lm.passes import plain, save
 from steer.splice import passes
-from steer.splice.splice import Record
+from steer.splice.record import Record
 from tests.support.tiny import PROMPT, WIDTH, D, dictionary, tiny_model
 
 OTHER = "w50 w51 w52"

@@ -113,9 +113,11 @@ def test_the_reason_why_not(name: str) -> None:
 
 
 def test_a_change_that_the_dtype_cannot_hold() -> None:
-    model = tiny.tiny_model("llama", torch.bfloat16)
-    found = run(steer.Add(5, 1e-10, positions="prompt"), model=model)
-    assert found.receipt[0].reason == "the change is smaller than the model's dtype can hold"
+    """float16 ends at 6e-8, so that not even an entry of 0 can take 1e-10; float32 goes on."""
+    model = tiny.tiny_model("llama", torch.float16)
+    (entry,) = run(steer.Add(5, 1e-10, positions="prompt"), model=model).receipt
+    assert entry.reason == "the change is smaller than the model's dtype can hold"
+    assert entry.held == 0
     assert run(steer.Add(5, 1e-6, positions="prompt")).receipt[0].acted
 
 

@@ -16,7 +16,7 @@ import steer
 from steer.evals.lm_eval.model import SteerLM, read_interventions
 from steer.evals.lm_eval.tally import Tally
 from steer.splice.receipt import SilentEditWarning
-from steer.splice.splice import Record
+from steer.splice.record import Record
 from tests.steer.evals.lm_eval.conftest import Make
 from tests.steer.evals.lm_eval.requests import PAIRS, ask
 from tests.support import tiny
