@@ -42,6 +42,7 @@ NAMES: list[str] = [
     "Loss",
     "Model",
     "ModelError",
+    "NonFiniteError",
     "Patch",
     "ProjectOut",
     "PromptError",
