@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from steer.errors import HookpointError as HookpointError
     from steer.errors import InterventionError as InterventionError
     from steer.errors import ModelError as ModelError
+    from steer.errors import NonFiniteError as NonFiniteError
     from steer.errors import PromptError as PromptError
     from steer.errors import SilentEditError as SilentEditError
     from steer.errors import SteerError as SteerError

@@ -4,6 +4,7 @@ SteerError, a ValueError           the caller can put it right
 ├── ModelError                     unknown model, unsupported architecture
 ├── HookpointError                 a site that this model does not have
 ├── InterventionError              an edit that is malformed or does not fit
+├── NonFiniteError                 an edit, or the model, that overflows
 ├── PromptError                    empty, too long, or otherwise unusable text
 ├── DictionaryError                a dictionary's use is wrong
 │   ├── FormatError                a file that is no dictionary, or is damaged
@@ -35,6 +36,10 @@ class InterventionError(SteerError):
     """An edit that is malformed, or does not fit the dictionary or the model."""
 
 
+class NonFiniteError(SteerError):
+    """An edit, or the model by itself, gives NaN or infinity: a value too large for the dtype."""
+
+
 class PromptError(SteerError):
     """Text that the model can't be run on."""
 
@@ -54,6 +59,7 @@ __all__ = [
     "HookpointError",
     "InterventionError",
     "ModelError",
+    "NonFiniteError",
     "NotSeparableError",
     "PromptError",
     "SilentEditError",

@@ -43,6 +43,7 @@ NAMES: list[str] = [
     "Loss",
     "Model",
     "ModelError",
+    "NonFiniteError",
     "Patch",
     "ProjectOut",
     "PromptError",

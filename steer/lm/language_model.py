@@ -12,6 +12,7 @@ from torch import Tensor
 
 from steer.errors import InterventionError, PromptError
 from steer.lm.anatomy import Anatomy, Site, anatomy_of
+from steer.lm.finite import first_of, overflowed, own_error
 from steer.lm.hookpoints import Hookpoint
 from steer.lm.passes import plain
 from steer.lm.span import Span
@@ -187,15 +188,27 @@ class LanguageModel:
         return Span.prefill(ids, mask, self.tokenizer.all_special_ids)
 
     def collect(self, ids: Tensor, mask: Tensor, hookpoints: Sequence[str]) -> dict[str, Tensor]:
-        """Activations [b, s, d] at each hookpoint; the model is run no further than the last."""
+        """Activations [b, s, d] at each hookpoint; the model is run no further than the last.
+
+        Raises `NonFiniteError` if they overflow.
+        """
         self.check_padding(mask)
         sites = [self.site(name) for name in hookpoints]
         with self.lock:
             values = plain.collect(self.nn, ids, mask, sites)
+        for value in values.values():
+            self._check_finite(~value.isfinite().all(-1), ids, mask)
         return {str(site.hookpoint): value for site, value in values.items()}
 
     def logits(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Logits [b, s, V] of one forward pass."""
+        """Logits [b, s, V] of one forward pass. Raises `NonFiniteError` if they overflow."""
         self.check_padding(mask)
         with self.lock:
-            return plain.logits(self.nn, ids, mask)
+            logits = plain.logits(self.nn, ids, mask)
+        self._check_finite(overflowed(logits), ids, mask)
+        return logits
+
+    def _check_finite(self, bad: Tensor, ids: Tensor, mask: Tensor) -> None:
+        if at := first_of(bad, mask.bool()):
+            position = int(mask[at[0], : at[1]].sum())
+            raise own_error(self.name, self.dtype, position, self.token(int(ids[at])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -18,7 +18,9 @@ from steer.lm.remote import Remote
 from steer.maths.precision import exact
 from steer.runs.prefill import Batch, decode
 from steer.runs.sampling import OnStep, Sampling
+from steer.runs.settings import Inherited, inherited
 from steer.splice.build_receipt import build
+from steer.splice.finite import any_overflow, blame
 from steer.splice.receipt import Receipt
 from steer.splice.resolve import plans
 
@@ -50,6 +52,7 @@ class Run:
     receipt: what every edit did.
     interventions, sampling, dtype, model: what is needed to repeat it.
     logprobs: of the tokens that the caller asked to watch.
+    inherited: what the model's own generation_config asked for: what acted, and what was left out.
     """
 
     prompt: str
@@ -62,6 +65,7 @@ class Run:
     dtype: str
     model: str
     logprobs: tuple[TokenLogprobs, ...] = field(default=())
+    inherited: Inherited = field(default_factory=Inherited)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; `intervention` is a list only if there are several."""
@@ -77,6 +81,11 @@ class Run:
             "dtype": self.dtype,
             "seed": self.sampling.seed,
             "temperature": self.sampling.temperature,
+            "settings": {
+                **asdict(self.sampling),
+                "inherited": dict(self.inherited.acting),
+                "left_out": dict(self.inherited.left_out),
+            },
         }
 
 
@@ -122,8 +131,11 @@ def generate(
     ]
     ids, mask = model.pad([prompt.ids for prompt in prompts])
 
+    brought = inherited(model.module, sampling.options)
+
     def options(listen: OnStep | None) -> dict[str, Any]:
         return {
+            **brought.options,
             **sampling.generate_options(listen),
             "max_new_tokens": max_new_tokens,
             "pad_token_id": model.tokenizer.pad_token_id,
@@ -133,7 +145,14 @@ def generate(
 
     batch = Batch(ids, model.span(ids, mask), [plan for row in by_request for plan in row], first)
     with model.lock:
-        sequences, logits, steps = decode(model.nn, batch, options, on_step, on_first, remote)
+        sequences, logits, steps, failed = decode(
+            model.nn, batch, options, on_step, on_first, remote
+        )
+    if failed or any_overflow(steps):
+        # The token chosen from what is not finite is no part of a text.
+        starts = (mask == 0).sum(1).tolist()
+        known = [row[start:-1] for row, start in zip(sequences, starts, strict=True)]
+        raise blame(model, batch.plans, steps, known.__getitem__, failed[0] if failed else None)
     texts = [_text(model, row[ids.shape[1] :]) for row in sequences]
     runs, taken = [], 0
     for number, request in enumerate(requests):
@@ -155,6 +174,7 @@ def generate(
                 dtype=model.dtype,
                 model=model.name,
                 logprobs=_logprobs(model, logits, watched, rows, (baseline, text)),
+                inherited=brought,
             )
         )
     return runs

@@ -21,6 +21,7 @@ from steer.lm.span import Span
 from steer.runs.few_rows import quick_rows
 from steer.runs.sampling import OnStep
 from steer.splice import passes
+from steer.splice.finite import Watch
 from steer.splice.passes import Begun, sites_of
 from steer.splice.plan import SitePlan
 from steer.splice.record import Record
@@ -45,12 +46,14 @@ class Decoded(NamedTuple):
     """What came of it.
 
     sequences: of each row, ids of prompt and continuation. logits: of each step [b, V], if asked
-        for. steps: what each plan did at each.
+        for. steps: what each plan did at each. failed: rows that it ended for, whose last token
+        was chosen from logits that are not finite.
     """
 
     sequences: Sequence[Tensor]
     logits: Sequence[Tensor] | None
     steps: list[list[Record]]
+    failed: list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,7 @@ class Head:
 
     tokens [k, 1], logits [k, V]: the first that they generate. layers: of their cache, if others
         can join it. begun: what the pass did. stopped: whether the listener asked to stop there.
+    failed: rows of the batch whose logits are not finite.
     """
 
     tokens: Tensor
@@ -66,6 +70,7 @@ class Head:
     layers: list[Any]
     begun: Begun
     stopped: bool
+    failed: list[int]
 
 
 def decode(
@@ -82,14 +87,16 @@ def decode(
     """
     ids, span, plans = batch.ids, batch.span, batch.plans
     head = None if remote else read_first(nn, batch, options, on_first)
-    if head is not None and head.stopped:
+    if head is not None and (head.stopped or head.failed):
         return _stopped(ids, batch.first, head)
     if head is not None and not head.layers:
         head = None
     begun = None if head is None else head.begun
+    watch = Watch()  # on a server it would not be heard of again
+    asked = options(on_step) if remote else watch.into(options(on_step))
     with joined(nn._module, head), quick_rows(len(ids)):
-        result, steps = passes.generate(nn, ids, span, plans, options(on_step), remote, begun)
-    return Decoded(result.sequences, result.logits, steps)
+        result, steps = passes.generate(nn, ids, span, plans, asked, remote, begun)
+    return Decoded(result.sequences, result.logits, steps, watch.rows)
 
 
 def read_first(nn: Any, batch: Batch, options: Options, on_first: OnStep | None) -> Head | None:
@@ -101,7 +108,8 @@ def read_first(nn: Any, batch: Batch, options: Options, on_first: OnStep | None)
         stopped = bool(on_first and on_first(ids))
         return True
 
-    asked = {**options(listen), "output_logits": True}
+    watch = Watch()
+    asked = watch.into({**options(listen), "output_logits": True})
     joins = asked.get("use_cache", True) and not nn._module._is_stateful
     if not joins and on_first is None:
         return None
@@ -114,7 +122,8 @@ def read_first(nn: Any, batch: Batch, options: Options, on_first: OnStep | None)
     layers = _layers(result.values())
     if any(layer.keys is None for layer in layers):  # a model that keeps nothing there
         layers = []
-    return Head(result.sequences[:, -1:], result.logits[0], layers, begun, stopped)
+    failed = [batch.first + row for row in watch.rows]
+    return Head(result.sequences[:, -1:], result.logits[0], layers, begun, stopped, failed)
 
 
 @contextmanager
@@ -175,4 +184,4 @@ def _stopped(ids: Tensor, first: int, head: Head) -> Decoded:
     sequences = [*ids[:first], *torch.cat([ids[first:], head.tokens], dim=1)]
     logits = head.logits.new_full((len(ids), head.logits.shape[1]), torch.nan)
     logits[first:] = head.logits
-    return Decoded(sequences, [logits], [head.begun.records])
+    return Decoded(sequences, [logits], [head.begun.records], head.failed)

@@ -13,6 +13,7 @@ from typing import Self
 
 from torch import Tensor
 
+from steer.errors import SteerError
 from steer.runs.generate import Run
 from steer.runs.sampling import OnStep
 
@@ -34,8 +35,8 @@ class Stream:
     cancel.
 
     In an event loop, iterate over `pieces()` instead.
-    `result()` waits for the end and returns the run, or raises what the run raised. A cancelled
-    run returns what it had so far.
+    `result()` waits for the end and returns the run, or raises what the run raised; a `SteerError`,
+    such as an overflow, is raised by the iteration too. A cancelled run returns what it had so far.
 
     The model runs in a thread of its own. On a CPU a token takes up to twice its time there if the
     thread that asks has computed before, since OpenMP then has more threads than there are cores;
@@ -83,6 +84,7 @@ class Stream:
         try:
             while (piece := self._pieces.get()) is not None:
                 yield piece
+            self._refuse()
         finally:
             self.cancel()
 
@@ -109,10 +111,17 @@ class Stream:
                 while not self._pieces.empty():
                     piece = self._pieces.get_nowait()
                     if piece is None:
+                        self._refuse()
                         return
                     yield piece
         finally:
             self.cancel()
+
+    def _refuse(self) -> None:
+        """Raise what the caller can put right: the text is not whole."""
+        self._thread.join()
+        if isinstance(self._outcome, SteerError):
+            raise self._outcome
 
     def cancel(self) -> None:
         """Stop after the token that is being computed."""

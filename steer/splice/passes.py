@@ -58,8 +58,8 @@ def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Re
                 clean = None if plan.clean is None else x[plan.clean]
                 added = delta(x[plan.rows], plan, site, readings[number], clean)
                 parts[number] = Part(plan, readings[number], added)
-        for rows, numbers in _by_rows(here, list(parts)):
-            written = write(x[rows], [parts[number] for number in numbers], site)
+        for group, numbers in _by_rows(here, list(parts)):
+            written = write(x[group], [parts[number] for number in numbers], site)
             for number, found in zip(numbers, written, strict=True):
                 records[number] = found.with_other(records.get(number))
     return [records[number] for number in range(len(plans))]

@@ -115,10 +115,8 @@ def _rounding(dtype: torch.dtype, compute: torch.dtype) -> float:
 
 def _settled(change: Tensor, traces: Sequence[EditTrace], plan: SitePlan) -> Tensor:
     """Edits in order that undo each other leave the rounding of what they passed through: none."""
-    several = [
-        target for target, count in Counter(e.target for e in plan.edits).items() if count > 1
-    ]
-    for target in several:
+    counts = Counter(edit.target for edit in plan.edits)
+    for target in (target for target, count in counts.items() if count > 1):
         pairs = zip(plan.edits, traces, strict=True)
         passed = torch.stack([trace.after for edit, trace in pairs if edit.target == target])
         noise = passed.abs().amax(0) * _ROUNDING * torch.finfo(plan.dtype).eps

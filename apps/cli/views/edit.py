@@ -14,7 +14,10 @@ from apps.cli.output import error_said
 if TYPE_CHECKING:
     from steer.edits import Intervention
     from steer.runs.generate import Run
-    from steer.splice.receipt import Receipt
+    from steer.splice.receipt import EditReceipt, Receipt
+
+_LOST = 0.01
+"""A share of an edit that is worth a word when the dtype did not hold it."""
 
 
 def run_view(run: Run) -> RenderableType:
@@ -23,7 +26,7 @@ def run_view(run: Run) -> RenderableType:
     table.add_column("baseline", ratio=1)
     table.add_column("steered", ratio=1)
     table.add_row(_continued(run.prompt, run.baseline.text), _continued(run.prompt, run.text))
-    foot = Text(f"{run.model}, {run.dtype}", style="dim")
+    foot = Text(f"{run.model}, {run.dtype}{_settings(run)}", style="dim")
     return Group(table, receipt_view(run.receipt), error_view(run.interventions), foot)
 
 
@@ -43,9 +46,9 @@ def receipt_view(receipt: Receipt) -> RenderableType:
                 name,
                 f"{len(entry.acted_tokens)} of {entry.touched} tokens",
                 f"{entry.before:.3g} → {entry.after:.3g}",
-                f"{entry.reached:.3g}",
+                "" if entry.reached is None else f"{entry.reached:.3g}",
                 f"{entry.relative_dose:.2f}",
-                entry.note or "",
+                _remark(entry),
             )
         else:
             table.add_row(
@@ -58,3 +61,24 @@ def error_view(interventions: Sequence[Intervention]) -> Text:
     """A line an intervention: what became of what its dictionary does not explain."""
     lines = [f"{error_said([each.error])} at {each.dictionary}" for each in interventions]
     return Text("\n".join(dict.fromkeys(lines)))
+
+
+def _remark(entry: EditReceipt) -> str:
+    """What there is to know about how an edit acted, the loss to a low dtype included."""
+    lost = entry.held is not None and abs(1 - entry.held) >= _LOST
+    said = [f"the dtype held {entry.held:.0%} of it"] if lost else []
+    return "; ".join([*said, *([entry.note] if entry.note else [])])
+
+
+def _settings(run: Run) -> str:
+    """What the model's own generation_config did, if anything."""
+    groups = (
+        ("the model's own settings act", run.inherited.acting),
+        ("left out of the model's own settings", run.inherited.left_out),
+    )
+    lines = [
+        f"{what}: {', '.join(f'{name}={value}' for name, value in values.items())}"
+        for what, values in groups
+        if values
+    ]
+    return "".join(f"\n{line}" for line in lines)

@@ -115,7 +115,8 @@ def mean_gradient(
         points = clean.x + part.view(-1, 1, 1) * end.to(clean.x.dtype)
         begin = start.repeat(len(part))
         with clean.model.lock:
-            _, slope = resumed.gradient(clean.model.nn, begin, points, measure)
+            values, slope = resumed.gradient(clean.model.nn, begin, points, measure)
+        clean.check(points - clean.x, torch.cat([values.unsqueeze(-1), slope.flatten(1)], dim=-1))
         total += slope.double().sum(0)
     return total / steps
 

@@ -82,6 +82,7 @@ def later_activations(clean: Clean, delta: Tensor, site: Site) -> Tensor:
         start = clean.start(delta[acting])
         with clean.model.lock:
             found = frozen.reach(clean.model.nn, start, site)
+        clean.check(delta[acting], found)
         whole[acting, clean.length - found.shape[1] :] = found
     return whole
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.edits import Edit, Intervention
 from steer.effects.passes.clean import Clean, run_clean
+from steer.effects.passes.finite import check_reading
 from steer.features.activations import encode
 from steer.features.fit import refuse_later
 from steer.model import Model
@@ -70,7 +71,10 @@ class Changes:
 
 
 def read_changes(clean: Clean, dictionary: Dictionary, edits: Sequence[Edit]) -> Changes:
-    """Lower and read the edits on the clean pass. Raises what `Model.plans` raises."""
+    """Lower and read the edits on the clean pass.
+
+    Raises what `Model.plans` raises, and `NonFiniteError` for an edit that overflows.
+    """
     model = clean.model
     named = dictionary if dictionary.name else replace(dictionary, name="dictionary")
     together = Intervention(named.name, edits, conflicts="in_order")
@@ -80,6 +84,7 @@ def read_changes(clean: Clean, dictionary: Dictionary, edits: Sequence[Edit]) ->
     ids = clean.ids.unsqueeze(0)
     with torch.inference_mode():
         reading = splice.observe(x, plan, model.span(ids, torch.ones_like(ids)), {}, 0)
+    check_reading(model, clean.ids, clean.x, plan, reading)
     targets = [edit.target for edit in plan.edits]
     scale = reading.norm.scale
     return Changes(
@@ -112,7 +117,8 @@ def encode_clean(clean: Clean, dictionary: Dictionary) -> Tensor:
 def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
     """Δ [s, d] of a plan on a clean pass, and whether it raises (1) or lowers (-1) its targets.
 
-    Raises `InterventionError` for a plan that writes several sites.
+    Raises `InterventionError` for a plan that writes several sites, and `NonFiniteError` for an
+    edit that overflows.
     """
     refuse_later(plan.later, "effects resume from the one site")
     (delta,), sign = edit_deltas(clean, plan)
@@ -127,5 +133,6 @@ def edit_deltas(clean: Clean, plan: SitePlan) -> tuple[list[Tensor], float]:
     with torch.inference_mode():
         span = clean.model.span(ids, torch.ones_like(ids))
         reading = splice.observe(x, whole, span, {}, 0, x)
+        check_reading(clean.model, clean.ids, clean.x, plan, reading)
         deltas = [splice.delta(y, whole, site, reading, y)[0].to(y.dtype) for site in plan.outs]
     return deltas, 1.0 if reading.change.sum() >= 0 else -1.0

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from steer.edits.positions import Positions, canonical, resolve, select
+from steer.effects.passes.finite import check_behind, check_clean, check_deltas
 from steer.lm.anatomy import Site
 from steer.lm.hookpoints import Hookpoint
 from steer.lm.passes import resumed
@@ -68,7 +69,11 @@ class Clean:
         return select(resolve(canonical(positions), self.model.token_id), span)[0]
 
     def start(self, delta: Tensor, every: bool = False, also: Also = ()) -> Resume:
-        """Where a pass with delta [b, s, d_site] added at the site resumes."""
+        """Where a pass with delta [b, s, d_site] added at the site resumes.
+
+        Raises `NonFiniteError` for a delta that overflows.
+        """
+        check_deltas(self.model, self.ids, self.x, [delta, *(more for _, more in also)])
         first = self._first_changed([delta, *(more for _, more in also)])
         rows, tail = len(delta), slice(first, None)
         entry = self.entry[tail].expand(rows, -1, -1)
@@ -99,16 +104,23 @@ class Clean:
         every: logits at every position from the first changed one on, not at the last alone.
         sites: later sites to read; they must be in `others`, and come after those of `also`.
         also: later sites that change too, in the order of the forward pass.
+
+        Raises `NonFiniteError` if anything overflows.
         """
         begin = self.start(delta, every, also)
         with self.model.lock:
             logits, found = resumed.resume(self.model.nn, begin, sites)
+        self.check(delta, logits)
         first = self.length - begin.ids.shape[1]
         whole = [
             torch.cat([self.others[site][:first].expand(len(delta), -1, -1), tail], dim=1)
             for site, tail in zip(sites, found, strict=True)
         ]
         return Edited(logits, first, tuple(whole))
+
+    def check(self, delta: Tensor, values: Tensor) -> None:
+        """Raise `NonFiniteError` if values [b, ...] with delta [b, s, d] added overflow."""
+        check_behind(self.model, self.ids, self.x, delta, values)
 
     def _first_changed(self, deltas: Sequence[Tensor]) -> int:
         """The first position that any row changes; the last one if none does."""
@@ -124,6 +136,7 @@ def run_clean(
     """Run one prompt, ids [s] without padding, and keep what edits at the site need.
 
     others: more sites to keep; every: logits of every position, not of the last alone.
+    Raises `NonFiniteError` if the model overflows by itself.
     """
     first, inner = _resume_point(site)
     entry = site if inner is None else model.site(Hookpoint(first, "resid_pre"))
@@ -138,6 +151,7 @@ def run_clean(
             keep=0 if every else 1,
             cached=True,
         )
+    check_clean(model, ids, logits[0])
     found = {each: value[0] for each, value in zip(wanted, saved, strict=True)}
     return Clean(
         model=model,

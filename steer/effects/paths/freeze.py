@@ -54,12 +54,14 @@ def frozen_logits(clean: Clean, delta: Tensor, site: Site, freeze: Freeze) -> Te
     """Last logits [1 + b, V], of the clean run and with delta [b, s, d] added at the site while
     parts are frozen."""
     model = clean.model
-    start = clean.start(torch.cat([torch.zeros_like(delta[:1]), delta]))
+    rows = torch.cat([torch.zeros_like(delta[:1]), delta])
+    start = clean.start(rows)
     norm = (model.anatomy.final_norm or "", _slope(norm_of(model))) if freeze.norm else None
     attends = clean.first < model.depth
     patterns = frozen.frozen_patterns(model.module) if freeze.patterns and attends else None
     with model.lock, patterns or nullcontext():
         logits = frozen.held(model.nn, start, held_sites(model, site, freeze), norm)
+    clean.check(rows, logits)
     return logits[:, -1]
 
 

@@ -41,7 +41,9 @@ from steer.lm import default_model
 from steer.loading import load
 from steer.model import IfSilent, Model
 from steer.runs.sampling import GENERATE_OPTIONS
+from steer.runs.settings import DRAWING, IMPOSSIBLE, Inherited, inherited
 from steer.splice import passes
+from steer.splice.finite import Watch, any_overflow, blame, check
 from steer.splice.passes import teacher_forced
 
 Interventions = str | Path | Intervention | Sequence[str | Path | Intervention]
@@ -96,6 +98,7 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         self.if_silent, self.progress = if_silent, progress
         self.plans = self.edited.plans(self.interventions, dictionaries)
         self.tally = Tally.of(self.interventions)
+        self.inherited = Inherited()
         self.tally.enforce(if_silent)
 
     # -- lm-eval's three kinds of request ----------------------------------------------------
@@ -119,12 +122,15 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         return found
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes into its results: with the interventions and what they did."""
+        """What lm-eval writes into its results: with the interventions and what they did, and what
+        the model's own generation_config asked of the generations so far."""
         ours = {
             "interventions": [each.to_dict() for each in self.interventions],
             "digests": [each.digest for each in self.interventions],
             "fingerprint": self.edited.fingerprint,
             "receipt": self.tally.to_list(),
+            "inherited": dict(self.inherited.acting),
+            "left_out": dict(self.inherited.left_out),
         }
         return {**super().get_model_info(), "steer": ours}
 
@@ -175,6 +181,7 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         span = right_padded(ids, stop, prompts, self.tokenizer.all_special_ids)
         with self.edited.lock:
             logits, records = teacher_forced(self.edited.nn, ids, span, self.plans)
+        check(self.edited, ids, span, self.plans, records, logits)
         served = torch.tensor([len(row.numbers) for row in batch], device=self.device)
         self.tally = self.tally.plus([records], stop, served)
         lengths = [(len(row.ids), len(row.request[2])) for row in batch]
@@ -189,9 +196,20 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         criteria = stop_sequences_criteria(self.tokenizer, stop, context.shape[1], context.shape[0])
         options |= {"max_length": max_length, "stopping_criteria": criteria, "use_cache": True}
         options["pad_token_id"] = self.tokenizer.pad_token_id
+        drawn = {} if options.get("do_sample") else DRAWING
+        self.inherited = inherited(self.edited.module, options, {**IMPOSSIBLE, **drawn})
+        options = {**self.inherited.options, **options}
         span = self.edited.span(context, mask)
+        watch = Watch()
         with self.edited.lock:
-            ids, steps = passes.generate(self.edited.nn, context, span, self.plans, options)
+            ids, steps = passes.generate(
+                self.edited.nn, context, span, self.plans, watch.into(options)
+            )
+        if watch.rows or any_overflow(steps):
+            starts = (mask == 0).sum(1).tolist()
+            texts = [row[start:-1] for row, start in zip(ids, starts, strict=True)]
+            failed = watch.rows[0] if watch.rows else None
+            raise blame(self.edited, self.plans, steps, texts.__getitem__, failed)
         # The last token of a text was never read.
         read = self._lengths(ids[:, context.shape[1] :]) - 1
         self.tally = self.tally.plus(steps, span.prompt_length + read, torch.ones_like(read))

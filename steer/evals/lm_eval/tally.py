@@ -12,13 +12,12 @@ from torch import Tensor
 
 from steer.edits import DirectionEdit, Edit, FeatureEdit, Intervention
 from steer.errors import SilentEditError, SteerError
+from steer.features.contexts import OUTLIER_MEDIANS
 from steer.splice.receipt import SilentEditWarning
 from steer.splice.record import Record
 
-_COUNTS = ("touched", "fired", "changed", "acted", "massive")
-_SUMS = ("before", "after", "relative_dose")
-_OUTLIER = 10.0
-"""As in a receipt: above this many times the median a residual norm is a massive activation."""
+_COUNTS = ("touched", "fired", "changed", "acted", "moved", "massive", "counted")
+_SUMS = ("before", "after", "relative_dose", "held")
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,12 @@ class EditTally:
     requests, acted_requests: how many were run, and in how many of them the edit changed anything.
     touched, fired, changed, acted: tokens that its positions mean; where condition and schedule
         let it act as well; where the activation was not yet what it asked for; and where the
-        residual stream's dtype held the change.
-    massive: of the acted tokens, those whose residual norm is above ten times the batch's median,
-        such as the first one of many models.
-    before, after, relative_dose: sums over the acted tokens; see `mean`.
+        residual stream is another because of it. moved: where it would be, but for other edits
+        that take it back.
+    massive: of the acted tokens, those whose residual norm is an outlier of the batch, such as the
+        first one of many models (`OUTLIER_MEDIANS` of `steer.features.contexts`).
+    before, after, relative_dose, held: sums over the acted tokens that are not massive, or over
+        all of them in a batch without others (`counted` tokens); see `mean`, and a receipt's.
     """
 
     name: str
@@ -43,14 +44,17 @@ class EditTally:
     fired: int = 0
     changed: int = 0
     acted: int = 0
+    moved: int = 0
     massive: int = 0
+    counted: int = 0
     before: float = 0.0
     after: float = 0.0
     relative_dose: float = 0.0
+    held: float = 0.0
 
     def mean(self, total: float) -> float | None:
-        """A sum over the acted tokens as their mean; None if there are none."""
-        return total / self.acted if self.acted else None
+        """A sum over the counted tokens as their mean; None if there are none."""
+        return total / self.counted if self.counted else None
 
     @property
     def reason(self) -> str | None:
@@ -59,13 +63,15 @@ class EditTally:
             return None
         if not self.touched:
             return f"no token of {self.requests} requests is at positions {self.positions}"
+        if self.moved:
+            return "cancelled by other edits: nothing of it is left in the stream"
         if self.changed:
             return "the change is smaller than the model's dtype can hold"
         if not self.fired:
             return f"its condition, schedule or source held it back at all {self.touched} tokens"
         return (
-            f"the activation was already what was asked for at all {self.fired} tokens (0, if it "
-            "scales a silent feature)"
+            "nothing to change: the activation was already what was asked for at all "
+            f"{self.fired} tokens (0, if it scales a silent feature)"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,9 +88,10 @@ class EditTally:
             f"{self.name} acted on {self.acted:,} of {self.touched:,} tokens, in "
             f"{self.acted_requests:,} of {self.requests:,} requests: mean activation "
             f"{self.mean(self.before):.4g} -> {self.mean(self.after):.4g}, "
-            f"relative dose {self.mean(self.relative_dose):.2g}"
+            f"relative dose {self.mean(self.relative_dose):.2g}, held {self.mean(self.held):.2g}"
         )
-        return line + (f"; {self.massive:,} massive activations" if self.massive else "")
+        left_out = f"; {self.massive:,} massive activations left out of the means"
+        return line + (left_out if self.massive else "")
 
 
 @dataclass(frozen=True)
@@ -159,20 +166,26 @@ def _added(
     totals = asdict(entry)
     acted_rows = stop < 0
     read = [_counted(record, stop) for record, _ in column]
-    median = torch.cat([r.norm[mask] for (r, _), mask in zip(column, read, strict=True)]).median()
+    later = [mask & (r.absolute > 0) for (r, _), mask in zip(column, read, strict=True)]
+    norms = [r.norm[mask] for (r, _), mask in zip(column, later, strict=True)]
+    cutoff = OUTLIER_MEDIANS * torch.cat(norms).median()
     for (record, edit), counted in zip(column, read, strict=True):
         before, after = record.before[..., edit], record.after[..., edit]
         touched = record.touched[..., edit] & counted
         fired = record.fired[..., edit] & counted
-        changed = fired & (before != after)
-        acted = changed & record.moved
-        massive = acted & (record.norm > _OUTLIER * median)
+        changed = record.changed[..., edit] & counted
+        acted = record.acted[..., edit] & counted
+        moved = changed & (record.moved[..., edit] > 0)
+        massive = acted & (record.norm > cutoff)
+        ordinary = acted & ~massive if bool((acted & ~massive).any()) else acted
         relative = record.dose[..., edit] / record.norm.clamp(min=1e-12)
+        held = record.moved[..., edit] / record.asked[..., edit]
         acted_rows = acted_rows | acted.any(1)
-        for name, mask in zip(_COUNTS, (touched, fired, changed, acted, massive), strict=True):
+        masks = (touched, fired, changed, acted, moved, massive, ordinary)
+        for name, mask in zip(_COUNTS, masks, strict=True):
             totals[name] += int(mask.sum())
-        for name, values in zip(_SUMS, (before, after, relative), strict=True):
-            totals[name] += values[acted].double().sum().item()
+        for name, values in zip(_SUMS, (before, after, relative, held), strict=True):
+            totals[name] += values[ordinary].double().sum().item()
     totals["requests"] += int(served.sum())
     totals["acted_requests"] += int(served[acted_rows].sum())
     return EditTally(**totals)

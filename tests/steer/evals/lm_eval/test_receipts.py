@@ -62,8 +62,12 @@ def test_pads_ends_and_massive_activations() -> None:
         reached=ones * 5,
         dose=ones,
         norm=norm,
-        moved=torch.ones(2, 3).bool(),
         delta_norm=torch.ones(2, 3),
+        asked=ones,
+        moved=ones / 2,
+        undone=ones < 0,
+        wrote=torch.ones(1, 4),
+        site="resid_post.1",
     )
     start = Tally.of([steer.Intervention("tiny", [steer.Clamp(5, 5.0)])])
     (entry,) = start.plus([[record]], torch.tensor([2, 1]), torch.tensor([3, 1])).entries
@@ -75,8 +79,10 @@ def test_pads_ends_and_massive_activations() -> None:
         3,
         1,
     )
+    assert entry.counted == 2
     assert entry.to_dict()["before"] == 2
-    assert entry.to_dict()["relative_dose"] == pytest.approx((1 / 50 + 1 + 1) / 3)
+    assert entry.to_dict()["relative_dose"] == 1
+    assert entry.to_dict()["held"] == 0.5
     assert "1 massive" in str(entry)
 
 
