@@ -12,6 +12,7 @@ import torch
 
 from steer.errors import ModelError
 from steer.lm import default_model
+from steer.lm.anatomy import anatomy_of
 from steer.model import Model
 from steer.progress import Progress
 
@@ -116,6 +117,7 @@ def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     nn = TransformersModel(module, tokenizer=tokenizer, task="text-generation")
+    anatomy_of(module)  # before any run holds the model
     return Model(nn, tokenizer, name, fingerprint_of(module))
 
 

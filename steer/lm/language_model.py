@@ -80,9 +80,8 @@ class LanguageModel:
 
     @property
     def anatomy(self) -> Anatomy:
-        """Where its sites are, measured on a few tokens when it is first asked for."""
-        with self.lock:
-            return anatomy_of(self.module)
+        """Where its sites are, measured on a few tokens as it was loaded; it waits for no run."""
+        return anatomy_of(self.module)
 
     def site(self, hookpoint: str | Hookpoint) -> Site:
         """Where a hookpoint is. Raises `HookpointError` if the model has no such site."""
