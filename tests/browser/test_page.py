@@ -159,7 +159,7 @@ def test_a_run_that_is_soon_there_is_not_waited_for(page: Any, monkeypatch: Any)
     run(page)
     said = page.evaluate("window.said")
     assert said
-    assert all(" of at most " in each for each in said)
+    assert not any("reading the prompt" in each or "before you" in each for each in said)
     monkeypatch.setattr("apps.playground.steer.frames.PATIENCE", 0)
     page.fill("#prompt textarea", "The old bridge. " * 100)
     run(page)
@@ -239,7 +239,8 @@ def test_a_prompt_of_ten_thousand_characters(page: Any) -> None:
     page.locator("input[aria-label='number input for New tokens']").fill("2")
     page.keyboard.press("Tab")
     page.click("#run")
-    page.wait_for_selector("#texts .texts:not(.live):not(.idle), #texts .notice.error")
+    ended = "#texts .texts:not(.live):not(.idle), #texts .notice.error"
+    page.wait_for_selector(ended, timeout=900_000)  # 2,500 tokens, however slow the machine
     assert page.locator("#texts .notice.error").count() == 0
     assert texts(page)[0].startswith("The old bridge. The old bridge.")
 
