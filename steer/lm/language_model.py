@@ -96,22 +96,24 @@ class LanguageModel:
 
         Raises `PromptError` for an empty prompt or one longer than the context.
         """
+        return self.pad(self._read(prompts))
+
+    def tokenize_each(self, prompts: Sequence[str]) -> list[Tensor]:
+        """Ids [s] of each prompt, without padding. Raises as `tokenize` does."""
+        return [torch.tensor(row, device=self.device) for row in self._read(prompts)]
+
+    def _read(self, prompts: Sequence[str]) -> list[list[int]]:
         if not prompts:
             raise PromptError("no prompts were given; pass at least one")
         for prompt in prompts:
             if not isinstance(prompt, str) or not prompt.strip():
                 raise PromptError(f"a prompt must be text with at least one token, not {prompt!r}")
-        rows = self.tokenizer(list(prompts))["input_ids"]
+        rows: list[list[int]] = self.tokenizer(list(prompts))["input_ids"]
         if not all(rows):
             raise PromptError(f"no token is left of the prompt {prompts[rows.index([])]!r}")
         self.check_ids([token for row in rows for token in row])
         self.check_length(max(map(len, rows)))
-        return self.pad(rows)
-
-    def tokenize_each(self, prompts: Sequence[str]) -> list[Tensor]:
-        """Ids [s] of each prompt, without padding. Raises as `tokenize` does."""
-        ids, mask = self.tokenize(prompts)
-        return [row[real.bool()] for row, real in zip(ids, mask, strict=True)]
+        return rows
 
     def pad(self, rows: Sequence[Sequence[int] | Tensor]) -> tuple[Tensor, Tensor]:
         """Left-padded ids and mask, each [b, s] on the model's device, of token ids.
