@@ -62,9 +62,9 @@ def take(
 
     Sizes that a config states are checked; others are W_enc's and W_dec's. A missing b_enc is 0.
     """
-    d_in = d_in or _size(file, layout["W_enc"], features=False)
-    d_out = d_out or _size(file, layout["W_dec"], features=False)
     width = width or _width(file, layout)
+    d_in = d_in or _size(file, layout["W_enc"], features=False)
+    d_out = d_out or _d_out(file, layout, width)
     other = {"W_enc": d_in, "W_dec": d_out}
     tensors: Canonical = {}
     for ours, stored in layout.items():
@@ -117,6 +117,18 @@ def _width(file: Tensors, layout: Layout) -> int:
             f" {[other]}: it is transposed; write it the other way round"
         )
     return width
+
+
+def _d_out(file: Tensors, layout: Layout, width: int) -> int:
+    """W_dec's, where it has as many features."""
+    stored = layout["W_dec"]
+    d_out, count = (_size(file, stored, features=features) for features in (False, True))
+    if d_out == width != count:
+        raise TransposedError(
+            f"{file.path}: {stored.name} has shape {list(file.shapes[stored.name])}, and there are "
+            f"{width} features: it is transposed; write it the other way round"
+        )
+    return d_out
 
 
 def _size(file: Tensors, stored: Stored, *, features: bool) -> int:
