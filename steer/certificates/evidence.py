@@ -33,6 +33,14 @@ class Evidence:
     figures: Figures
     off: float | None
 
+    def same_as(self, other: Evidence) -> bool:
+        """Whether nothing that was measured differs: two names of one reading."""
+        pairs = zip(self._numbers(), other._numbers(), strict=True)
+        return all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6) for a, b in pairs)
+
+    def _numbers(self) -> tuple[float, ...]:
+        return self.figures.l0, self.figures.fvu, self.off or 0.0
+
     def measured(self) -> dict[str, float]:
         fvu = self.figures.fvu
         return {"l0": self.figures.l0, "fvu": fvu, "explained_variance": 1 - fvu}

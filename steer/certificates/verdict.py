@@ -16,6 +16,10 @@ Word = Literal["agrees", "deviates", "undecided"]
 _OF_RECONSTRUCTION = ("fvu", "explained_variance", "delta_ce", "ce_score")
 _NEARLY = 4.0
 """A reading that is off by so much less than the one as loaded is the deviation, or near it."""
+_TOLD_APART = 0.1
+"""So much of what is allowed is an accident of the texts."""
+_TO_TELL = "recorded activations"
+_SHOWN = 3
 _MAY_BE_ROUNDED = 0.1
 """Activations that are off by no more than this may be of another dtype."""
 _HALF = 2.0
@@ -82,6 +86,10 @@ class Case:
     def as_loaded(self) -> Evidence:
         return self.seen[AS_LOADED]
 
+    def excess(self, each: Evidence) -> float:
+        """How far a reading is from what is published, 1 being what is allowed."""
+        return each.excess(self.said.figures, self.tolerance)
+
     @property
     def misread(self) -> bool:
         """Whether recorded activations deviate."""
@@ -101,7 +109,7 @@ def decide(case: Case) -> Verdict:
         return _deviates(case, wrong)
     if wrong:
         return _by_facts(wrong)
-    return _undecided(case) or _fits_better(case) or Verdict("agrees")
+    return _undecided(case) or Verdict("agrees")
 
 
 def kind_of(reading: str) -> str:
@@ -111,31 +119,45 @@ def kind_of(reading: str) -> str:
 
 def _deviates(case: Case, wrong: Sequence[Fact]) -> Verdict:
     """Which reading agrees with what is published, where the one as loaded does not."""
-    name, seen = _fitting(case, case.seen), case.seen
+    seen = case.seen
+    name = _nearest(case, seen)
     if name is None and not case.off and (found := _of_dtype(case, wrong)):
         return found
-    if name is None:
-        seen = {**case.far(), **case.seen}
-        name = _fitting(case, seen)
-    if name is not None:
-        said = "".join(f"; {fact}" for fact in wrong)
-        return Verdict("deviates", kind_of(name), name, _in_words(case, name, seen[name]) + said)
-    if wrong:
+    if name is None or case.as_loaded.off is None:
+        seen = {**seen, **{n: each for n, each in case.far().items() if n not in seen}}
+        name = _nearest(case, seen)
+    facts = "".join(f"; {fact}" for fact in wrong)
+    if name is None and wrong:
         return _by_facts(wrong)
-    what = ", ".join([*case.off, *(["recorded activations"] if case.misread else [])])
-    return Verdict("deviates", UNKNOWN, None, f"{what}; by none of the readings that were tried")
+    if name is None:
+        what = ", ".join([*case.off, *(["recorded activations"] if case.misread else [])])
+        reason = f"{what}; by none of the readings that were tried"
+        return Verdict("deviates", UNKNOWN, None, reason)
+    if alike := _alike(case, seen, name):
+        if wrong:
+            return _by_facts(wrong, [name, *alike])
+        reason = f"{_listed([name, *alike])} agree alike; {_TO_TELL} would tell which"
+        return Verdict("deviates", UNKNOWN, None, reason)
+    return Verdict("deviates", kind_of(name), name, _in_words(case, name, seen[name]) + facts)
 
 
-def _fitting(case: Case, seen: Mapping[str, Evidence]) -> str | None:
+def _nearest(case: Case, seen: Mapping[str, Evidence]) -> str | None:
     """The reading that agrees best, or that comes much nearer than the one as loaded."""
-    figures, tolerance = case.said.figures, case.tolerance
-    excess = {name: each.excess(figures, tolerance) for name, each in seen.items()}
-    here = excess.pop(AS_LOADED)
-    agreeing = [name for name in excess if excess[name] <= min(1.0, here)]
-    if agreeing:
-        return min(agreeing, key=lambda name: (seen[name].off or 0.0, seen[name].figures.fvu))
-    nearest = min(excess, key=lambda name: excess[name], default=None)
-    return nearest if nearest is not None and excess[nearest] * _NEARLY <= here else None
+    others = [name for name in seen if name != AS_LOADED]
+    name = min(others, key=lambda name: case.excess(seen[name]), default=None)
+    if name is None or case.excess(seen[name]) >= case.excess(case.as_loaded):
+        return None
+    close = case.excess(seen[name]) * _NEARLY <= case.excess(case.as_loaded)
+    return name if close or case.excess(seen[name]) <= 1 else None
+
+
+def _alike(case: Case, seen: Mapping[str, Evidence], name: str) -> list[str]:
+    """Readings that what is published does not tell from this one, nearest first."""
+    this = seen[name]
+    most = min(1.0, max(_NEARLY * case.excess(this), _TOLD_APART))
+    others = [n for n, each in seen.items() if n != name and not each.same_as(this)]
+    alike = [n for n in others if case.excess(seen[n]) <= most]
+    return sorted(alike, key=lambda n: case.excess(seen[n]))
 
 
 def _of_dtype(case: Case, wrong: Sequence[Fact]) -> Verdict | None:
@@ -154,10 +176,12 @@ def _of_dtype(case: Case, wrong: Sequence[Fact]) -> Verdict | None:
     return Verdict("deviates", DTYPE, name, _in_words(case, name, tried[name]))
 
 
-def _by_facts(wrong: Sequence[Fact]) -> Verdict:
-    """The file says otherwise than what is published."""
+def _by_facts(wrong: Sequence[Fact], agreeing: Sequence[str] = ()) -> Verdict:
+    """The file says otherwise than what is published; agreeing: readings that do agree."""
     kind = _KINDS_OF_FACTS.get(wrong[0].name, wrong[0].name)
-    return Verdict("deviates", kind, None, "; ".join(map(str, wrong)))
+    stated = {fact.published for fact in wrong}
+    reading = next((name for name in agreeing if name.rpartition(" ")[2] in stated), None)
+    return Verdict("deviates", kind, reading, "; ".join(map(str, wrong)))
 
 
 def _undecided(case: Case) -> Verdict | None:
@@ -174,38 +198,35 @@ def _undecided(case: Case) -> Verdict | None:
             "undecided",
             reason="recorded activations that are not rounded, to tell whether the weights were",
         )
-    if any(name in figures for name in _OF_RECONSTRUCTION):
-        return None
-    if here.off is None:
-        what = "recorded activations, or a figure of the reconstruction ("
-        return Verdict("undecided", reason=f"{what}{', '.join(_OF_RECONSTRUCTION)})")
-    if _best(case) != AS_LOADED or here.figures.fvu > POOR:
-        what = f"a figure of the reconstruction ({', '.join(_OF_RECONSTRUCTION)})"
-        return Verdict(
-            "undecided",
-            reason=f"{what}: FVU is {here.figures.fvu:.3f}, and activations say nothing of the "
-            "decoder",
-        )
+    if not any(name in figures for name in _OF_RECONSTRUCTION):
+        return _without_reconstruction(case)
+    if alike := _alike(case, case.seen, AS_LOADED):
+        reason = f"{_TO_TELL}, to tell the dictionary as loaded from {_listed(alike)}"
+        return Verdict("undecided", reason=reason)
     return None
 
 
-def _fits_better(case: Case) -> Verdict | None:
-    """Another reading that agrees too, and fits better, where figures are of other texts."""
-    best = _best(case)
-    if case.as_loaded.off is not None or case.said.texts is not None or best == AS_LOADED:
+def _without_reconstruction(case: Case) -> Verdict | None:
+    """Activations alone say nothing of a decoder, unless it fits well and nothing fits better."""
+    here, names = case.as_loaded, ", ".join(_OF_RECONSTRUCTION)
+    if here.off is None:
+        reason = f"recorded activations, or a figure of the reconstruction ({names})"
+        return Verdict("undecided", reason=reason)
+    best = best_of({name: each.figures for name, each in case.seen.items()}, case.most)
+    if best == AS_LOADED and here.figures.fvu <= POOR:
         return None
-    if case.seen[best].excess(case.said.figures, case.tolerance) > 1:
-        return None
-    return Verdict("deviates", kind_of(best), best, _in_words(case, best, case.seen[best]))
+    reason = f"a figure of the reconstruction ({names}): FVU is {here.figures.fvu:.3f}"
+    return Verdict("undecided", reason=f"{reason}, and activations say nothing of the decoder")
 
 
-def _best(case: Case) -> str:
-    return best_of({name: each.figures for name, each in case.seen.items()}, case.most)
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"“{name}”" for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def _in_words(case: Case, name: str, there: Evidence) -> str:
     here = case.as_loaded
-    agrees = there.excess(case.said.figures, case.tolerance) <= 1
+    agrees = case.excess(there) <= 1
     beside = f"FVU {there.figures.fvu:.3f} instead of {here.figures.fvu:.3f}"
     if here.off is not None and there.off is not None:
         beside += f", activations off by {there.off:.2g} instead of {here.off:.2g}"

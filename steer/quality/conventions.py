@@ -88,9 +88,11 @@ def readings(
     yield Reading(AS_LOADED, dictionary, sample)
     yield from _biases(dictionary, sample)
     yield from _transposed(dictionary, sample)
-    if in_residual_space(dictionary.config.hookpoint):
+    normalised = dictionary.config.normalisation
+    if in_residual_space(dictionary.config.hookpoint) and normalised != "layer_norm":
         yield Reading("residual centred", dictionary, sample.map(_centred, _centred))
-    yield from _scales(dictionary, sample, norms or sample.norms)
+    if normalised == "none":  # others undo a scale
+        yield from _scales(dictionary, sample, norms or sample.norms)
     for name in NORMALISATIONS:
         if name != dictionary.config.normalisation and not dictionary.is_transcoder:
             config = replace(dictionary.config, normalisation=name)

@@ -170,7 +170,7 @@ SOUND = [
     Plan("k13", Truth(_POST, RELU, bos=True), "goodfire", recorded="tokens", texts=True),
     Plan("k14", Truth(_POST, TOPK, width=SQUARE), "sparsify"),
     Plan("k15", Truth("attn_out.1", GATED, "gpt2"), "dictionary_learning"),
-    Plan("k16", Truth("resid_mid.1", JUMP, "gpt2"), "saelens", recorded=None),
+    Plan("k16", Truth("resid_mid.1", JUMP, "gpt2"), "saelens", texts=True),
     Plan("k17", Truth(_POST, BATCH), "saelens", spoil_files=store_as(torch.bfloat16),
          states=(("dtype", "bfloat16"),), weights_dtype="bfloat16"),
     Plan("k18", Truth(_POST, JUMP), "gemma_scope_2", states=(("model_dtype", "bfloat16"),),
