@@ -84,11 +84,8 @@ class Certificate:
         if name not in self.figures:
             return ""
         stated = self.figures[name]
-        bounds = (
-            "" if math.isinf(bound) else f"{bound:.3f}" for bound in (stated.low, stated.high)
-        )
         mark = "" if stated.agrees(self.measured[name]) else "   deviates"
-        return f"   published {stated.value:.3f} ({' to '.join(bounds)}){mark}"
+        return f"   published {stated.value:.3f} ({stated.allowed}){mark}"
 
 
 def versions() -> dict[str, str | None]:

@@ -55,15 +55,18 @@ def certify(
         loaded = dictionary if isinstance(dictionary, Dictionary) else catalogue.load(dictionary)
     except TransposedError as error:
         verdict = Verdict("deviates", "transposed", None, str(error))
-        return _unmeasured(model, str(dictionary), said, verdict)
+        return _unmeasured(model, str(dictionary), said, verdict, catalogue.find(str(dictionary)))
     named = _at_published_site(loaded, said)
     if named.config.hookpoint is None:
         verdict = Verdict("undecided", reason="the site, which neither the file nor what is "
                           "published says")  # fmt: skip
-        return _unmeasured(model, named.name, said, verdict)
+        return _unmeasured(model, named.name or "unnamed", said, verdict, named.place)
     ours = after_gain(model, named)
     subject = Subject.of(model, ours, *refuse_other_model(model, ours))
-    return _compared(subject, named, said, _tokens(model, named.config, said, texts))
+    tokens = _tokens(model, named.config, said, texts)
+    if tokens.records is not None:
+        ours.check_features(tokens.records.features)
+    return _compared(subject, named, said, tokens)
 
 
 def _compared(subject: Subject, named: Dictionary, said: Published, tokens: Tokens) -> Certificate:
@@ -107,7 +110,9 @@ def _compared(subject: Subject, named: Dictionary, said: Published, tokens: Toke
     )
 
 
-def _unmeasured(model: LanguageModel, name: str, said: Published, verdict: Verdict) -> Certificate:
+def _unmeasured(
+    model: LanguageModel, name: str, said: Published, verdict: Verdict, place: Path | None
+) -> Certificate:
     """Of a dictionary that can't be laid on the model."""
     return Certificate(
         verdict=verdict,
@@ -126,7 +131,7 @@ def _unmeasured(model: LanguageModel, name: str, said: Published, verdict: Verdi
         tolerance=None,
         recorded=0,
         readings={},
-        files=digests(catalogue.find(name)),
+        files={} if place is None else digests(place),
         published_sha256=digests(said.path)[said.path.name],
     )
 

@@ -37,6 +37,15 @@ class Stated:
         off = abs(measured - self.value)
         return 0.0 if not off or math.isinf(width) else off / width if width else math.inf
 
+    @property
+    def allowed(self) -> str:
+        """The bounds in words."""
+        if math.isinf(self.low):
+            return f"at most {self.high:.3f}"
+        if math.isinf(self.high):
+            return f"at least {self.low:.3f}"
+        return f"{self.low:.3f} to {self.high:.3f}"
+
     def agrees(self, measured: float) -> bool:
         return self.excess(measured) <= 1
 

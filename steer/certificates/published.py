@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from steer.certificates.figures import Stated, stated
 from steer.certificates.recorded import Recorded, recorded
 from steer.errors import FormatError
 
+SHIPPED = Path(str(files("dictionaries"))) / "published"
 DTYPES = ("float32", "float16", "bfloat16")
 _FACTS = ("source", "model", "site", "site_out", "kind", "prepend_bos", "dtype", "model_dtype")
 _KEYS = Keys(
@@ -59,9 +61,22 @@ class Published:
     activation_tolerance: float | None
 
 
-def read_published(path: str | Path) -> Published:
-    """Parse it. Raises `FormatError` for a key or a value that is not known."""
-    path = Path(path)
+def names() -> list[str]:
+    """Published files that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.json"))
+
+
+def read_published(file: str | Path) -> Published:
+    """Parse a file, or one that comes with the package, by name.
+
+    Raises `FormatError` for a key or a value that is not known, or no such file.
+    """
+    path = SHIPPED / f"{file}.json" if str(file) in names() else Path(file)
+    if not path.is_file():
+        raise FormatError(
+            f"there is no file {file} that says what is published; those that come with the "
+            f"package: {', '.join(names())}"
+        )
     said = read_json(path)
     _KEYS.check(said, path)
     texts = said.get("texts")

@@ -17,7 +17,7 @@ def certify(
     *,
     name: SourceName,
     published: Annotated[
-        Path, typer.Option("--published", metavar="FILE", help="What is published of it, as JSON.")
+        str, typer.Option(metavar="FILE", help="What is published of it, as JSON.")
     ],
     model: Annotated[
         str | None, typer.Option("--model", help="A folder or a hub id; by default FILE's model.")
