@@ -85,7 +85,7 @@ _SILENT = (("site", None),)
 """Nothing is published of the site."""
 
 SITES = [
-    _site("s1", RELU, "saelens", "resid_pre.1", _POST),
+    _site("s1", RELU, "saelens_flat", "resid_pre.1", _POST),
     _site("s2", TOPK, "sparsify", "mlp_out.1", _POST, texts=True),
     _site("s3", BATCH, "saelens", "attn_out.1", "mlp_out.1", states=_SILENT),
     _site("s4", JUMP, "gemma_scope_2", "mlp_out.1", _POST, states=_SILENT),
@@ -107,7 +107,8 @@ NORMS = [
     Plan("n2", Truth(_POST, TOPK), "openai", "norm", states=_SILENT),
     Plan("n3", Truth(_POST, JUMP, norm=_RESCALED), "saelens", "norm", _norm("none"), texts=True),
     Plan("n4", Truth(_POST, BATCH), "saelens", "norm", scaled=True),
-    Plan("n5", Truth("mlp_out.1", RELU, "gpt2"), "saelens", "norm", scaled=True, recorded="text"),
+    Plan("n5", Truth("mlp_out.1", RELU, "gpt2"), "saelens_flat", "norm", scaled=True,
+         recorded="text"),
     Plan("n6", Truth(_POST, GATED, norm=_LAYER), "dictionary_learning", "norm", _norm("none"),
          recorded=None, texts=True),
 ]  # fmt: skip
@@ -175,8 +176,17 @@ SOUND = [
          states=(("dtype", "bfloat16"),), weights_dtype="bfloat16"),
     Plan("k18", Truth(_POST, JUMP), "gemma_scope_2", states=(("model_dtype", "bfloat16"),),
          model_dtype="bfloat16"),
-    Plan("k19", Truth("attn_z.1", RELU), "saelens"),
+    Plan("k19", Truth("attn_z.1", RELU), "saelens_flat"),
     Plan("k20", Truth("resid_pre.2", GATED, "gpt2"), "saelens", recorded="tokens",
          states=(("massive_tokens", True),)),
 ]  # fmt: skip
 PLANS = {plan.name: plan for plan in (*DEVIATING, *SOUND)}
+
+
+def with_figures_alone(plan: Plan) -> Plan:
+    """The same without recorded activations, its figures being of texts that nobody knows."""
+    return replace(plan, recorded=None, texts=False)
+
+
+WITH_LESS = [with_figures_alone(plan) for plan in PLANS.values() if plan.deviates != "dtype"]
+"""Rounding shows in activations alone."""

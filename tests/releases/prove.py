@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.releases.plans import PLANS, Plan, unfolded
+from tests.releases.plans import Plan, unfolded
 from tests.releases.published import other_text, published
 from tests.releases.truth import dictionary, save_model
 from tests.releases.written import WRITERS
@@ -64,6 +64,16 @@ class Outcome:
         return kind in ("site", "block") and _stream(said) == _stream(self.plan.meant)
 
     @property
+    def false(self) -> bool:
+        """A claim that is wrong: refused though sound, agreed though deviating, or misnamed."""
+        kind = self.record.get("verdict", {}).get("deviation")
+        if self.plan.deviates is None or self.word in ("agrees", "error"):
+            return self.word != "undecided" and not self.right
+        where = {"site", "block"}
+        same = {kind, self.plan.deviates} <= where or kind in (self.plan.deviates, "unknown")
+        return self.word == "deviates" and not same
+
+    @property
     def right(self) -> bool:
         if self.plan.deviates is None:
             return self.word == "agrees" and self.code == 0
@@ -76,9 +86,9 @@ def _stream(site: str) -> str:
     return f"resid_post.{int(layer) - 1}" if kind == "resid_pre" else site
 
 
-def prove(names: Sequence[str], work: Path) -> list[Outcome]:
+def prove(plans: Sequence[Plan], work: Path) -> list[Outcome]:
     """Each release planted, served, and certified by its address in a process of its own."""
-    calls = [_plant(PLANS[name], work) for name in names]
+    calls = [_plant(plan, work) for plan in plans]
     with serve(Hub(_REPO, work / "hub")) as hub:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         environment |= {
@@ -99,8 +109,8 @@ def prove(names: Sequence[str], work: Path) -> list[Outcome]:
         raise RuntimeError(done.stderr)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return [
-        Outcome(PLANS[name], code, json.loads(out) if out else {}, err)
-        for name, (code, out, err) in zip(names, lines, strict=True)
+        Outcome(plan, code, json.loads(out) if out else {}, err)
+        for plan, (code, out, err) in zip(plans, lines, strict=True)
     ]
 
 

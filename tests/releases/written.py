@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from dictionaries.formats import dictionary_learning, saelens, sparsify
+from dictionaries.sites import TO_TRANSFORMER_LENS
 
 Write = Callable[[Dictionary, Path], Path]
 """Writes a release into a folder; returns the path below it that is its address."""
@@ -25,6 +27,27 @@ def _folder(write: Callable[[Dictionary, Path], None]) -> Write:
         return folder
 
     return into
+
+
+def _saelens_flat(given: Dictionary, folder: Path) -> Path:
+    """As before 6.0: one level, other names, and a decoder bias that is subtracted unsaid."""
+    saelens.write(replace(given, b_enc=given.b_enc + given.b_dec @ given.W_enc), folder)
+    kind, _, layer = str(given.config.hookpoint).rpartition(".")
+    said = {
+        "model_name": "gpt2-small",
+        "hook_point": f"blocks.{layer}.{TO_TRANSFORMER_LENS[kind]}",
+        "hook_point_layer": int(layer),
+        "hook_point_head_index": None,
+        "dataset_path": "Skylion007/openwebtext",
+        "context_size": 128,
+        "d_in": given.config.d_in,
+        "d_sae": given.config.width,
+        "expansion_factor": 32,
+        "l1_coefficient": 8e-05,
+        "dtype": "torch.float32",
+    }
+    (folder / "cfg.json").write_text(json.dumps(said))
+    return folder
 
 
 def _layer(given: Dictionary) -> str:
@@ -130,6 +153,7 @@ def _circuit_tracer(given: Dictionary, folder: Path) -> Path:
 
 WRITERS: dict[str, Write] = {
     "saelens": _folder(saelens.write),
+    "saelens_flat": _saelens_flat,
     "sparsify": _folder(sparsify.write),
     "dictionary_learning": _folder(dictionary_learning.write),
     "gemma_scope": _gemma_scope,
