@@ -54,8 +54,10 @@ def certify(
     try:
         loaded = dictionary if isinstance(dictionary, Dictionary) else catalogue.load(dictionary)
     except TransposedError as error:
-        verdict = Verdict("deviates", "transposed", None, str(error))
-        return _unmeasured(model, str(dictionary), said, verdict, catalogue.find(str(dictionary)))
+        place = catalogue.find(str(dictionary))
+        reason = str(error).replace(f"{place.parent}/", "")  # it is to be sent
+        verdict = Verdict("deviates", "transposed", None, reason)
+        return _unmeasured(model, str(dictionary), said, verdict, place)
     named = _at_published_site(loaded, said)
     if named.config.hookpoint is None:
         verdict = Verdict("undecided", reason="the site, which neither the file nor what is "

@@ -41,7 +41,7 @@ def main() -> int:
         mark = "" if outcome.right else "   <-- WRONG"
         print(f"{outcome.plan.name}: {outcome.said}{mark}")
     for outcome in less:
-        print(f"{outcome.plan.name}, figures alone: {outcome.said}{'   <-- WRONG' * outcome.false}")
+        print(f"{outcome.plan.name}: {outcome.said}{'   <-- WRONG' * outcome.false}")
     print(f"{summary(outcomes)}, {time.monotonic() - began:.0f} s")
     if out := options.out or (None if options.name else OUT):
         out.write_text(markdown(outcomes, less), "utf-8")

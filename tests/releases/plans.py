@@ -185,7 +185,7 @@ PLANS = {plan.name: plan for plan in (*DEVIATING, *SOUND)}
 
 def with_figures_alone(plan: Plan) -> Plan:
     """The same without recorded activations, its figures being of texts that nobody knows."""
-    return replace(plan, recorded=None, texts=False)
+    return replace(plan, name=f"{plan.name}-less", recorded=None, texts=False)
 
 
 WITH_LESS = [with_figures_alone(plan) for plan in PLANS.values() if plan.deviates != "dtype"]

@@ -18,6 +18,7 @@ from steer.errors import DictionaryError, FormatError
 from tests.releases.plans import Plan
 from tests.releases.published import other_text, published
 from tests.releases.truth import Truth, dictionary, model, moved
+from tests.support import tiny
 from tests.support.command import Run
 
 SITE = "resid_post.1"
@@ -165,6 +166,25 @@ def test_what_does_not_fit_the_model_is_an_error(certify: Certify, given: Dictio
     beyond = [{"token_ids": [3, 4], "feature": 10_000, "values": [1.0, 0]}]
     with pytest.raises(DictionaryError, match="feature 10000 is out of range"):
         certify(activations=beyond)
+
+
+@pytest.mark.parametrize("block", [0, 2])
+def test_a_block_of_a_cross_layer_transcoder(block: int, clt: Path, tmp_path: Path) -> None:
+    """What earlier blocks write is in its figures, and not in its features."""
+    name, llama = f"{clt}#{block}", tiny.tiny_model("llama")
+    given = catalogue.load(name)
+    ids = [5, 9, 40, 41, 77, 12]
+    (x,) = llama.collect(*llama.pad([ids]), [str(given.config.hookpoint)]).values()
+    features = given.encode(x[0])[0]
+    top = features.amax(0).topk(4).indices.tolist()
+    seen = [{"feature": i, "values": features[:, i].tolist()} for i in top]
+    said = {"model_dtype": "float32", "activations": [{"token_ids": ids, "activations": seen}]}
+    path = tmp_path / "published.json"
+    path.write_text(json.dumps(said))
+    found = steer.certify(llama, name, path, [other_text()])
+    assert found.off is not None
+    assert found.off < 1e-4
+    assert found.verdict.word == "undecided", "it is random, and explains nothing"
 
 
 def test_the_command(run: Run, tmp_path: Path, given: Dictionary) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from apps.cli.command import command
-from apps.cli.options.run import Output, Run
-from apps.cli.options.single import MODEL, SourceName
+from apps.cli.options.run import Stated
+from apps.cli.options.single import SourceName
 
 
 @command("steer certify hf://org/repo/path --published figures.json --json")
@@ -19,17 +19,11 @@ def certify(
     published: Annotated[
         str, typer.Option(metavar="FILE", help="What is published of it, as JSON.")
     ],
-    model: Annotated[
-        str | None, typer.Option("--model", help="A folder or a hub id; by default FILE's model.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", help="By default FILE's model_dtype, or float32.")
-    ] = None,
     text: Annotated[
         list[Path] | None,
         typer.Option(help="What to read; by default FILE's texts, or Python's docstrings."),
     ] = None,
-    output: Output,
+    stated: Stated,
 ) -> None:
     """A verdict on a release beside its published figures; exit code 1 unless it agrees."""
     from apps.text_files import read_text
@@ -38,11 +32,7 @@ def certify(
 
     said = read_published(published)
     texts = [read_text(path) for path in text] if text else None
-    run = Run(
-        model or said.model or MODEL,
-        dtype=dtype or said.model_dtype or "float32",
-        json_output=output.json_output,
-    )
+    run = stated.run(said.model, said.model_dtype)
     with run.loaded() as (loaded, _):
         certificate = run_certify(loaded, name, said, texts)
     run.emit(certificate.to_dict(), lambda: str(certificate))
