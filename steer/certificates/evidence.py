@@ -101,7 +101,7 @@ def rounded(
         cast = subject.dictionary.to(dtype=dtype).to(dtype=torch.float32)
         off = records.error(_features(cast, x, records))
         yield f"weights in {name}", replace(as_loaded, off=off)
-    for name in ("bfloat16", "float16", "float32"):
+    for name in ("bfloat16", "float16", "float32") if _can_be_cast(subject.model) else ():
         if name != subject.model.dtype:
             (x,) = collect(_in_dtype(subject.model, name), records.ids, subject.source)
             off = records.error(_features(subject.dictionary, x, records))
@@ -167,6 +167,13 @@ def _features(dictionary: Dictionary, x: Tensor, records: Records) -> Tensor:
     """The recorded features' activations [n, s, m] on x [n, s, d]."""
     rows = [dictionary.encode_texts(row[None])[0][..., list(records.features)] for row in x]
     return torch.cat(rows)
+
+
+def _can_be_cast(model: LanguageModel) -> bool:
+    """Not if it is quantised, or some of it is not in memory."""
+    weights = model.module.parameters()
+    offloaded = any(weight.device.type == "meta" for weight in weights)
+    return not offloaded and not getattr(model.module, "is_quantized", False)
 
 
 def _in_dtype(model: LanguageModel, dtype: str) -> LanguageModel:
