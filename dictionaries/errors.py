@@ -16,6 +16,10 @@ class FormatError(DictionaryError):
     """A file is not a dictionary of a known format, or is damaged."""
 
 
+class TransposedError(FormatError):
+    """A matrix lies the other way round than its format has it."""
+
+
 class NotSeparableError(DictionaryError):
     """The architecture ranks all features (TopK), so a subset can't be encoded alone."""
 

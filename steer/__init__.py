@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dictionaries.dictionary import Dictionary as Dictionary
+    from steer.certificates.certificate import Certificate as Certificate
+    from steer.certificates.certify import certify as certify
     from steer.concepts.concept import concept as concept
     from steer.concepts.result import Concept as Concept
     from steer.edits import Ablate as Ablate

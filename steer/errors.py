@@ -8,6 +8,7 @@ SteerError, a ValueError           the caller can put it right
 ├── PromptError                    empty, too long, or otherwise unusable text
 ├── DictionaryError                a dictionary's use is wrong
 │   ├── FormatError                a file that is no dictionary, or is damaged
+│   │   └── TransposedError        a matrix that lies the other way round
 │   └── NotSeparableError          TopK can't be encoded a feature at a time
 └── RuntimeErrors too:
     ├── FetchError                 a download, checksum or disk-space failure
@@ -21,6 +22,7 @@ from dictionaries.errors import (
     NotSeparableError,
     SteerError,
     TrainingError,
+    TransposedError,
 )
 
 
@@ -65,4 +67,5 @@ __all__ = [
     "SilentEditError",
     "SteerError",
     "TrainingError",
+    "TransposedError",
 ]

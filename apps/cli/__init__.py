@@ -29,7 +29,7 @@ PANELS = {
         "direct",
         "patch",
     ),
-    "Dictionaries": ("check", "check-model", "convert", "statistics", "labels"),
+    "Dictionaries": ("check", "certify", "check-model", "convert", "statistics", "labels"),
     "Evaluate": ("evaluate", "lm-eval", "score", "select", "calibrate", "reproduce"),
     "Make": ("train", "fetch", "bench", "docs"),
 }

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dictionaries.errors import DictionaryError, FormatError
+from dictionaries.errors import DictionaryError, FormatError, TransposedError
 
 _JSON_LIMIT, _YAML_LIMIT = 4_000_000, 10_000
 _DTYPES = {
@@ -134,6 +134,11 @@ class Tensors(ABC):
 
     def check(self, name: str, shape: tuple[int, ...]) -> None:
         """Raise `FormatError` unless tensor `name` has this shape."""
+        if self.shapes[name] != shape and self.shapes[name] == shape[::-1]:
+            raise TransposedError(
+                f"{self.path}: {name} has shape {list(self.shapes[name])}, expected {list(shape)}: "
+                "it is transposed; write it the other way round"
+            )
         if self.shapes[name] != shape:
             raise FormatError(
                 f"{self.path}: {name} has shape {list(self.shapes[name])}, expected {list(shape)}: "

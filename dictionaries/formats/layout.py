@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.config import DictionaryConfig
-from dictionaries.errors import FormatError, NotSeparableError
+from dictionaries.errors import FormatError, NotSeparableError, TransposedError
 from dictionaries.files.tensors import Tensors
 
 _OURS = {"W_enc": 1, "W_dec": 0}
@@ -62,9 +62,9 @@ def take(
 
     Sizes that a config states are checked; others are W_enc's and W_dec's. A missing b_enc is 0.
     """
+    width = width or _width(file, layout)
     d_in = d_in or _size(file, layout["W_enc"], features=False)
-    d_out = d_out or _size(file, layout["W_dec"], features=False)
-    width = width or _size(file, layout["W_enc"], features=True)
+    d_out = d_out or _d_out(file, layout, width)
     other = {"W_enc": d_in, "W_dec": d_out}
     tensors: Canonical = {}
     for ours, stored in layout.items():
@@ -105,6 +105,30 @@ def refuse_features(file_or_folder: object, features: Sequence[int] | None) -> N
         raise NotSeparableError(
             f"{file_or_folder} ranks all pre-activations: load it without `features`"
         )
+
+
+def _width(file: Tensors, layout: Layout) -> int:
+    """W_enc's, where its bias has as many."""
+    stored, bias = layout["W_enc"], layout.get("b_enc")
+    width, other = (_size(file, stored, features=features) for features in (True, False))
+    if bias is not None and file.shapes[bias.name] == (other,) != (width,):
+        raise TransposedError(
+            f"{file.path}: {stored.name} has shape {list(file.shapes[stored.name])} and {bias.name}"
+            f" {[other]}: it is transposed; write it the other way round"
+        )
+    return width
+
+
+def _d_out(file: Tensors, layout: Layout, width: int) -> int:
+    """W_dec's, where it has as many features."""
+    stored = layout["W_dec"]
+    d_out, count = (_size(file, stored, features=features) for features in (False, True))
+    if d_out == width != count:
+        raise TransposedError(
+            f"{file.path}: {stored.name} has shape {list(file.shapes[stored.name])}, and there are "
+            f"{width} features: it is transposed; write it the other way round"
+        )
+    return d_out
 
 
 def _size(file: Tensors, stored: Stored, *, features: bool) -> int:

@@ -17,10 +17,16 @@ _LEAST_TOKENS = 32
 
 
 def contexts(
-    model: LanguageModel, texts: Sequence[str], tokens: int = TOKENS, context: int = CONTEXT
+    model: LanguageModel,
+    texts: Sequence[str],
+    tokens: int = TOKENS,
+    context: int = CONTEXT,
+    *,
+    bos: bool | None = None,
 ) -> Tensor:
     """Token ids [n, length] of the texts joined, with a BOS each if the tokenizer adds one.
 
+    bos: whether to begin with a BOS, whatever the tokenizer does.
     Raises `PromptError` for too few tokens.
     """
     joined: list[int] = []
@@ -36,7 +42,7 @@ def contexts(
     length = min(context, model.context - 1, len(joined) // 2)
     ids = torch.tensor(joined[: len(joined) // length * length], device=model.device)
     ids = ids.view(-1, length)
-    return with_bos(model, ids) if adds_bos(model) else ids
+    return with_bos(model, ids) if (adds_bos(model) if bos is None else bos) else ids
 
 
 def adds_bos(model: LanguageModel) -> bool:

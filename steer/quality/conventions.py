@@ -38,6 +38,12 @@ class Sample:
     def tokens(self) -> int:
         return int(self.keep.sum())
 
+    @property
+    def norms(self) -> tuple[float, float]:
+        """Mean norms of x and y at the positions that count."""
+        into, out = (t[self.keep].norm(dim=-1).mean().item() for t in (self.x, self.y))
+        return into, out
+
     def map(self, of_x: Callable[[Tensor], Tensor], of_y: Callable[[Tensor], Tensor]) -> Sample:
         given = None if self.given is None else of_y(self.given)
         return replace(self, x=of_x(self.x), y=of_y(self.y), given=given)
@@ -69,17 +75,24 @@ class Figures:
 
 
 def readings(
-    dictionary: Dictionary, sample: Sample, others: Mapping[str, Sample]
+    dictionary: Dictionary,
+    sample: Sample,
+    others: Mapping[str, Sample],
+    norms: tuple[float, float] | None = None,
 ) -> Iterator[Reading]:
     """The dictionary as loaded, then one convention changed at a time.
 
     others: by name, other sites and texts that may have been meant.
+    norms: mean norms of x and y, if those of the sample are of too few tokens.
     """
     yield Reading(AS_LOADED, dictionary, sample)
     yield from _biases(dictionary, sample)
-    if in_residual_space(dictionary.config.hookpoint):
+    yield from _transposed(dictionary, sample)
+    normalised = dictionary.config.normalisation
+    if in_residual_space(dictionary.config.hookpoint) and normalised != "layer_norm":
         yield Reading("residual centred", dictionary, sample.map(_centred, _centred))
-    yield from _scales(dictionary, sample)
+    if normalised == "none":  # others undo a scale
+        yield from _scales(dictionary, sample, norms or sample.norms)
     for name in NORMALISATIONS:
         if name != dictionary.config.normalisation and not dictionary.is_transcoder:
             config = replace(dictionary.config, normalisation=name)
@@ -103,11 +116,20 @@ def _biases(dictionary: Dictionary, sample: Sample) -> Iterator[Reading]:
             yield Reading(name, changed, sample)
 
 
-def _scales(dictionary: Dictionary, sample: Sample) -> Iterator[Reading]:
+def _transposed(dictionary: Dictionary, sample: Sample) -> Iterator[Reading]:
+    """Square matrices fit either way round: no shape tells which was meant."""
+    for name in ("W_enc", "W_dec", "W_skip"):
+        matrix = getattr(dictionary, name)
+        if matrix is not None and matrix.shape[0] == matrix.shape[1]:
+            changed = replace(dictionary, **{name: matrix.T.contiguous()})
+            yield Reading(f"{name} transposed", changed, sample)
+
+
+def _scales(
+    dictionary: Dictionary, sample: Sample, norms: tuple[float, float]
+) -> Iterator[Reading]:
     """Activations scaled to a mean norm of sqrt(d), as trainers do, or to 1; or weights twice."""
-    both = (sample.x, sample.y)
-    roots = [t.shape[-1] ** 0.5 for t in both]
-    norms = [t[sample.keep].norm(dim=-1).mean().item() for t in both]
+    roots = [t.shape[-1] ** 0.5 for t in (sample.x, sample.y)]
     to_root = [root / norm for root, norm in zip(roots, norms, strict=True)]
     for into, out in (to_root, roots):
         if abs(into - 1) > _SAME_SCALE:

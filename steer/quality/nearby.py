@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dictionaries.training.activations import keep_mask
 from steer.errors import HookpointError
-from steer.features.contexts import OUTLIER_MEDIANS, adds_bos, collect, with_bos
+from steer.features.contexts import OUTLIER_MEDIANS, collect, with_bos
 from steer.lm.language_model import LanguageModel
 from steer.lm.norm import Norm
 from steer.quality.conventions import Sample
@@ -44,7 +44,7 @@ def others(
             sample(middle, middle if source == out else y),
         )
     if model.tokenizer.bos_token_id is not None:
-        added = adds_bos(model)
+        added = bool((ids[:, 0] == model.tokenizer.bos_token_id).all())
         pair = collect(model, ids[:, 1:] if added else with_bos(model, ids), source, out)
         yield "without BOS" if added else "with BOS", sample(pair[0], pair[1])
     # the block's other side is the next one's already

@@ -15,6 +15,8 @@ from apps.cli.options.single import (
     Dtype,
     Json,
     ModelName,
+    StatedDtype,
+    StatedModel,
 )
 from apps.cli.output import emit
 from apps.cli.progress import progress_bars
@@ -85,6 +87,21 @@ class Run(_Loads):
     _: KW_ONLY
     dtype: Dtype = "float32"
     json_output: Json = False
+
+
+@dataclass(frozen=True)
+class Stated(_Reports):
+    """A model that a file names, unless these do."""
+
+    _: KW_ONLY
+    model: StatedModel = None
+    dtype: StatedDtype = None
+    json_output: Json = False
+
+    def run(self, model: str | None, dtype: str | None) -> Run:
+        """With what the file names; the default model where nothing does."""
+        named = self.model or model or MODEL
+        return Run(named, dtype=self.dtype or dtype or "float32", json_output=self.json_output)
 
 
 @dataclass(frozen=True)

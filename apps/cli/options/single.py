@@ -16,6 +16,12 @@ ModelName = Annotated[
 ]
 DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+StatedModel = Annotated[
+    str | None, typer.Option("--model", help="A folder or a hub id; by default what FILE names.")
+]
+StatedDtype = Annotated[
+    str | None, typer.Option("--dtype", help="By default FILE's model_dtype, or float32.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of the sampling noise.")]
 FeatureId = Annotated[int, typer.Argument(metavar="ID", help="A feature's index.")]
 

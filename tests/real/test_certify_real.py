@@ -1,0 +1,41 @@
+"""A shipped dictionary is what is published of it; said to be of another block, it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import steer
+from dictionaries import catalogue
+from steer.quality.docstrings import docstrings
+
+NAME, PUBLISHED = "smollm2-135m/resid_post.20", "smollm2-135m-resid_post.20"
+
+
+@pytest.fixture(scope="module")
+def smollm() -> steer.Model:
+    return steer.load("smollm2-135m", device="cpu")
+
+
+@pytest.fixture
+def texts() -> list[str]:
+    """About 300 tokens."""
+    return [docstrings()[1][:1300]]
+
+
+def test_the_shipped_dictionary_agrees(smollm: steer.Model, texts: list[str]) -> None:
+    """Its activations were recorded with transformers alone, by tests/golden/make_published.py."""
+    found = steer.certify(smollm, NAME, PUBLISHED, texts)
+    assert found.agrees, str(found)
+    assert found.off is not None
+    assert found.off < 1e-4
+    assert set(found.files) >= {"cfg.json", "sae_weights.safetensors"}
+
+
+def test_another_block_is_named(smollm: steer.Model, texts: list[str]) -> None:
+    given = catalogue.load(NAME)
+    moved = replace(given, card=None, config=replace(given.config, hookpoint="resid_post.19"))
+    found = steer.certify(smollm, moved, PUBLISHED, texts)
+    assert found.verdict.deviation == "block", str(found)
+    assert found.verdict.reading == "another block, resid_post.20"
