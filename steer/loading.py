@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 from steer.errors import ModelError
 from steer.lm import default_model
 from steer.lm.anatomy import anatomy_of
+from steer.lm.fingerprint import fingerprint_of
 from steer.model import Model
 from steer.progress import Progress
 
@@ -136,27 +135,3 @@ def _unwrapped(module: Any) -> Any:
             "the text; use one of layers, such as LoRA, or merge it"
         )
     return module.get_base_model()
-
-
-def _weights(module: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every weight by name, those that are offloaded fetched for the moment."""
-    from accelerate.utils import align_module_device
-
-    for name, weight in sorted(module.named_parameters()):
-        if weight.device.type != "meta":
-            yield name, weight
-            continue
-        owner, _, leaf = name.rpartition(".")
-        holder = module.get_submodule(owner)
-        with align_module_device(holder):
-            yield name, getattr(holder, leaf)
-
-
-def fingerprint_of(module: Any) -> str:
-    """Twelve hex digits that differ between models, whatever dtype they are loaded in."""
-    digest = hashlib.sha256()
-    for name, weight in _weights(module):
-        flat = weight.detach().flatten()
-        sample = flat[:: max(1, len(flat) // 64)][:64].to(torch.bfloat16).float().cpu()
-        digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
-    return digest.hexdigest()[:12]

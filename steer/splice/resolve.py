@@ -140,8 +140,8 @@ def refuse_conflicts_between(
 ) -> None:
     """Raise `InterventionError` if interventions of one run want different things of one place.
 
-    All read the same clean activation, so what they write adds up: two clamps of a feature would
-    give neither, and an error term dropped twice would be subtracted twice.
+    All read a site before any of them writes there, and what they write adds up: two clamps of a
+    feature would give neither, and an error term dropped twice would be subtracted twice.
     """
     pairs = zip(interventions, plans, strict=True)
     for (one, first), (other, second) in combinations(pairs, 2):
