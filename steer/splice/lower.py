@@ -129,7 +129,8 @@ def lower(
 
 def alike(ones: Tensor, others: Tensor) -> list[list[bool]]:
     """Which unit directions [n, d] are the same as which others [m, d], to rounding."""
-    same: list[list[bool]] = ((ones[:, None] - others).norm(dim=-1) < _ALIKE).tolist()
+    apart = torch.cdist(ones, others, compute_mode="donot_use_mm_for_euclid_dist")
+    same: list[list[bool]] = (apart < _ALIKE).tolist()
     return same
 
 
