@@ -10,7 +10,7 @@ from torch import Tensor
 
 from steer.lm.anatomy import Site, anatomy_of
 from steer.lm.passes import save
-from steer.lm.passes.plain import input_embedding, quiet, read
+from steer.lm.passes.plain import input_embedding, module_at, quiet, read
 from steer.lm.remote import Remote, backend
 from steer.lm.span import Span
 from steer.splice.plan import SitePlan
@@ -112,10 +112,10 @@ def generate(
         records: list[list[Record]] = save([])
         with tracer.invoke(inputs):
             for step in tracer.iter[:]:
-                token_ids = nn.get(embedding).input
+                token_ids = module_at(nn, embedding).input
                 if step == 0 and begun is not None:
                     for path in begun.shared:
-                        nn.get(path).skip(begun.entry)
+                        module_at(nn, path).skip(begun.entry)
                     records.append(begun.records)
                 else:
                     records.append(apply(nn, plans, span.step(step, token_ids), memory))
@@ -138,8 +138,8 @@ def begin(
         records: list[Record] = save([])
         entry: list[Tensor] = save([])
         with tracer.invoke(inputs):
-            if below and isinstance(nn.get(below[-1]).output, Tensor):
-                entry.append(nn.get(below[-1]).output.clone())
+            if below and isinstance(module_at(nn, below[-1]).output, Tensor):
+                entry.append(module_at(nn, below[-1]).output.clone())
             records.extend(apply(nn, plans, span, memory))
         with tracer.invoke():
             result = save(tracer.result)

@@ -1,8 +1,12 @@
-"""Whether a row of a batch is what it is alone: with other rows, and with padding before it."""
+"""Whether a row of a batch is what it is alone: with other rows, and with padding before it.
+
+Both as one pass and as text that is written from a cache, which is other code in many models.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
@@ -14,6 +18,10 @@ from steer.lm.anatomy.calls import TOKENS
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 _HALF = 0.05
 _PADDING = 7
+_NEW = 3
+"""Tokens written: one of the pass over the prompt, one of that pass's cache, one of its own."""
+_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError)
+"""What a model that can't do a thing may raise, in its own words."""
 
 
 def rows_alone(module: nn.Module) -> tuple[bool, bool]:
@@ -21,16 +29,34 @@ def rows_alone(module: nn.Module) -> tuple[bool, bool]:
 
     A model that can't read padding at all says no to the second.
     """
-    row = TOKENS
-    alone = _last_logits(module, [row], 0)
-    together = _last_logits(module, [row, row], 0)
-    batches = all(_same(each, alone[0]) for each in together)
+    alone = _last_logits(module, [TOKENS], 0)
+    together = _last_logits(module, [TOKENS, TOKENS], 0)
+    batches = all(_same(row, alone[0]) for row in together)
     longer = (*TOKENS[:_PADDING], *TOKENS)
     try:
-        padded = _last_logits(module, [row, longer], _PADDING)
-    except (RuntimeError, ValueError, TypeError, IndexError):
-        return batches, False
-    return batches, batches and _same(padded[0], alone[0])
+        padded = _last_logits(module, [TOKENS, longer], _PADDING)
+    except _FAULTS:
+        pads = False
+    else:
+        pads = _same(padded[0], alone[0])
+    if batches and (alone_text := _written(module, [TOKENS], 0)):
+        batches = _as_alone(_written(module, [TOKENS, TOKENS], 0), alone_text)
+        pads = pads and _as_alone(_written(module, [TOKENS, longer], _PADDING), alone_text)
+    return batches, batches and pads
+
+
+Steps = Sequence[tuple[Tensor, Tensor]]
+"""Of each step logits [b, V], and the tokens [b] that came of them."""
+
+
+def _as_alone(text: Steps, alone: Steps) -> bool:
+    """Whether the first row is, up to where two tokens are as good."""
+    for (logits, tokens), (own, token) in zip(text, alone, strict=False):
+        if not _same(logits[0], own[0]):
+            return False
+        if tokens[0] != token[0]:
+            return True
+    return bool(text)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -41,9 +67,51 @@ def _same(one: Tensor, other: Tensor) -> bool:
 @torch.inference_mode()
 def _last_logits(module: nn.Module, rows: Sequence[Sequence[int]], padding: int) -> Tensor:
     """Logits [b, V] of the last token; the first row has `padding` tokens before it."""
+    inputs = _inputs(module, rows, padding)
+    mask = inputs["attention_mask"]
+    known = signature(module.forward).parameters
+    options: dict[str, Any] = {"use_cache": False} if "use_cache" in known else {}
+    if "position_ids" in known and padding:
+        options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+    output = module(**inputs, **options)
+    logits: Tensor = output.logits
+    return logits[:, -1]
+
+
+@torch.inference_mode()
+def _written(module: Any, rows: Sequence[Sequence[int]], padding: int) -> Steps:
+    """What the model writes with a cache; nothing if it can't."""
+    try:
+        with _plain_settings(module):
+            output = module.generate(
+                **_inputs(module, rows, padding),
+                max_new_tokens=_NEW,
+                min_new_tokens=_NEW,
+                do_sample=False,
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+    except _FAULTS:
+        return ()
+    return list(zip(output.logits, output.sequences[:, -_NEW:].unbind(1), strict=True))
+
+
+@contextmanager
+def _plain_settings(module: Any) -> Iterator[None]:
+    """While entered, the model has no generation settings of its own."""
+    from transformers import GenerationConfig
+
+    own = module.generation_config
+    module.generation_config = GenerationConfig(pad_token_id=0)
+    try:
+        yield
+    finally:
+        module.generation_config = own
+
+
+def _inputs(module: nn.Module, rows: Sequence[Sequence[int]], padding: int) -> dict[str, Tensor]:
     config: Any = module.config
-    text = config.get_text_config()
-    size = getattr(text, "vocab_size", None) or max(TOKENS) + 1
+    size = getattr(config.get_text_config(), "vocab_size", None) or max(TOKENS) + 1
     device = next((p.device for p in module.parameters() if p.device.type != "meta"), "cpu")
     longest = max(map(len, rows))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -51,10 +119,4 @@ def _last_logits(module: nn.Module, rows: Sequence[Sequence[int]], padding: int)
         ids[number, longest - len(row) :] = torch.tensor([token % size for token in row])
     mask = torch.ones_like(ids)
     mask[0, :padding] = 0
-    known = signature(module.forward).parameters
-    options: dict[str, Any] = {"use_cache": False} if "use_cache" in known else {}
-    if "position_ids" in known and padding:
-        options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0).to(device)
-    output = module(input_ids=ids.to(device), attention_mask=mask.to(device), **options)
-    logits: Tensor = output.logits
-    return logits[:, -1]
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import isdatadescriptor
 from typing import Any
 
 import torch
+from nnsight import Envoy
 from torch import Tensor
 
 from steer.lm.anatomy.values import Site
@@ -22,9 +24,17 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def module_at(nn: Any, path: str) -> Any:
+    """The envoy of a module; one called `output`, as what an envoy serves is, has a prefix."""
+    for name in path.split("."):
+        taken = isdatadescriptor(getattr(Envoy, name, None))
+        nn = getattr(nn, f"{Envoy.OVERLOAD_PREFIX}{name}" if taken else name)
+    return nn
+
+
 def read(nn: Any, site: Site) -> Tensor:
     """The site's live tensor [b, s, d]: of a tuple or list, its first."""
-    envoy = nn.get(site.path)
+    envoy = module_at(nn, site.path)
     value = envoy.input if site.side == "input" else envoy.output
     if site.alone:
         value = value.clone()

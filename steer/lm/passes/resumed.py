@@ -18,7 +18,7 @@ from torch.nn import Module
 
 from steer.lm.anatomy.values import Site, Skip
 from steer.lm.passes import save
-from steer.lm.passes.plain import quiet, read
+from steer.lm.passes.plain import module_at, quiet, read
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, 
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
         saved: list[Tensor] = save([])
         for skip in skipped:
-            nn.get(skip.path).skip(skip.output(entry))
+            module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
             read(nn, inner)[:] += delta
         for site, more in also:
@@ -134,7 +134,7 @@ def gradient(
     entry = live if inner is None else entry.clone()
     with torch.enable_grad(), nn.trace(start.inputs, **start.options) as tracer:
         for skip in skipped:
-            nn.get(skip.path).skip(skip.output(entry))
+            module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
             read(nn, inner)[:] = live
         values = measure(tracer.result.logits)
