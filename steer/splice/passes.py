@@ -129,11 +129,12 @@ def begin(
 ) -> tuple[Any, Begun]:
     """transformers' output after one token under the plans, which edit nothing below a block.
 
-    shared: how many blocks there are below it; none is shared if their output is no plain tensor.
+    shared: how many blocks there are below it; none is shared if they give more than the stream.
     """
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
     memory: Memory = {}
-    below = [skip.path for skip in anatomy_of(nn._module).below(shared)]
+    anatomy = anatomy_of(nn._module)
+    below = [skip.path for skip in anatomy.below(shared)] if anatomy.resumes else []
     with quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
         records: list[Record] = save([])
         entry: list[Tensor] = save([])

@@ -12,6 +12,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon (alibi)": ("falcon", {"alibi": True, "parallel_attn": False}),
     "falcon (new decoder)": ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
     "opt (post-norm)": ("opt", {"do_layer_norm_before": False}),
+    "gemma4_text (dense)": ("gemma4_text", {"hidden_size_per_layer_input": 0}),
     "bloom (post-norm residual)": ("bloom", {"apply_residual_connection_post_layernorm": True}),
 }
 """Blocks of another kind that a family has in published models, beside its default."""
@@ -102,6 +103,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "attention_head_dim": 16,
     },
     "blt": {"num_hidden_layers": 4},
+    "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
     "qwen4_exp_text": _QWEN4,
     "qwen4_exp": {"text_config": _QWEN4},
     "dots3_note_text": _DOTS3,

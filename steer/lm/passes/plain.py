@@ -9,11 +9,10 @@ from inspect import isdatadescriptor
 from typing import Any
 
 import torch
-from nnsight import Envoy
 from torch import Tensor
 
 from steer.lm.anatomy.values import Site
-from steer.lm.passes import save
+from steer.lm.passes import Envoy, save
 
 
 @contextmanager
