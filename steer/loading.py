@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 
 from steer.errors import ModelError
 from steer.lm import default_model
-from steer.lm.anatomy import anatomy_of
+from steer.lm.anatomy import anatomy_of, device_of
 from steer.lm.fingerprint import fingerprint_of
 from steer.model import Model
 from steer.progress import Progress
@@ -115,7 +117,11 @@ def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
     module.eval()
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    nn = TransformersModel(module, tokenizer=tokenizer, task="text-generation")
+    _refuse_caches(module)
+    offloaded = any(weight.device.type == "meta" for weight in module.parameters())
+    with _placed(module) if offloaded else nullcontext():
+        cls = _offloaded() if offloaded else TransformersModel
+        nn = cls(module, tokenizer=tokenizer, task="text-generation")
     anatomy_of(module)  # before any run holds the model
     return Model(nn, tokenizer, name, fingerprint_of(module))
 
@@ -135,3 +141,38 @@ def _unwrapped(module: Any) -> Any:
             "the text; use one of layers, such as LoRA, or merge it"
         )
     return module.get_base_model()
+
+
+def _refuse_caches(module: Any) -> None:
+    """Raise `ModelError` for a cache of its own in which rows were not tried."""
+    kind = getattr(module.generation_config, "cache_implementation", None)
+    if kind is not None and (kind == "quantized" or kind.startswith("offloaded")):
+        raise ModelError(
+            f"the model's generation_config asks for a cache that is {kind}, which can't hold "
+            "edited and unedited rows: set model.generation_config.cache_implementation = None"
+        )
+
+
+@contextmanager
+def _placed(module: Any) -> Iterator[None]:
+    """While entered, a model whose weights are offloaded says so, lest somebody move them."""
+    if getattr(module, "hf_device_map", None) is not None:
+        yield
+        return
+    module.hf_device_map = {"": "cpu"}
+    try:
+        yield
+    finally:
+        del module.hf_device_map
+
+
+def _offloaded() -> Any:
+    """nnsight's class, whose inputs go where weights are that are not offloaded."""
+    from nnsight.modeling.transformers import TransformersModel
+
+    class Offloaded(TransformersModel):  # type: ignore[misc]  # nnsight is untyped
+        @property
+        def device(self) -> torch.device:
+            return device_of(self._module)
+
+    return Offloaded

@@ -63,6 +63,8 @@ def measure(module: nn.Module) -> Anatomy:
     """`anatomy_of`, measured now."""
     try:
         return _measured(module, _running_stack(module))
+    except ModelError:
+        raise
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
@@ -179,6 +181,7 @@ def _digest(module: nn.Module) -> str:
     kernels = getattr(config, "_attn_implementation", None), getattr(module, "dtype", None)
     versions = transformers.__version__, torch.__version__
     tensors = (*module.named_parameters(), *module.named_buffers())
-    scalars = [f"{name} {each.tolist()}" for name, each in tensors if each.numel() == 1]
+    here = [(name, each) for name, each in tensors if each.device.type != "meta"]
+    scalars = [f"{name} {each.tolist()}" for name, each in here if each.numel() == 1]
     about = [*versions, *kernels, str(config.to_dict()), *parts, *scalars, *measure]
     return hashlib.sha256("\n".join(map(str, about)).encode()).hexdigest()[:24]

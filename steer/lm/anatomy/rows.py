@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steer.lm.anatomy.calls import TOKENS
+from steer.errors import ModelError
+from steer.lm.anatomy.calls import TOKENS, device_of
 
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 _HALF = 0.05
+"""Of half precision, and of packed weights, whatever the dtype around them."""
 _PADDING = 7
 _NEW = 3
 """Tokens written: one of the pass over the prompt, one of that pass's cache, one of its own."""
@@ -27,21 +29,31 @@ _FAULTS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyE
 def rows_alone(module: nn.Module) -> tuple[bool, bool]:
     """Whether rows of one length, and whether left-padded rows, give what each gives alone.
 
-    A model that can't read padding at all says no to the second.
+    The first is of rows that are written from a cache. A model that can't read padding at all says
+    no to the second. Raises `ModelError` for a model whose rows hang together even in one pass.
     """
     alone = _last_logits(module, [TOKENS], 0)
-    together = _last_logits(module, [TOKENS, TOKENS], 0)
-    batches = all(_same(row, alone[0]) for row in together)
+    tolerance, other = _tolerance(module, alone.dtype), TOKENS[::-1]
+    together = _last_logits(module, [TOKENS, other], 0)
+    if not _same(together[0], alone[0], tolerance):
+        gap = ((together[0] - alone[0]).abs().max() / alone.abs().max()).item()
+        raise ModelError(
+            f"a row of {type(module).__name__} in a batch is not what it is alone (its logits are "
+            f"{gap:.1%} off), as where activations are quantised by one scale of all rows: edits "
+            "could not be told from their neighbours; load it without that"
+        )
+    batches = True
     longer = (*TOKENS[:_PADDING], *TOKENS)
     try:
         padded = _last_logits(module, [TOKENS, longer], _PADDING)
     except _FAULTS:
         pads = False
     else:
-        pads = _same(padded[0], alone[0])
-    if batches and (alone_text := _written(module, [TOKENS], 0)):
-        batches = _as_alone(_written(module, [TOKENS, TOKENS], 0), alone_text)
-        pads = pads and _as_alone(_written(module, [TOKENS, longer], _PADDING), alone_text)
+        pads = _same(padded[0], alone[0], tolerance)
+    if alone_text := _written(module, [TOKENS], 0):
+        batches = _as_alone(_written(module, [TOKENS, other], 0), alone_text, tolerance)
+        padded_text = _written(module, [TOKENS, longer], _PADDING)
+        pads = pads and _as_alone(padded_text, alone_text, tolerance)
     return batches, batches and pads
 
 
@@ -49,18 +61,23 @@ Steps = Sequence[tuple[Tensor, Tensor]]
 """Of each step logits [b, V], and the tokens [b] that came of them."""
 
 
-def _as_alone(text: Steps, alone: Steps) -> bool:
-    """Whether the first row is, up to where two tokens are as good."""
+def _as_alone(text: Steps, alone: Steps, tolerance: float) -> bool:
+    """Whether the first row is what it is alone, up to where two tokens are as good."""
     for (logits, tokens), (own, token) in zip(text, alone, strict=False):
-        if not _same(logits[0], own[0]):
+        if not _same(logits[0], own[0], tolerance):
             return False
         if tokens[0] != token[0]:
             return True
     return bool(text)
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    limit = _TOLERANCES.get(one.dtype, _HALF) * other.abs().max().item()
+def _tolerance(module: nn.Module, dtype: torch.dtype) -> float:
+    packed = any(not weight.is_floating_point() for weight in module.parameters())
+    return _HALF if packed else _TOLERANCES.get(dtype, _HALF)
+
+
+def _same(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    limit = tolerance * other.abs().max().item()
     return (one - other).abs().max().item() <= limit
 
 
@@ -112,7 +129,7 @@ def _plain_settings(module: Any) -> Iterator[None]:
 def _inputs(module: nn.Module, rows: Sequence[Sequence[int]], padding: int) -> dict[str, Tensor]:
     config: Any = module.config
     size = getattr(config.get_text_config(), "vocab_size", None) or max(TOKENS) + 1
-    device = next((p.device for p in module.parameters() if p.device.type != "meta"), "cpu")
+    device = device_of(module)
     longest = max(map(len, rows))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     for number, row in enumerate(rows):

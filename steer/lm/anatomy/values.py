@@ -81,7 +81,8 @@ class Anatomy:
 
     model: its class; stack: path of the list of blocks.
     final_norm: path of the norm that runs last, behind the blocks; None if there is none.
-    batches, pads: whether rows of one length, and left-padded rows, give what each gives alone.
+    batches: whether rows that are written together from a cache are what each is alone.
+    pads: whether left-padded rows are.
     resumes: whether blocks hand on nothing but the stream, so that a pass can start above them.
     """
 
