@@ -26,18 +26,22 @@ class Takes:
     """What a model's forward takes: what it calls its keys and values, and two options.
 
     transformers 5.24 renamed the cache; old families know neither `use_cache` nor `logits_to_keep`.
+    positions: whether it has to be told where tokens behind a cache are: multimodal models keep
+        offsets of the last text that they generated, and go by those.
     """
 
     cache: str = "cache"
     use_cache: bool = True
     logits_to_keep: bool = True
+    positions: bool = False
 
     @classmethod
     def of(cls, module: Module) -> Takes:
         """Asked of the signature of its forward."""
         known = signature(module.forward).parameters
         name = "cache" if "cache" in known else "past_key_values"
-        return cls(name, "use_cache" in known, "logits_to_keep" in known)
+        offsets = hasattr(getattr(module, "base_model", module), "rope_deltas")
+        return cls(name, "use_cache" in known, "logits_to_keep" in known, offsets)
 
     def options(self, cached: bool, keep: int) -> dict[str, Any]:
         wanted = {"use_cache": cached} if self.use_cache else {}
@@ -79,8 +83,11 @@ class Resume:
 
     @property
     def options(self) -> dict[str, Any]:
-        cached = {self.takes.cache: self.cache} if self.cache is not None else {}
-        return {**self.takes.options(self.cache is not None, self.keep), **cached}
+        more = {self.takes.cache: self.cache} if self.cache is not None else {}
+        if self.takes.positions:
+            whole = self.mask.cumsum(-1) - 1
+            more["position_ids"] = whole[:, whole.shape[1] - self.ids.shape[1] :]
+        return {**self.takes.options(self.cache is not None, self.keep), **more}
 
 
 def clean_pass(
