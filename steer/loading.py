@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -86,21 +87,32 @@ def _resolve(name: str) -> Path | str:
 
 
 def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers import AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
-    quiet = not logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    quiet = not transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype), tokenizer
+        return _auto(source).from_pretrained(source, dtype=dtype), tokenizer
     except Exception as error:  # a damaged folder makes transformers raise anything at all
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         remedy = f"delete {source} and load it again" if isinstance(source, Path) else "check it"
         raise ModelError(f"{name} can't be read: {first_line} ({remedy})") from error
     finally:
         if not quiet:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
+
+
+def _auto(source: Path | str) -> Any:
+    """The class that reads a model: for text, or for images too where there is none for text."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING as OF_TEXT
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as OF_IMAGES
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    kind = type(AutoConfig.from_pretrained(source))
+    images = kind not in OF_TEXT and kind in OF_IMAGES
+    return AutoModelForImageTextToText if images else AutoModelForCausalLM
 
 
 def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
@@ -119,7 +131,7 @@ def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
         tokenizer.pad_token = tokenizer.eos_token
     _refuse_caches(module)
     offloaded = any(weight.device.type == "meta" for weight in module.parameters())
-    with _placed(module) if offloaded else nullcontext():
+    with _placed(module) if offloaded else nullcontext(), _unwarned():
         cls = _offloaded() if offloaded else TransformersModel
         nn = cls(module, tokenizer=tokenizer, task="text-generation")
     anatomy_of(module)  # before any run holds the model
@@ -151,6 +163,18 @@ def _refuse_caches(module: Any) -> None:
             f"the model's generation_config asks for a cache that is {kind}, which can't hold "
             "edited and unedited rows: set model.generation_config.cache_implementation = None"
         )
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """While entered, transformers does not list all of its classes for one that writes text too."""
+    logger = logging.getLogger("transformers.pipelines.base")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

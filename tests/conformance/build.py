@@ -8,10 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, GenerationConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+)
 
 from tests.conformance.families import EOS, PAD, tiny_config
-from tests.conformance.overrides import CONTEXT
+from tests.conformance.overrides import CONTEXT, WRAPPERS
 
 SEED = 5
 _LARGEST = 20_000_000
@@ -65,7 +70,8 @@ def _made(config: Any) -> Any:
         parts = (part for part in vars(config).values() if isinstance(part, wanted))
         if (part := next(parts, None)) is not None:
             return cls._from_config(part, dtype=torch.float32)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    auto = AutoModelForImageTextToText if config.model_type in WRAPPERS else AutoModelForCausalLM
+    return auto.from_config(config, dtype=torch.float32)
 
 
 @torch.no_grad()

@@ -20,13 +20,15 @@ from tests.conformance.overrides import (
     HEAD_DIM,
     HEADS,
     LAYERS,
+    MROPE,
     OVERRIDES,
     VARIANTS,
     VOCABULARY,
+    WRAPPERS,
     D,
 )
 
-FAMILIES: tuple[str, ...] = (*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *VARIANTS)
+FAMILIES: tuple[str, ...] = (*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *VARIANTS, *WRAPPERS)
 
 PAD, EOS, OTHER = 0, 1, 2
 
@@ -119,7 +121,9 @@ def shrunk(defaults: Mapping[str, Any]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     layers = _layers_kept(defaults)
     for name, value in defaults.items():
-        if isinstance(value, Mapping) and (name.endswith("config") or name in SUB_CONFIGS):
+        if isinstance(value, Mapping) and "mrope_section" in value:
+            chosen[name] = {**value, "mrope_section": MROPE}
+        elif isinstance(value, Mapping) and (name.endswith("config") or name in SUB_CONFIGS):
             chosen[name] = shrunk(value) | {
                 key: value[key] for key in ("model_type",) if key in value
             }
