@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -167,12 +168,18 @@ def _refuse_caches(module: Any) -> None:
 
 @contextmanager
 def _unwarned() -> Iterator[None]:
-    """While entered, transformers does not list all of its classes for one that writes text too."""
+    """While entered, nobody tells what is taken care of here.
+
+    transformers lists all its classes for one that reads images too, and nnsight says where a
+    module called `output` is.
+    """
     logger = logging.getLogger("transformers.pipelines.base")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*which nnsight already serves")
+            yield
     finally:
         logger.setLevel(level)
 
