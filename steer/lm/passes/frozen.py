@@ -14,7 +14,7 @@ from torch import Tensor
 from steer.errors import ModelError
 from steer.lm.anatomy import Site
 from steer.lm.passes import save
-from steer.lm.passes.plain import module_at, read
+from steer.lm.passes.plain import add, module_at, read
 from steer.lm.passes.resumed import Resume
 
 Slope = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +29,7 @@ def reach(nn: Any, start: Resume, site: Site) -> Tensor:
         for skip in skipped:
             module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
-            read(nn, inner)[:] += delta
+            add(nn, inner, delta)
         found: Any = save(read(nn, site).clone())
         tracer.stop()
     return found
@@ -47,7 +47,7 @@ def held(nn: Any, start: Resume, sites: Sequence[Site], norm: tuple[str, Slope] 
         for skip in skipped:
             module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
-            read(nn, inner)[:] += delta
+            add(nn, inner, delta)
         for site in sites:
             value = read(nn, site)
             value[:] = value[:1].clone()

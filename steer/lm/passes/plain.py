@@ -41,6 +41,12 @@ def read(nn: Any, site: Site) -> Tensor:
     return value[0] if isinstance(value, tuple | list) else value
 
 
+def add(nn: Any, site: Site, delta: Tensor) -> None:
+    """Add delta [b, s, d] at the site, on whatever device that block is."""
+    x = read(nn, site)
+    x[:] += delta.to(x.device)
+
+
 def collect(nn: Any, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site, Tensor]:
     """Activations at the sites, the model run no further than the last of them."""
     ordered = sorted(set(sites), key=lambda site: site.hookpoint.order)

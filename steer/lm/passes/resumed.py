@@ -18,7 +18,7 @@ from torch.nn import Module
 
 from steer.lm.anatomy.values import Site, Skip
 from steer.lm.passes import save
-from steer.lm.passes.plain import module_at, quiet, read
+from steer.lm.passes.plain import add, module_at, quiet, read
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, 
         for skip in skipped:
             module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
-            read(nn, inner)[:] += delta
+            add(nn, inner, delta)
         for site, more in also:
-            read(nn, site)[:] += more
+            add(nn, site, more)
         for site in sites:
             saved.append(read(nn, site).clone())
         output = tracer.result.save()
@@ -143,7 +143,8 @@ def gradient(
         for skip in skipped:
             module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
-            read(nn, inner)[:] = live
+            x = read(nn, inner)
+            x[:] = live.to(x.device)
         values = measure(tracer.result.logits)
         kept = save(values.detach().clone())
         with values.sum().backward(inputs=[live]):
