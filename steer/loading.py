@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
+import logging
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import torch
 
 from steer.errors import ModelError
 from steer.lm import default_model
-from steer.lm.anatomy import anatomy_of
+from steer.lm.anatomy import anatomy_of, device_of
+from steer.lm.fingerprint import fingerprint_of
 from steer.model import Model
 from steer.progress import Progress
 
@@ -85,21 +88,32 @@ def _resolve(name: str) -> Path | str:
 
 
 def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers import AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
-    quiet = not logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    quiet = not transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype), tokenizer
+        return _auto(source).from_pretrained(source, dtype=dtype), tokenizer
     except Exception as error:  # a damaged folder makes transformers raise anything at all
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         remedy = f"delete {source} and load it again" if isinstance(source, Path) else "check it"
         raise ModelError(f"{name} can't be read: {first_line} ({remedy})") from error
     finally:
         if not quiet:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
+
+
+def _auto(source: Path | str) -> Any:
+    """The class that reads a model: for text, or for images too where there is none for text."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING as OF_TEXT
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as OF_IMAGES
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    kind = type(AutoConfig.from_pretrained(source))
+    images = kind not in OF_TEXT and kind in OF_IMAGES
+    return AutoModelForImageTextToText if images else AutoModelForCausalLM
 
 
 def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
@@ -116,7 +130,11 @@ def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
     module.eval()
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    nn = TransformersModel(module, tokenizer=tokenizer, task="text-generation")
+    _refuse_caches(module)
+    offloaded = any(weight.device.type == "meta" for weight in module.parameters())
+    with _placed(module) if offloaded else nullcontext(), _unwarned():
+        cls = _offloaded() if offloaded else TransformersModel
+        nn = cls(module, tokenizer=tokenizer, task="text-generation")
     anatomy_of(module)  # before any run holds the model
     return Model(nn, tokenizer, name, fingerprint_of(module))
 
@@ -138,25 +156,54 @@ def _unwrapped(module: Any) -> Any:
     return module.get_base_model()
 
 
-def _weights(module: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every weight by name, those that are offloaded fetched for the moment."""
-    from accelerate.utils import align_module_device
-
-    for name, weight in sorted(module.named_parameters()):
-        if weight.device.type != "meta":
-            yield name, weight
-            continue
-        owner, _, leaf = name.rpartition(".")
-        holder = module.get_submodule(owner)
-        with align_module_device(holder):
-            yield name, getattr(holder, leaf)
+def _refuse_caches(module: Any) -> None:
+    """Raise `ModelError` for a cache of its own in which rows were not tried."""
+    kind = getattr(module.generation_config, "cache_implementation", None)
+    if kind is not None and (kind == "quantized" or kind.startswith("offloaded")):
+        raise ModelError(
+            f"the model's generation_config asks for a cache that is {kind}, which can't hold "
+            "edited and unedited rows: set model.generation_config.cache_implementation = None"
+        )
 
 
-def fingerprint_of(module: Any) -> str:
-    """Twelve hex digits that differ between models, whatever dtype they are loaded in."""
-    digest = hashlib.sha256()
-    for name, weight in _weights(module):
-        flat = weight.detach().flatten()
-        sample = flat[:: max(1, len(flat) // 64)][:64].to(torch.bfloat16).float().cpu()
-        digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
-    return digest.hexdigest()[:12]
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """While entered, nobody tells what is taken care of here.
+
+    transformers lists all its classes for one that reads images too, and nnsight says where a
+    module called `output` is.
+    """
+    logger = logging.getLogger("transformers.pipelines.base")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*which nnsight already serves")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _placed(module: Any) -> Iterator[None]:
+    """While entered, a model whose weights are offloaded says so, lest somebody move them."""
+    if getattr(module, "hf_device_map", None) is not None:
+        yield
+        return
+    module.hf_device_map = {"": "cpu"}
+    try:
+        yield
+    finally:
+        del module.hf_device_map
+
+
+def _offloaded() -> Any:
+    """nnsight's class, whose inputs go where weights are that are not offloaded."""
+    from nnsight.modeling.transformers import TransformersModel
+
+    class Offloaded(TransformersModel):  # type: ignore[misc]  # nnsight is untyped
+        @property
+        def device(self) -> torch.device:
+            return device_of(self._module)
+
+    return Offloaded

@@ -29,6 +29,16 @@ class ReLU(Dictionary):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class TanhReLU(Dictionary):
+    """f = tanh(ReLU(p)), at most 1. SAELens before 6.0, `activation_fns.py`."""
+
+    architecture: ClassVar[str] = "tanh_relu"
+
+    def activate(self, pre: Tensor) -> Tensor:
+        return pre.relu().tanh()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class JumpReLU(Dictionary):
     """f = p where p > threshold (strictly) and p > 0, else 0. Rajamanoharan et al. 2024b."""
 
@@ -167,6 +177,7 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
     cls.architecture: cls
     for cls in (
         ReLU,
+        TanhReLU,
         JumpReLU,
         BatchTopK,
         TopK,
@@ -187,6 +198,7 @@ __all__ = [
     "JumpReLU",
     "MatchingPursuit",
     "ReLU",
+    "TanhReLU",
     "Temporal",
     "TopK",
 ]

@@ -3,8 +3,8 @@
     Clamp(12, "4x max", when=Active(7) & ~Seen(3, above=2.0))
 
 `Active` looks at the same token, `Seen` at the text so far, this token included. All are decided
-on the clean activations of the intervention's own dictionary. The first token is not counted by
-`Seen`: its massive activation sets off features that have nothing to do with the text.
+on the activations of the intervention's own dictionary before it writes. The first token is not
+counted by `Seen`: its massive activation sets off features that have nothing to do with the text.
 """
 
 from __future__ import annotations

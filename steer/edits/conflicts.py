@@ -1,7 +1,7 @@
 """Edits that want different things of one place: refused, unless an order is given.
 
-All edits of a run read the same clean activation and what they write adds up, so two clamps of one
-feature would give neither value.
+All edits of a site read it before any of them writes there, and what they write adds up, so two
+clamps of one feature would give neither value.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def refuse_conflicts(edits: Sequence[Placed]) -> None:
     for one, other in conflicts(edits):
         raise InterventionError(
             f"{named(one)} has two edits that can touch the same token ({one.kind} at "
-            f"{one.positions!r}, {other.kind} at {other.positions!r}); all edits read the same "
-            "clean activation, so one of them would be lost: give them positions that share no "
+            f"{one.positions!r}, {other.kind} at {other.positions!r}); all edits read the site "
+            "before any is made, so one of them would be lost: give them positions that share no "
             "token, keep one, or say conflicts='in_order'"
         )
 

@@ -7,8 +7,9 @@
 | `Difference(positive, negative)` | mean activation over one prompt set minus that over another |
 | `Random(seed)`                 | isotropic; the control                                       |
 
-They are normalised when used: an edit's value is a length along the unit direction. `"1x vector"`
-stands for the length that the source itself has.
+They are normalised when used: an edit's value is a length along the unit direction, and two of one
+direction are one target, whatever their lengths. `"1x vector"` stands for the length that the
+source itself has: of a `Random` that is about √d, the length of a standard normal draw.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Difference(Direction):
 
 @dataclass(frozen=True)
 class Random(Direction):
-    """A seeded isotropic direction."""
+    """A seeded isotropic direction: a draw from a standard normal, of length about √d."""
 
     seed: int = 0
     kind: ClassVar[str] = "random"

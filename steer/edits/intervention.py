@@ -29,7 +29,8 @@ class Intervention:
     """Edits of features of one dictionary, applied together at its site.
 
     dictionary: name of the dictionary; for direction edits alone, a hookpoint will do.
-    edits: all read the same clean activation, so that their order does not matter.
+    edits: all read the site as it is before any of them writes there, so that their order does not
+        matter. What other interventions of the run did at earlier sites is in it.
     error: what becomes of what the dictionary does not explain: `keep` leaves it in place (the
         default), `frozen` takes it from the clean run, `drop` leaves only the reconstruction.
     conflicts: two edits of one feature that can touch the same token are refused, unless

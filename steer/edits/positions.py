@@ -10,7 +10,8 @@ never touched, and a position means the same in the prefill and at a cached deco
 | `"generated"` | every position whose output is a generated token: the prompt's last one on |
 | `"last"`      | the prompt's last token                                                    |
 | an int        | that position; negative ones count from the end of the prompt              |
-| a slice       | as Python slices the text; negative bounds count from the prompt's end     |
+| a slice       | as Python slices the text, its step positive; negative bounds count from   |
+|               | the prompt's end                                                           |
 | a list        | those positions                                                            |
 | `Tokens(…)`   | tokens of these texts or ids                                               |
 | `"text"`      | every token but special ones                                               |

@@ -10,6 +10,7 @@ from dictionaries.dictionary import Dictionary
 from steer.errors import DictionaryError, InterventionError
 from steer.features.norm_gain import after_gain
 from steer.lm.anatomy import Site
+from steer.lm.fingerprint import is_of
 from steer.lm.language_model import LanguageModel
 
 
@@ -27,7 +28,7 @@ def load_dictionary(model: LanguageModel, name: str) -> Dictionary:
     dictionary = after_gain(model, read_dictionary(name))
     site_of(model, dictionary)
     trained_on = (dictionary.card or {}).get("fingerprint")
-    if trained_on and trained_on != model.fingerprint:
+    if trained_on and trained_on != model.fingerprint and not is_of(model.module, trained_on):
         warnings.warn(
             f"{name} was trained on a model with fingerprint {trained_on} and "
             f"{model.name} has {model.fingerprint}: its features may mean nothing here",

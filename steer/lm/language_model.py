@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from steer.errors import InterventionError, PromptError
-from steer.lm.anatomy import Anatomy, Site, anatomy_of
+from steer.lm.anatomy import Anatomy, Site, anatomy_of, device_of
 from steer.lm.finite import first_of, overflowed, own_error
 from steer.lm.hookpoints import Hookpoint
 from steer.lm.passes import plain
@@ -52,9 +52,8 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go; weights that are offloaded are nowhere."""
-        weights = (weight.device for weight in self.module.parameters())
-        return next((each for each in weights if each.type != "meta"), torch.device("cpu"))
+        """Where token ids go."""
+        return device_of(self.module)
 
     @property
     def context(self) -> int:
@@ -174,8 +173,9 @@ class LanguageModel:
         """Raise `PromptError` for padding, or for a batch, in which rows are not as alone."""
         if len(mask) > 1 and not self.anatomy.batches:
             raise PromptError(
-                f"a row of {self.name} in a batch is not what it is alone, so that an edit could "
-                "not be told from its neighbours: read one prompt at a time"
+                f"what {self.name} writes from its cache in a batch is not what each row is alone, "
+                "so a text can't be written beside its baseline: read one prompt at a time, as "
+                "logit_effect does, and write texts with the model itself"
             )
         if not bool(mask.all()) and not self.can_pad:
             raise PromptError(

@@ -15,6 +15,7 @@ from steer.errors import DictionaryError
 from steer.features.contexts import contexts
 from steer.features.fit import site_of
 from steer.features.norm_gain import after_gain
+from steer.lm.fingerprint import is_of
 from steer.lm.language_model import LanguageModel
 from steer.quality.conventions import figures
 from steer.quality.cost import cost
@@ -63,7 +64,7 @@ def check(
 def refuse_other_model(model: LanguageModel, dictionary: Dictionary) -> tuple[str, str]:
     """The hookpoints that it reads and writes. Raises `DictionaryError` for another model's."""
     trained_on = (dictionary.card or {}).get("fingerprint")
-    if trained_on and trained_on != model.fingerprint:
+    if trained_on and trained_on != model.fingerprint and not is_of(model.module, trained_on):
         raise DictionaryError(
             f"{dictionary.name} was trained on a model with fingerprint {trained_on}, and "
             f"{model.name} has {model.fingerprint}: load the model that it was trained on"

@@ -71,7 +71,7 @@ def replaced_logits(
     x [b, s, d]: the site's activations, if they are known; then those blocks do not run at all.
     """
     mask, below, takes = torch.ones_like(ids), None, Takes.of(model.module)
-    if site.hookpoint.kind == "resid_post":
+    if site.hookpoint.kind == "resid_post" and model.anatomy.resumes:
         below = model.anatomy.below(site.hookpoint.layer + 1)
     with model.lock:
         if x is None or below is None:

@@ -136,9 +136,9 @@ def joined(module: Any, head: Head | None) -> Iterator[None]:
     def others(_: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         before.remove()
         rows = slice(0, len(kwargs["input_ids"]) - len(head.tokens))
-        narrow = {
-            name: kwargs[name][rows] for name in _BY_ROW if isinstance(kwargs.get(name), Tensor)
-        }
+        given = {name: kwargs[name] for name in _BY_ROW if isinstance(kwargs.get(name), Tensor)}
+        # Position ids of multimodal models have their axes first: [3, b, s].
+        narrow = {name: x[:, rows] if x.dim() == 3 else x[rows] for name, x in given.items()}
         return args, kwargs | narrow
 
     def all_rows(_: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from steer.errors import SteerError
+
 DRAWING: Mapping[str, Any] = dict.fromkeys(
     (
         *("do_sample", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p"),
@@ -74,10 +76,15 @@ def inherited(
     """What the model brings that is not `given` by the caller.
 
     left_out: names of what does not act.
+    Raises `SteerError` for a config that transformers refuses.
     """
     config = getattr(module, "generation_config", None)
     if config is None:
         return Inherited()
+    try:
+        config.validate()
+    except ValueError as error:
+        raise SteerError(f"the model's own generation_config can't be used: {error}") from error
     defaults = type(config)().to_dict() | config._get_default_generation_params()
     asked = {
         name: value

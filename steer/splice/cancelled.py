@@ -50,9 +50,10 @@ class Cancelled:
     @property
     def told(self) -> str:
         more = f" and {len(self.by) - _NAMED} more" if len(self.by) > _NAMED else ""
+        tokens = "1 token" if self.tokens == 1 else f"{self.tokens} tokens"
         return (
-            f"cancelled by {', '.join(self.by[:_NAMED])}{more} at {self.tokens} tokens: alone it "
-            f"moves the stream by {self.own:.3g}, with them it moves by {self.stream:.3g}"
+            f"cancelled by {', '.join(self.by[:_NAMED])}{more} at {tokens}: alone it moves the "
+            f"stream by {self.own:.3g}, with them it moves by {self.stream:.3g}"
         )
 
 

@@ -88,15 +88,14 @@ def lower(
             raise InterventionError(f"a direction has {len(vector)} numbers, the site {d}")
     lengths = {source: vector.norm().item() for source, vector in vectors.items()}
     units = {source: vector / lengths[source] for source, vector in vectors.items()}
-    distinct = _distinct(list(units.values()))
+    distinct, number_of = _distinct(units)
     feature_rows = [] if used is None else [used.W_dec[columns]]
     directions = torch.stack(distinct) if distinct else feature_rows[0].new_zeros(0, d)
     place = {feature: number for number, feature in enumerate(features)}
 
     def lowered(edit: Edit) -> LoweredEdit:
         if isinstance(edit, DirectionEdit):
-            unit = units[edit.direction]
-            target = len(features) + next(n for n, own in enumerate(distinct) if alike(own, unit))
+            target = len(features) + number_of[edit.direction]
             dose = _scaled(edit, {"vector": lengths[edit.direction]}.get)
         else:
             assert isinstance(edit, FeatureEdit)
@@ -128,26 +127,30 @@ def lower(
     return plan
 
 
-def alike(one: Tensor, other: Tensor) -> bool:
-    """Whether two unit directions [d] are the same to rounding."""
-    return bool((one - other).norm() < _ALIKE)
+def alike(ones: Tensor, others: Tensor) -> list[list[bool]]:
+    """Which unit directions [n, d] are the same as which others [m, d], to rounding."""
+    apart = torch.cdist(ones, others, compute_mode="donot_use_mm_for_euclid_dist")
+    same: list[list[bool]] = (apart < _ALIKE).tolist()
+    return same
 
 
-def _distinct(units: Sequence[Tensor]) -> list[Tensor]:
-    """Each direction once: `Vector(d)` and `Vector(2d)` are one."""
-    kept: list[Tensor] = []
-    for unit in units:
-        if not any(alike(unit, own) for own in kept):
-            kept.append(unit)
-    return kept
+def _distinct(units: dict[Direction, Tensor]) -> tuple[list[Tensor], dict[Direction, int]]:
+    """Each direction once, and which one a source gives: `Vector(d)` and `Vector(2d)` are one."""
+    if not units:
+        return [], {}
+    stacked = torch.stack(list(units.values()))
+    first = [row.index(True) for row in alike(stacked, stacked)]
+    kept = list(dict.fromkeys(first))
+    number_of = {source: kept.index(own) for source, own in zip(units, first, strict=True)}
+    return [stacked[own] for own in kept], number_of
 
 
 def _refuse_conflicts(plan: SitePlan, policy: str) -> None:
-    directed = [(each, plan.direction_of(each)) for each in plan.edits]
-    pairs = [(each, direction) for each, direction in directed if direction is not None]
-    for (one, mine), (other, theirs) in combinations(pairs, 2):
-        if alike(mine, -theirs):
-            refuse_opposite(one, other)
+    opposite, n = alike(plan.directions, -plan.directions), len(plan.columns)
+    if any(map(any, opposite)):
+        for one, other in combinations(plan.direction_edits, 2):
+            if opposite[one.target - n][other.target - n]:
+                refuse_opposite(one, other)
     if policy == "refuse":
         refuse_conflicts(plan.edits)
 

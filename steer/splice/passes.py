@@ -10,7 +10,7 @@ from torch import Tensor
 
 from steer.lm.anatomy import Site, anatomy_of
 from steer.lm.passes import save
-from steer.lm.passes.plain import input_embedding, quiet, read
+from steer.lm.passes.plain import input_embedding, module_at, quiet, read
 from steer.lm.remote import Remote, backend
 from steer.lm.span import Span
 from steer.splice.plan import SitePlan
@@ -112,10 +112,10 @@ def generate(
         records: list[list[Record]] = save([])
         with tracer.invoke(inputs):
             for step in tracer.iter[:]:
-                token_ids = nn.get(embedding).input
+                token_ids = module_at(nn, embedding).input
                 if step == 0 and begun is not None:
                     for path in begun.shared:
-                        nn.get(path).skip(begun.entry)
+                        module_at(nn, path).skip(begun.entry)
                     records.append(begun.records)
                 else:
                     records.append(apply(nn, plans, span.step(step, token_ids), memory))
@@ -129,17 +129,18 @@ def begin(
 ) -> tuple[Any, Begun]:
     """transformers' output after one token under the plans, which edit nothing below a block.
 
-    shared: how many blocks there are below it; none is shared if their output is no plain tensor.
+    shared: how many blocks there are below it; none is shared if they give more than the stream.
     """
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
     memory: Memory = {}
-    below = [skip.path for skip in anatomy_of(nn._module).below(shared)]
+    anatomy = anatomy_of(nn._module)
+    below = [skip.path for skip in anatomy.below(shared)] if anatomy.resumes else []
     with quiet(), torch.inference_mode(), nn.generate(**options) as tracer:
         records: list[Record] = save([])
         entry: list[Tensor] = save([])
         with tracer.invoke(inputs):
-            if below and isinstance(nn.get(below[-1]).output, Tensor):
-                entry.append(nn.get(below[-1]).output.clone())
+            if below and isinstance(module_at(nn, below[-1]).output, Tensor):
+                entry.append(module_at(nn, below[-1]).output.clone())
             records.extend(apply(nn, plans, span, memory))
         with tracer.invoke():
             result = save(tracer.result)

@@ -133,10 +133,13 @@ class SitePlan:
         """Conditions on features, and the target that each looks at."""
         return {leaf: target for edit in self.edits for leaf, target in edit.leaves.items()}
 
-    def direction_of(self, edit: LoweredEdit) -> Tensor | None:
-        """The unit direction [d] that an edit is of; None for an edit of a feature."""
-        number = edit.target - len(self.columns)
-        return self.directions[number] if number >= 0 else None
+    @property
+    def feature_edits(self) -> list[LoweredEdit]:
+        return [edit for edit in self.edits if edit.target < len(self.columns)]
+
+    @property
+    def direction_edits(self) -> list[LoweredEdit]:
+        return [edit for edit in self.edits if edit.target >= len(self.columns)]
 
     def touched(self, span: Span) -> list[Tensor]:
         """For each edit, mask [b, s] of the tokens that its positions mean."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 
 import torch
@@ -140,8 +140,8 @@ def refuse_conflicts_between(
 ) -> None:
     """Raise `InterventionError` if interventions of one run want different things of one place.
 
-    All read the same clean activation, so what they write adds up: two clamps of a feature would
-    give neither, and an error term dropped twice would be subtracted twice.
+    All read a site before any of them writes there, and what they write adds up: two clamps of a
+    feature would give neither, and an error term dropped twice would be subtracted twice.
     """
     pairs = zip(interventions, plans, strict=True)
     for (one, first), (other, second) in combinations(pairs, 2):
@@ -152,12 +152,11 @@ def refuse_conflicts_between(
                 f"{one.dictionary} and {other.dictionary} both change the error term at "
                 f"{first.out.hookpoint} ({first.error}, {second.error}); let one of them do it"
             )
-        for mine, theirs in product(first.edits, second.edits):
-            if _opposite(first, mine, second, theirs):
-                refuse_opposite(mine, theirs)
-            named_alike = one.dictionary == other.dictionary
-            same = _same_target(first, mine, second, theirs, named_alike)
-            if same and may_overlap(mine.positions, theirs.positions):
+        named_alike = one.dictionary == other.dictionary
+        for mine, theirs in _opposite(first, second):
+            refuse_opposite(mine, theirs)
+        for mine, theirs in _of_one_target(first, second, named_alike):
+            if may_overlap(mine.positions, theirs.positions):
                 also = "" if named_alike else f" (the same under the name {other.dictionary})"
                 raise InterventionError(
                     f"two interventions edit {named(mine.edit)} of {one.dictionary}{also} and can "
@@ -168,21 +167,28 @@ def refuse_conflicts_between(
                 )
 
 
-def _opposite(first: SitePlan, mine: LoweredEdit, second: SitePlan, theirs: LoweredEdit) -> bool:
-    one, other = first.direction_of(mine), second.direction_of(theirs)
-    return one is not None and other is not None and alike(one, -other)
+Pairs = Iterator[tuple[LoweredEdit, LoweredEdit]]
 
 
-def _same_target(
-    first: SitePlan, mine: LoweredEdit, second: SitePlan, theirs: LoweredEdit, named_alike: bool
-) -> bool:
-    """Whether two edits are of one direction or feature, whatever it is called."""
-    one, other = first.direction_of(mine), second.direction_of(theirs)
-    if one is not None and other is not None:
-        return alike(one, other)
-    if one is not None or other is not None or mine.edit.target != theirs.edit.target:
-        return False
-    return named_alike or _same_feature(first, mine.target, second, theirs.target)
+def _opposite(first: SitePlan, second: SitePlan) -> Pairs:
+    """Edits of opposite directions."""
+    opposite = alike(first.directions, -second.directions)
+    for mine, theirs in product(first.direction_edits, second.direction_edits):
+        if opposite[mine.target - len(first.columns)][theirs.target - len(second.columns)]:
+            yield mine, theirs
+
+
+def _of_one_target(first: SitePlan, second: SitePlan, named_alike: bool) -> Pairs:
+    """Edits of one direction or feature, whatever it is called."""
+    same = alike(first.directions, second.directions)
+    for mine, theirs in product(first.direction_edits, second.direction_edits):
+        if same[mine.target - len(first.columns)][theirs.target - len(second.columns)]:
+            yield mine, theirs
+    for mine, theirs in product(first.feature_edits, second.feature_edits):
+        if mine.edit.target == theirs.edit.target and (
+            named_alike or _same_feature(first, mine.target, second, theirs.target)
+        ):
+            yield mine, theirs
 
 
 def _same_feature(first: SitePlan, mine: int, second: SitePlan, theirs: int) -> bool:

@@ -32,7 +32,8 @@ class EditTrace:
     """What one edit did in a pass, each [b, s].
 
     touched: its positions include the token; fired: and its condition and schedule let it act.
-    before, after: reading and what it was made; dose: norm of what it adds.
+    before, after: reading and what it was made; dose: norm of what it adds. What is read is the
+    site in this run: edits at earlier sites are in it, those at this one are not.
     """
 
     touched: Tensor

@@ -15,7 +15,7 @@ import steer
 from dictionaries.architectures import ReLU
 from dictionaries.dictionary import Dictionary, DictionaryConfig
 from steer.edits.directions import Vector
-from tests.conformance.build import build
+from tests.conformance.build import UNREADABLE, build
 from tests.conformance.oracle import Oracle, kept_entries
 from tests.conformance.outcome import NONE, RIGHT, WRONG, Outcome, cell, same, worst
 from tests.conformance.sites import KINDS, Truth
@@ -52,7 +52,6 @@ def run_family(family: str, *, given_context: bool = False) -> Report:
     plain, report = build(family), Report(family)
     report.model = type(plain).__name__
     ids = torch.tensor([tokenizer()(PROMPT)["input_ids"]])
-    oracle = Oracle(plain, ids)
     loaded: list[steer.Model] = []
 
     def load() -> Outcome:
@@ -61,6 +60,12 @@ def run_family(family: str, *, given_context: bool = False) -> Report:
         return Outcome(RIGHT)
 
     report.whole["load"] = asdict(cell(load))
+    try:
+        oracle = Oracle(plain, ids)
+    except UNREADABLE as error:
+        if loaded:
+            report.whole["load"] = asdict(Outcome(WRONG, f"loaded, and can't be run: {error}"))
+        return report
     if not loaded:
         return report
     (model,) = loaded

@@ -12,9 +12,22 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon (alibi)": ("falcon", {"alibi": True, "parallel_attn": False}),
     "falcon (new decoder)": ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
     "opt (post-norm)": ("opt", {"do_layer_norm_before": False}),
+    "gemma4_text (dense)": ("gemma4_text", {"hidden_size_per_layer_input": 0}),
     "bloom (post-norm residual)": ("bloom", {"apply_residual_connection_post_layernorm": True}),
 }
 """Blocks of another kind that a family has in published models, beside its default."""
+
+WRAPPERS = (
+    *("aria", "aya_vision", "cohere2_vision", "cosmos3_edge", "cosmos3_omni", "deepseek_vl"),
+    *("deepseek_vl_hybrid", "exaone4_5", "glm46v", "glm4v", "glm_ocr", "glmga", "granite_docling"),
+    *("hyperclovax_vision_v2", "idefics", "idefics2", "idefics3", "instructblip", "internvl"),
+    *("kimi_k25", "lfm2_vl", "lfm3_vl", "lighton_ocr", "llava", "llava_next", "llava_next_video"),
+    *("llava_onevision", "minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "minimax_m3_vl", "mistral3"),
+    *("mistral4", "mistral_large4", "muse_glimmer", "ovis2", "paddleocr_vl", "paligemma"),
+    *("pp_chart2table", "qianfan_ocr", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe"),
+    *("shieldgemma2", "smolvlm", "unlimited_ocr", "video_llama_3", "video_llava", "vipllava"),
+)
+"""Multimodal models that the mechanical way makes tiny, read as text."""
 
 DROPPED = object()
 """Leave the field to the config class."""
@@ -39,7 +52,20 @@ _DOTS3 = {
     "index_head_dim": 8,
 }
 
+MROPE = [2, 1, 1]
+"""How the half of a head is shared by time, height and width."""
+_THREE_AXES = {
+    "text_config": {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": MROPE}
+    }
+}
+
 OVERRIDES: dict[str, dict[str, Any]] = {
+    "qwen2_vl": _THREE_AXES | {"vision_config": {"embed_dim": D, "depth": 2}},
+    **dict.fromkeys(
+        ("qwen2_5_vl", "glm4v", "glm46v", "glm4v_moe", "glm_ocr", "glmga", "paddleocr_vl"),
+        _THREE_AXES,
+    ),
     "bamba": {**_MAMBA_2, "attn_layer_indices": [1, 3]},
     "falcon_h1": {**_MAMBA_2, "mamba_d_ssm": 64},
     "granitemoehybrid": {**_MAMBA_2, "layer_types": ["mamba", "attention", "mamba", "attention"]},
@@ -92,7 +118,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
             "sliding_attention": {
                 "rope_type": "default",
                 "rope_theta": 10000.0,
-                "mrope_section": [2, 1, 1],
+                "mrope_section": MROPE,
             },
         }
     },
@@ -102,6 +128,9 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "attention_head_dim": 16,
     },
     "blt": {"num_hidden_layers": 4},
+    "gemma4_assistant": {
+        "text_config": {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
+    },
     "qwen4_exp_text": _QWEN4,
     "qwen4_exp": {"text_config": _QWEN4},
     "dots3_note_text": _DOTS3,

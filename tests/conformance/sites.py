@@ -225,7 +225,7 @@ def _names(
     return (named if len(named) == 1 else set()), None
 
 
-_BESIDE = re.compile("hyper|connection|residual|scale|conv|hc")
+_BESIDE = re.compile("hyper|connection|residual|scale|conv|hc|_input$")
 """Names of a block's children that belong to its stream and not to attention or the MLP."""
 
 

@@ -155,7 +155,7 @@ def maker(node: Node, path: str, block: nn.Module, stream: set[int]) -> str:
 def kind_of(name: str, block: nn.Module) -> str:
     """By name: attention proper, another way of mixing tokens, or an MLP; "" for norms and such."""
     module, first = block.get_submodule(name), name.split(".")[0]
-    if re.match("mlp|ffn|feed_forward", first):
+    if re.match("(post_)?(mlp|ffn|feed_forward)", first):
         return "mlp"
     if is_norm(module) or isinstance(module, nn.Dropout | nn.Identity):
         return ""

@@ -1,4 +1,4 @@
-"""Fifteen families with each kind of block between them; all: `python -m tests.conformance`."""
+"""Seventeen families with each kind of block between them; all: `python -m tests.conformance`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ SAMPLE = {
     "granite": "what is added is multiplied",
     "bert": "the norm is of the sum; positions are learned",
     "bloom": "no length; the MLP adds the stream itself; blocks give tuples",
-    "gpt_neo": "local attention; tuples",
+    "zaya": "routers that read the router below; a scaled stream",
+    "roberta-prelayernorm": "modules called output",
+    "qwen2_5_vl": "position ids of three axes",
     "bart": "positions that don't know of padding",
     "falcon_h1": "attention and a state space side by side",
     "mamba": "nothing but a state space; no length",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,15 @@ def test_the_dictionary_is_of_this_model(name: str, smollm: steer.Model) -> None
     card = smollm.dictionary(name).card
     assert card is not None
     assert card["fingerprint"] == smollm.fingerprint
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_dtype_is_no_other_model(dtype: str, smollm: steer.Model) -> None:
+    model = steer.load("smollm2-135m", dtype=dtype, device="cpu")
+    assert model.fingerprint == smollm.fingerprint
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.dictionary(catalogue.names()[0])
 
 
 @shipped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import steer
+from steer.lm.fingerprint import fingerprint_of, is_of
 from steer.loading import load_tokenizer
 from tests.support import plain, tiny
 
@@ -39,12 +41,46 @@ def test_the_dtype_is_the_callers(dtype: str, model_folder: Saved, llama: steer.
     model = steer.load(model_folder(), dtype=dtype, device="cpu")
     assert model.dtype == dtype
     assert {str(p.dtype) for p in model.module.parameters()} == {f"torch.{dtype}"}
-    assert (model.fingerprint == llama.fingerprint) or dtype == "float16"
+    assert model.fingerprint == llama.fingerprint
 
 
 def test_models_differ_by_fingerprint() -> None:
     prints = {tiny.tiny_model(family).fingerprint for family in tiny.FAMILIES}
     assert len(prints) >= len(tiny.FAMILIES) - 1  # the residual's wiring is no weight
+
+
+def test_other_weights_have_another_fingerprint(llama: steer.Model) -> None:
+    """A tenth more of everything or of one norm, noise on a matrix, the other sign; any dtype."""
+    prints = {llama.fingerprint}
+    torch.manual_seed(0)
+    changes: list[Callable[[torch.nn.Module], None]] = [
+        lambda module: [w.mul_(1.1) for w in module.parameters()] and None,
+        lambda module: module.get_parameter("model.layers.1.input_layernorm.weight").mul_(1.1),
+        lambda module: module.get_parameter("lm_head.weight").add_(0.01 * torch.randn(96, 32)),
+        lambda module: module.get_parameter("lm_head.weight").neg_(),
+    ]
+    for change in changes:
+        module = tiny.build("llama")
+        with torch.no_grad():
+            change(module)
+        found = [fingerprint_of(module.to(d)) for d in (torch.float32, torch.float16)]
+        assert found[0] == found[1]
+        prints.add(found[0])
+    assert len(prints) == 1 + len(changes)
+
+
+def test_a_card_of_before_is_known_and_another_is_not(llama: steer.Model) -> None:
+    """Cards were made by values once; that print is taken in fp32 and bf16, which hold them."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(llama.module.named_parameters()):
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, len(flat) // 64)][:64].to(torch.bfloat16).float()
+        digest.update(f"{name}{tuple(weight.shape)}".encode() + sample.numpy().tobytes())
+    for dtype in (torch.float32, torch.bfloat16):
+        module = tiny.plain_model("llama", dtype)
+        assert is_of(module, digest.hexdigest()[:12])
+        assert is_of(module, llama.fingerprint)
+        assert not is_of(module, "f05aa7087068")
 
 
 @pytest.mark.parametrize("dtype", ["float", "fp32", "int8", "", None, torch.float32])

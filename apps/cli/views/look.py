@@ -133,4 +133,5 @@ def anatomy_view(anatomy: Anatomy) -> list[RenderableType]:
         rows_table(rows),
         f"final norm: {anatomy.final_norm or 'none between the last block and the head'}",
         f"rows of a batch: {batches}; rows with padding: {padded}",
+        *([] if anatomy.resumes else ["blocks hand on more than the stream: effects run them all"]),
     ]

@@ -14,7 +14,7 @@ from typing import Any
 from dictionaries.config import NORMALISATIONS, DictionaryConfig
 from dictionaries.errors import FormatError
 from dictionaries.files.tensors import read_json, whole_number
-from dictionaries.formats.saelens.keys import check_keys
+from dictionaries.formats.saelens.keys import TANH_RELU, check_keys
 from dictionaries.sites import from_transformer_lens, in_residual_space
 
 _PLAIN = ("W_enc", "b_enc", "W_dec", "b_dec")
@@ -52,7 +52,8 @@ _SCALED = (True, "expected_average_only_in", _BY_A_CONSTANT)
 class SaelensConfig:
     """What cfg.json says.
 
-    k: of the TopK family. centred: trained on the residual minus its mean.
+    tanh: whether activations go through tanh. k: of the TopK family.
+    centred: trained on the residual minus its mean.
     scaled: trained on inputs times one number (`expected_average_only_in`, and temporal's
     `constant_scalar_rescale`); scale: which, if cfg.json says so.
     training: metadata's `training_architecture`.
@@ -63,6 +64,7 @@ class SaelensConfig:
     d_in: int
     d_sae: int
     d_out: int | None
+    tanh: bool
     k: int | None
     subtracts_b_dec: bool
     rescales: bool
@@ -107,6 +109,7 @@ def read_config(path: Path) -> SaelensConfig:
         d_in=whole_number(cfg, "d_in", path),
         d_sae=whole_number(cfg, "d_sae", path),
         d_out=whole_number(cfg, "d_out", path) if transcodes else None,
+        tanh=TANH_RELU in (cfg.get("activation_fn_str"), cfg.get("activation_fn")),
         k=_k(cfg, metadata, architecture, path),
         subtracts_b_dec=bool(cfg.get("apply_b_dec_to_input", True)) and not transcodes,
         rescales="topk" in architecture and bool(cfg.get("rescale_acts_by_decoder_norm")),

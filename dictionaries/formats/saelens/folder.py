@@ -23,6 +23,7 @@ from dictionaries.architectures import (
     JumpReLU,
     MatchingPursuit,
     ReLU,
+    TanhReLU,
     TopK,
 )
 from dictionaries.architectures.temporal import Temporal
@@ -94,7 +95,7 @@ def read(
         case "gated":
             return Gated(**about)
         case "standard" | "transcoder" | "skip_transcoder":
-            return ReLU(**about)
+            return TanhReLU(**about) if cfg.tanh else ReLU(**about)
     return JumpReLU(**about) if cfg.k is None else BatchTopK(**about)  # the rest gate by thresholds
 
 

@@ -84,6 +84,7 @@ _MODEL_KWARGS = Keys(
     ),
 )  # fmt: skip
 """Of `model_from_pretrained_kwargs`, which TransformerLens is given."""
+TANH_RELU = "tanh-relu"
 _ONLY = {
     "reshape_activations": ("none", "hook_z", None),
     "hook_head_index_out": (None,),
@@ -92,14 +93,15 @@ _INSIDE = {
     "activation_fn_kwargs": Keys(("k",)),
     "model_from_pretrained_kwargs": _MODEL_KWARGS,
 }
+_ACTIVATIONS = {"topk": ("topk", None), "standard": ("relu", TANH_RELU, None)}
 _METADATA = Keys((), only=_ONLY, inside=_INSIDE)
 
 
 def check_keys(cfg: dict[str, Any], architecture: str, path: Path) -> None:
     """Raise `FormatError` for what cfg.json of this architecture says and nobody knows."""
     own = [key for part, keys in _USED_BY.items() if part in architecture for key in keys]
-    # gone since 6.0; relu is what all others have, tanh-relu was never in a release
-    activation = ("topk", None) if architecture == "topk" else ("relu", None)
+    # gone since 6.0: relu is what all had but topk, and a standard one could have tanh-relu
+    activation = _ACTIVATIONS.get(architecture, ("relu", None))
     only = {**_ONLY, "activation_fn": activation, "activation_fn_str": activation}
     Keys((*_USED, *own), _HARMLESS, only, _INSIDE).check(cfg, path)
     if isinstance(metadata := cfg.get("metadata"), dict):

@@ -54,9 +54,10 @@ def attribution(
 ) -> Attribution:
     """Estimated change of the metric from patching each feature, at the positions.
 
-    patch: `zero`, `mean` (of the statistics), or a counterfactual prompt for each prompt, of as
-        many tokens.
-    error: `patch` it too (zero, or the counterfactual's), or `keep` it.
+    patch: what the activations become: `zero`; `mean`, over all tokens of the statistics' corpus;
+        or those of a counterfactual prompt for each prompt, of as many tokens.
+    error: `patch` takes the error too (to zero, or the counterfactual's), `keep` leaves it. So with
+        `zero` and `patch` x becomes the decoder's bias b_dec, not 0, and with `keep` b_dec + error.
 
     Raises `SteerError` for an unknown method or patch, or a metric whose gradient at the clean run
     is 0 by definition; `PromptError` for counterfactuals of another length.

@@ -42,7 +42,8 @@ class Clean:
 
     ids [s]; x [s, d_site]: what stands at the site.
     logits [p, V]: of all positions (p = s), or of the last one (p = 1).
-    entry [s, d]: the residual stream that goes into block `first`, the first one to run again.
+    entry [s, d]: the residual stream that goes into block `first`, the first one to run again; not
+        used where no block is skipped and the site is inner.
     inner: the site, if it is inside that block; None where the entry is the site.
     others: activations [s, d] at more sites that were asked for.
     """
@@ -138,8 +139,8 @@ def run_clean(
     others: more sites to keep; every: logits of every position, not of the last alone.
     Raises `NonFiniteError` if the model overflows by itself.
     """
-    first, inner = _resume_point(site)
-    entry = site if inner is None else model.site(Hookpoint(first, "resid_pre"))
+    first, inner = _resume_point(site) if model.anatomy.resumes else (0, site)
+    entry = site if inner is None or first == 0 else model.site(Hookpoint(first, "resid_pre"))
     wanted = sorted({site, entry, *others}, key=lambda each: each.hookpoint.order)
     batch = ids.unsqueeze(0)
     with model.lock:

@@ -47,14 +47,21 @@ class BlockCalls:
 
 
 @torch.inference_mode()
-def run(module: nn.Module, tokens: Sequence[int]) -> None:
-    """One forward pass over the tokens [1, s], nothing kept of it."""
-    device = next((p.device for p in module.parameters() if p.device.type != "meta"), "cpu")
+def run(module: nn.Module, tokens: Sequence[int]) -> Tensor:
+    """Logits [1, s, V] of one forward pass over the tokens, without a cache."""
+    device = device_of(module)
     config: Any = module.config
     size = getattr(config.get_text_config(), "vocab_size", None) or max(tokens) + 1
     ids = torch.tensor([[token % size for token in tokens]], device=device)
     options = {"use_cache": False} if "use_cache" in signature(module.forward).parameters else {}
-    module(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+    logits: Tensor = module(input_ids=ids, attention_mask=torch.ones_like(ids), **options).logits
+    return logits
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a model reads its ids: with its first weight that is not offloaded, or on the CPU."""
+    weights = (weight.device for weight in module.parameters())
+    return next((each for each in weights if each.type != "meta"), torch.device("cpu"))
 
 
 def first_tensor(value: Any) -> Tensor | None:

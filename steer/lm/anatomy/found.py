@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from steer.disk.cache import cache_folder
 from steer.errors import ModelError
+from steer.lm.anatomy.around import resumes, without_shared_inputs
 from steer.lm.anatomy.calls import (
     TOKENS,
     BlockCalls,
@@ -24,7 +25,7 @@ from steer.lm.anatomy.calls import (
 )
 from steer.lm.anatomy.identities import find_sites
 from steer.lm.anatomy.rows import rows_alone
-from steer.lm.anatomy.structure import norms_outside, stack_path
+from steer.lm.anatomy.structure import norms_outside, stack_paths
 from steer.lm.anatomy.values import Anatomy, BlockAnatomy
 from steer.lm.anatomy.written import check_writing
 from steer.lm.hookpoints import KINDS
@@ -60,38 +61,61 @@ def _cached(module: nn.Module) -> Anatomy:
 
 def measure(module: nn.Module) -> Anatomy:
     """`anatomy_of`, measured now."""
-    stack = stack_path(module)
-    blocks: Any = module.get_submodule(stack)
-    found: dict[int, BlockAnatomy] = {}
-    behind = _Behind(module)
-    stream: list[Tensor] = []
-
-    def done(number: int, calls: BlockCalls) -> None:
-        behind.restart(calls.block.gives)
-        if number in found:
-            found[number] = _no_sites("the block runs more than once in a pass")
-        elif stream and not torch.equal(stream[-1], calls.block.reads):
-            found[number] = _no_sites("what the block reads is not what the one before it gives")
-        else:
-            found[number] = find_sites(calls)
-        stream[:] = [calls.block.gives]
-
     try:
-        with watched(list(blocks), done), ExitStack() as hooks:
-            behind.watch(stack, hooks)
-            run(module, TOKENS)
-        missing = _no_sites("the block does not run on text alone")
-        in_order = [found.get(number, missing) for number in range(len(blocks))]
-        checked = check_writing(module, list(blocks), in_order)
-        batches, pads = rows_alone(module)
+        return _measured(module, _running_stack(module))
+    except ModelError:
+        raise
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
             f"{type(module).__name__} can't be run on token ids alone: {first}; load a model that "
             "reads text by its input_ids"
         ) from error
+
+
+def _running_stack(module: nn.Module) -> str:
+    """The list of blocks that runs on text; another, of images, may be as long or larger."""
+    paths = stack_paths(module)
+    if len(paths) == 1:
+        return paths[0]
+    ran: set[str] = set()
+    with ExitStack() as hooks:
+        for path in paths:
+            block = module.get_submodule(f"{path}.0")
+            hooks.callback(block.register_forward_hook(lambda *_, path=path: ran.add(path)).remove)
+        run(module, TOKENS)
+    return next((path for path in paths if path in ran), paths[0])
+
+
+def _measured(module: nn.Module, stack: str) -> Anatomy:
+    modules: Any = module.get_submodule(stack)
+    blocks: list[nn.Module] = list(modules)
+    found: dict[int, BlockAnatomy] = {}
+    behind = _Behind(module)
+    streams: dict[int, Tensor] = {}
+    last: list[Tensor] = []
+
+    def done(number: int, calls: BlockCalls) -> None:
+        behind.restart(calls.block.gives)
+        if number in found:
+            found[number] = _no_sites("the block runs more than once in a pass")
+        elif last and not torch.equal(last[-1], calls.block.reads):
+            found[number] = _no_sites("what the block reads is not what the one before it gives")
+        else:
+            found[number] = find_sites(calls)
+        streams[number] = calls.block.gives
+        last[:] = [calls.block.gives]
+
+    with watched(blocks, done), ExitStack() as hooks:
+        behind.watch(stack, hooks)
+        run(module, TOKENS)
+    missing = _no_sites("the block does not run on text alone")
+    in_order = [found.get(number, missing) for number in range(len(blocks))]
+    checked = without_shared_inputs(module, blocks, check_writing(module, blocks, in_order))
+    resume = resumes(module, blocks, checked, streams)
     norm = behind.norm()
-    return Anatomy(type(module).__name__, stack, tuple(checked), norm, batches, pads)
+    batches, pads = rows_alone(module)
+    return Anatomy(type(module).__name__, stack, tuple(checked), norm, batches, pads, resume)
 
 
 class _Behind:
@@ -157,6 +181,7 @@ def _digest(module: nn.Module) -> str:
     kernels = getattr(config, "_attn_implementation", None), getattr(module, "dtype", None)
     versions = transformers.__version__, torch.__version__
     tensors = (*module.named_parameters(), *module.named_buffers())
-    scalars = [f"{name} {each.tolist()}" for name, each in tensors if each.numel() == 1]
+    here = [(name, each) for name, each in tensors if each.device.type != "meta"]
+    scalars = [f"{name} {each.tolist()}" for name, each in here if each.numel() == 1]
     about = [*versions, *kernels, str(config.to_dict()), *parts, *scalars, *measure]
     return hashlib.sha256("\n".join(map(str, about)).encode()).hexdigest()[:24]

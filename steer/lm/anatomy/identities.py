@@ -82,7 +82,7 @@ def find_sites(calls: BlockCalls) -> BlockAnatomy:
         sites["resid_mid"] = Place(middle.path, "input", d)
     if attention is not None:
         sites["attn_out"] = Place(attention.path, "output", d)
-    if mlp is not None:
+    if mlp is not None and "mlp_out" not in refused:
         sites["mlp_out"] = Place(mlp.path, "output", d)
     for kind, add in (("attn_z", attention), ("mlp_hidden", mlp)):
         owner = _owner(block, add)
@@ -110,7 +110,10 @@ def _sublayers(
             continue
         after = [out for out in outputs if out.began >= call.began]
         if (mlp := _first(block, after, middle, block.y)) is None:
-            continue
+            mlp, scale = _scaled(block, after, middle)
+            if mlp is None:
+                continue
+            refused["mlp_out"] = f"the stream is multiplied by {scale:.3g} after the MLP has added"
         before = [out for out in outputs if out.ended < call.began]
         attention = _first(block, before, block.x, middle)
         if attention is None:
@@ -153,6 +156,16 @@ def _parallel(block: Block, outputs: Sequence[Call]) -> tuple[Call, Call] | None
 def _first(block: Block, outputs: Iterable[Call], before: Tensor, after: Tensor) -> Call | None:
     """The outermost module whose output added to `before` gives `after`."""
     return next((out for out in outputs if block.same(before + out.gives, after)), None)
+
+
+def _scaled(block: Block, outputs: Iterable[Call], before: Tensor) -> tuple[Call | None, float]:
+    """As `_first`, where the block's output is a multiple of that sum; and the multiple."""
+    for out in outputs:
+        whole = (before + out.gives).double()
+        scale = ((whole * block.y).sum() / whole.square().sum().clamp(min=1e-30)).item()
+        if block.same((scale * whole).to(block.y), block.y):
+            return out, scale
+    return None, 1.0
 
 
 def _nearest(block: Block, outputs: Sequence[Call], before: Tensor, after: Tensor) -> str:

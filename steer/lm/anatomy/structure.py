@@ -15,10 +15,11 @@ RESIDUAL = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 """Kinds of sites whose edits are added to the residual stream as they are."""
 
 
-def stack_path(model: nn.Module) -> str:
-    """Path of the list of blocks: the one with most weights. Raises `ModelError` if there is none.
+def stack_paths(model: nn.Module) -> list[str]:
+    """Paths of what may be the list of blocks, that with most weights first.
 
-    A list within a block, of experts, is part of a larger one.
+    A list within a block, of experts, is part of a larger one. Raises `ModelError` if there is
+    none.
     """
     config: Any = model.config
     depth = getattr(config.get_text_config(), "num_hidden_layers", None)
@@ -35,7 +36,7 @@ def stack_path(model: nn.Module) -> str:
             "only decoder-only models that are a stack of blocks can be edited"
         )
     candidates = sized or outer
-    return max(candidates, key=lambda path: candidates[path])
+    return sorted(candidates, key=lambda path: -candidates[path])
 
 
 def check_residual(site: Site) -> None:

@@ -81,7 +81,9 @@ class Anatomy:
 
     model: its class; stack: path of the list of blocks.
     final_norm: path of the norm that runs last, behind the blocks; None if there is none.
-    batches, pads: whether rows of one length, and left-padded rows, give what each gives alone.
+    batches: whether rows that are written together from a cache are what each is alone.
+    pads: whether left-padded rows are.
+    resumes: whether blocks hand on nothing but the stream, so that a pass can start above them.
     """
 
     model: str
@@ -90,6 +92,7 @@ class Anatomy:
     final_norm: str | None = None
     batches: bool = True
     pads: bool = True
+    resumes: bool = True
 
     @property
     def depth(self) -> int:
@@ -142,6 +145,7 @@ class Anatomy:
             "final_norm": self.final_norm,
             "batches": self.batches,
             "pads": self.pads,
+            "resumes": self.resumes,
             "blocks": [
                 {"first": run.start, "last": run.stop - 1, **asdict(block)}
                 for run, block in self.groups()
@@ -154,5 +158,6 @@ class Anatomy:
         blocks: list[BlockAnatomy] = []
         for run in data["blocks"]:
             blocks += [BlockAnatomy.from_dict(run)] * (run["last"] - run["first"] + 1)
-        about = {name: data[name] for name in ("model", "stack", "final_norm", "batches", "pads")}
+        names = ("model", "stack", "final_norm", "batches", "pads", "resumes")
+        about = {name: data[name] for name in names}
         return cls(blocks=tuple(blocks), **about)

@@ -15,4 +15,5 @@ for _module in ("anyio.streams.tls", "anyio.streams.file", "anyio._backends._asy
     with suppress(ImportError, TypeError):
         import_module(_module)
 
+from nnsight import Envoy as Envoy  # noqa: E402
 from nnsight import save as save  # noqa: E402

@@ -14,7 +14,7 @@ from torch import Tensor
 from steer.errors import ModelError
 from steer.lm.anatomy import Site
 from steer.lm.passes import save
-from steer.lm.passes.plain import read
+from steer.lm.passes.plain import add, module_at, read
 from steer.lm.passes.resumed import Resume
 
 Slope = Callable[[Tensor, Tensor], Tensor]
@@ -27,9 +27,9 @@ def reach(nn: Any, start: Resume, site: Site) -> Tensor:
     delta: Any = start.delta
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
         for skip in skipped:
-            nn.get(skip.path).skip(skip.output(entry))
+            module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
-            read(nn, inner)[:] += delta
+            add(nn, inner, delta)
         found: Any = save(read(nn, site).clone())
         tracer.stop()
     return found
@@ -45,15 +45,15 @@ def held(nn: Any, start: Resume, sites: Sequence[Site], norm: tuple[str, Slope] 
     delta: Any = start.delta
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
         for skip in skipped:
-            nn.get(skip.path).skip(skip.output(entry))
+            module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
-            read(nn, inner)[:] += delta
+            add(nn, inner, delta)
         for site in sites:
             value = read(nn, site)
             value[:] = value[:1].clone()
         if norm is not None:
             path, slope = norm
-            x, y = nn.get(path).input, nn.get(path).output
+            x, y = module_at(nn, path).input, module_at(nn, path).output
             y[:] = y[:1] + slope(x - x[:1], x[:1])
         output = tracer.result.save()
     return output.logits[:, -start.keep :]

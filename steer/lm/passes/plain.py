@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import isdatadescriptor
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from steer.lm.anatomy.values import Site
-from steer.lm.passes import save
+from steer.lm.passes import Envoy, save
 
 
 @contextmanager
@@ -22,14 +23,28 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def module_at(nn: Any, path: str) -> Any:
+    """The envoy of a module; one called `output`, as what an envoy serves is, has a prefix."""
+    for name in path.split("."):
+        taken = isdatadescriptor(getattr(Envoy, name, None))
+        nn = getattr(nn, f"{Envoy.OVERLOAD_PREFIX}{name}" if taken else name)
+    return nn
+
+
 def read(nn: Any, site: Site) -> Tensor:
     """The site's live tensor [b, s, d]: of a tuple or list, its first."""
-    envoy = nn.get(site.path)
+    envoy = module_at(nn, site.path)
     value = envoy.input if site.side == "input" else envoy.output
     if site.alone:
         value = value.clone()
         envoy.input = value
     return value[0] if isinstance(value, tuple | list) else value
+
+
+def add(nn: Any, site: Site, delta: Tensor) -> None:
+    """Add delta [b, s, d] at the site, on whatever device that block is."""
+    x = read(nn, site)
+    x[:] += delta.to(x.device)
 
 
 def collect(nn: Any, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site, Tensor]:

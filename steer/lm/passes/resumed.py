@@ -18,7 +18,7 @@ from torch.nn import Module
 
 from steer.lm.anatomy.values import Site, Skip
 from steer.lm.passes import save
-from steer.lm.passes.plain import quiet, read
+from steer.lm.passes.plain import add, module_at, quiet, read
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,22 @@ class Takes:
     """What a model's forward takes: what it calls its keys and values, and two options.
 
     transformers 5.24 renamed the cache; old families know neither `use_cache` nor `logits_to_keep`.
+    positions: whether it has to be told where tokens behind a cache are: multimodal models keep
+        offsets of the last text that they generated, and go by those.
     """
 
     cache: str = "cache"
     use_cache: bool = True
     logits_to_keep: bool = True
+    positions: bool = False
 
     @classmethod
     def of(cls, module: Module) -> Takes:
         """Asked of the signature of its forward."""
         known = signature(module.forward).parameters
         name = "cache" if "cache" in known else "past_key_values"
-        return cls(name, "use_cache" in known, "logits_to_keep" in known)
+        offsets = hasattr(getattr(module, "base_model", module), "rope_deltas")
+        return cls(name, "use_cache" in known, "logits_to_keep" in known, offsets)
 
     def options(self, cached: bool, keep: int) -> dict[str, Any]:
         wanted = {"use_cache": cached} if self.use_cache else {}
@@ -79,8 +83,11 @@ class Resume:
 
     @property
     def options(self) -> dict[str, Any]:
-        cached = {self.takes.cache: self.cache} if self.cache is not None else {}
-        return {**self.takes.options(self.cache is not None, self.keep), **cached}
+        more = {self.takes.cache: self.cache} if self.cache is not None else {}
+        if self.takes.positions:
+            whole = self.mask.cumsum(-1) - 1
+            more["position_ids"] = whole[:, whole.shape[1] - self.ids.shape[1] :]
+        return {**self.takes.options(self.cache is not None, self.keep), **more}
 
 
 def clean_pass(
@@ -110,11 +117,11 @@ def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, 
     with torch.inference_mode(), nn.trace(start.inputs, **start.options) as tracer:
         saved: list[Tensor] = save([])
         for skip in skipped:
-            nn.get(skip.path).skip(skip.output(entry))
+            module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
-            read(nn, inner)[:] += delta
+            add(nn, inner, delta)
         for site, more in also:
-            read(nn, site)[:] += more
+            add(nn, site, more)
         for site in sites:
             saved.append(read(nn, site).clone())
         output = tracer.result.save()
@@ -134,9 +141,10 @@ def gradient(
     entry = live if inner is None else entry.clone()
     with torch.enable_grad(), nn.trace(start.inputs, **start.options) as tracer:
         for skip in skipped:
-            nn.get(skip.path).skip(skip.output(entry))
+            module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
-            read(nn, inner)[:] = live
+            x = read(nn, inner)
+            x[:] = live.to(x.device)
         values = measure(tracer.result.logits)
         kept = save(values.detach().clone())
         with values.sum().backward(inputs=[live]):

@@ -16,6 +16,7 @@ from torch import Tensor
 from dictionaries.errors import FormatError
 from dictionaries.files.numbered import blocks_in
 from dictionaries.formats import hoagyc, load_folder
+from dictionaries.formats.saelens.folder import write
 from tests.support import GOLDEN
 
 NAMES = ("cfg.json", "config.json", "hyperparams.json", "config.yaml", "conf.yaml")
@@ -65,8 +66,23 @@ def saelens(tmp_path: Path, case: str, **changes: Any) -> Path:
 def test_another_activation_is_not_read_as_relu(case: str, key: str, tmp_path: Path) -> None:
     load_folder(saelens(tmp_path, case, **{key: "relu"}))
     shutil.rmtree(tmp_path / case)
-    with pytest.raises(FormatError, match=rf"{key} = 'tanh-relu', which can't be read"):
-        load_folder(saelens(tmp_path, case, **{key: "tanh-relu"}))
+    with pytest.raises(FormatError, match=rf"{key} = 'gelu', which can't be read"):
+        load_folder(saelens(tmp_path, case, **{key: "gelu"}))
+
+
+@pytest.mark.parametrize("key", ["activation_fn_str", "activation_fn"])
+def test_tanh_relu_is_computed(key: str, tmp_path: Path) -> None:
+    """As sae_lens before 6.0 has it: relu, then tanh; and no format has a name for it since."""
+    relu = load_folder(saelens(tmp_path / "relu", "standard"))
+    tanh = load_folder(saelens(tmp_path / "tanh", "standard", **{key: "tanh-relu"}))
+    x = torch.randn(9, relu.config.d_in, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(tanh.encode(x)[0], relu.encode(x)[0].tanh())
+    torch.testing.assert_close(tanh.restrict([1, 3]).encode(x)[0], tanh.encode(x)[0][:, [1, 3]])
+    assert relu.encode(x)[0].max() > 1
+    with pytest.raises(FormatError, match="SAELens has no architecture tanh_relu"):
+        write(tanh, tmp_path / "out")
+    with pytest.raises(FormatError, match="activation_fn"):
+        load_folder(saelens(tmp_path / "gated", "gated", **{key: "tanh-relu"}))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 import steer
 from steer.edits import Clamp, Intervention
 from steer.splice import passes
-from tests.support.tiny import PROMPT, dictionary, tiny_model
+from tests.support.tiny import PROMPT, D, dictionary, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,15 @@ def model() -> steer.Model:
     return tiny_model("llama")
 
 
-GIVEN = [dictionary(), replace(dictionary(seed=8), name="other")]
+GIVEN = [
+    dictionary(),
+    replace(dictionary(seed=8), name="other"),
+    replace(dictionary(), name="copy"),
+]
+LINE = steer.Vector([float(i % 5 - 2) for i in range(D)])
+TWICE = steer.Vector([2.0 * (i % 5 - 2) for i in range(D)])
+BACK = steer.Vector([-float(i % 5 - 2) for i in range(D)])
+ROW = steer.Vector(dictionary().W_dec[5].tolist())
 TURN = steer.ClampProjection(steer.Random(1), 2.0)
 
 REFUSED: dict[str, tuple[list[Intervention], str]] = {
@@ -42,6 +50,40 @@ REFUSED: dict[str, tuple[list[Intervention], str]] = {
     "a direction in a dictionary's intervention": (
         [Intervention("resid_post.1", [TURN]), Intervention("tiny", [TURN])],
         r"two interventions edit Random\(seed=1\)",
+    ),
+    "one direction at two lengths": (
+        [
+            Intervention("resid_post.1", [steer.ProjectOut(LINE)]),
+            Intervention("resid_post.1", [steer.ClampProjection(TWICE, 1.0)]),
+        ],
+        r"two interventions edit Vector\(",
+    ),
+    "one direction at two lengths within": (
+        [Intervention("resid_post.1", [steer.ProjectOut(LINE), steer.AddDirection(TWICE, 1.0)])],
+        r"has two edits that can touch the same token \(project_out .*, add_direction",
+    ),
+    "opposite directions": (
+        [
+            Intervention("resid_post.1", [steer.ClampProjection(LINE, 1.0)]),
+            Intervention("resid_post.1", [steer.ClampProjection(BACK, 1.0)]),
+        ],
+        "point opposite ways along one line .* give both along the same direction",
+    ),
+    "a decoder row and its numbers": (
+        [
+            Intervention("resid_post.1", [steer.ProjectOut(steer.DecoderRow("tiny", 5))]),
+            Intervention("resid_post.1", [steer.ProjectOut(ROW)]),
+        ],
+        "two interventions edit DecoderRow",
+    ),
+    "one dictionary under two names": (
+        [Intervention("tiny", [Clamp(5, 1.0)]), Intervention("copy", [Clamp(5, 2.0)])],
+        r"two interventions edit feature 5 of tiny \(the same under the name copy\) .* in one "
+        r"intervention of tiny with conflicts='in_order'",
+    ),
+    "positions that meet": (
+        [Intervention("tiny", [Clamp(5, v, positions=p)]) for v, p in ((1.0, "0:3"), (2.0, "2:4"))],
+        "give positions that share no token",
     ),
     "the error twice": (
         [Intervention("tiny", [], "drop"), Intervention("other", [], "drop")],
@@ -68,6 +110,19 @@ ALLOWED: dict[str, list[Intervention]] = {
     "other features": [Intervention("tiny", [Clamp(i, 1.0)]) for i in (5, 6)],
     "another dictionary": [Intervention(name, [Clamp(5, 1.0)]) for name in ("tiny", "other")],
     "another site": [Intervention(name, [TURN]) for name in ("resid_post.0", "resid_post.1")],
+    "slices that share no token": [
+        Intervention("tiny", [Clamp(5, 1.0, positions=p)]) for p in ("0:2", "2:4", "4::2", "5::2")
+    ],
+    "two tokens": [
+        Intervention("tiny", [Clamp(5, 1.0, positions=steer.Tokens(t))]) for t in ("w7", "w31", 12)
+    ],
+    "another feature of the copy": [
+        Intervention("tiny", [Clamp(5, 1.0)]),
+        Intervention("copy", [Clamp(6, 1.0)]),
+    ],
+    "opposite directions that only add": [
+        Intervention("resid_post.1", [steer.AddDirection(d, 2.0)]) for d in (LINE, BACK)
+    ],
     "one changes the error": [Intervention("tiny", [], "drop"), Intervention("other", [TURN])],
 }
 
@@ -95,6 +150,18 @@ def test_in_order_each_starts_from_what_the_one_before_left(model: steer.Model) 
     moved = record.delta_norm[0] / dictionary().W_dec[5].norm()
     wanted = torch.tensor([6.0] * 5 + [7.0]) - record.before[0, :, 0]
     torch.testing.assert_close(moved, wanted.abs(), atol=1e-4, rtol=1e-4)
+
+
+def test_the_advice_can_be_taken(model: steer.Model) -> None:
+    """In one intervention and in order, one direction at two lengths is one target."""
+    edits = [steer.ClampProjection(LINE, 3.0), steer.AddDirection(TWICE, "1x vector")]
+    together = Intervention("resid_post.1", edits, conflicts="in_order")
+    run = model.generate(PROMPT, together, max_new_tokens=1)
+    length = sum(v * v for v in TWICE.values) ** 0.5
+    assert run.receipt[0].after == pytest.approx(3.0, rel=1e-5)
+    assert run.receipt[1].before == pytest.approx(3.0, rel=1e-5)
+    assert run.receipt[1].after == pytest.approx(3.0 + length, rel=1e-5)
+    assert run.receipt[1].reached == pytest.approx(3.0 + length, rel=1e-4)
 
 
 def test_explain_lists_what_an_order_settles(model: steer.Model) -> None:
