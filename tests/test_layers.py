@@ -29,8 +29,8 @@ def listed(names: str) -> list[str]:
 
 ORDER = {
     "dictionaries": listed(
-        "errors sites config later files beside dictionary architectures formats hub releases "
-        "catalogue label_imports convert baselines concepts erasure measures training"
+        "errors extras sites config later files beside dictionary architectures formats hub "
+        "releases catalogue label_imports convert baselines concepts erasure measures training"
     ),
     "steer": listed(
         "errors progress maths disk lm features quality interpretation edits splice runs exchange "

@@ -25,6 +25,7 @@ from steer.errors import ModelError
 from steer.features.fit import refuse_later
 from steer.lm import anatomy
 from steer.lm.norm import Norm
+from steer.lm.prompts import as_texts
 from steer.lm.unembedding import direct_logits, norm_of
 from steer.maths.precision import exact
 from steer.maths.statistics import Interval, interval
@@ -116,7 +117,7 @@ def direct_logit_effect(
     `DictionaryError` for a feature out of range, `ModelError` for an unknown final norm or for
     logits that are not made by norm and unembedding alone.
     """
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = as_texts(prompts)
     refuse_later(dictionary.later, "the direct logit effect is")
     anatomy.check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))
     dictionary.check_features([feature])

@@ -38,7 +38,7 @@ def attribution(
 
     if plot.plot is not None and not exact:
         raise SteerError("--plot draws the estimate against the exact effects: give --exact too")
-    metric, where = logit.metric, parse_positions(positions)
+    metric, where = logit.metric(prompts), parse_positions(positions)
     with run.loaded() as (model, progress):
         dictionary = model.dictionary(run.dictionary)
         estimate = gradients.attribution(

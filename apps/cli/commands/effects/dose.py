@@ -39,6 +39,7 @@ def dose(
     from steer.edits.phrases import parse_positions
     from steer.effects.dose.dose_response import dose_response
 
+    metric = measured.metric(prompts)
     with run.loaded() as (model, _):
         response = dose_response(
             model,
@@ -46,7 +47,7 @@ def dose(
             model.dictionary(run.dictionary),
             feature,
             dose,
-            metric=measured.metric,
+            metric=metric,
             positions=parse_positions(positions),
             neutral=neutral or (),
             continuation=continuation,

@@ -53,13 +53,14 @@ def effects(
     from apps.figures.effects import effect_figure
     from steer.effects.logits.logit_effect import logit_effect
 
+    metric = measured.metric(prompts)
     with run.loaded() as (model, _):
         effect = logit_effect(
             model,
             prompts,
             edits.interventions(run.dictionary),
             tuple(target or ()),
-            metric=None if measured.answer is None else measured.metric,
+            metric=None if metric == "kl" else metric,
             draws=draws,
             if_silent="ignore",
         )

@@ -17,7 +17,7 @@ def ioi(
     *,
     pairs: Annotated[int, typer.Option(min=1, help="Prompts: random pairs of names.")] = 24,
     draws: Annotated[int, typer.Option(min=0, help="Controls of a feature; 0 for none.")] = 4,
-    seed: Annotated[int, typer.Option("--seed", help="Of the names.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the names.")] = 0,
     plot: Plot,
     run: Reading,
     top: Top = 10,

@@ -47,7 +47,7 @@ def sweep(
     file: Annotated[
         Path | None, typer.Option(help="Rows as they come; continued if there.")
     ] = None,
-    budget: Annotated[int, typer.Option(help="MiB of tensors beside the model.")] = 512,
+    budget: Annotated[int, typer.Option(min=1, help="MiB of tensors beside the model.")] = 512,
     controls: Controls,
     plot: Plot,
     run: Reading,
@@ -64,12 +64,13 @@ def sweep(
     from steer.edits.phrases import parse_positions
     from steer.effects.sweep.ablation_sweep import ablation_sweep
 
+    metric = measured.metric(prompts)
     with run.loaded() as (model, progress):
         swept = ablation_sweep(
             model,
             prompts,
             model.dictionary(run.dictionary),
-            metric=measured.metric,
+            metric=metric,
             edit=Ablate if clamp is None else partial(Clamp, value=clamp),
             positions=parse_positions(positions),
             budget=budget * 2**20,

@@ -70,10 +70,14 @@ def score(
     """
     from apps.cli.views.evaluate import score_title
     from apps.studies import steering_score as study
+    from dictionaries.extras import need
+    from steer.evals.steering import embeddings
     from steer.evals.steering.answers import INSTRUCTIONS
     from steer.evals.steering.feature_scores import feature_scores
     from steer.evals.steering.score import FACTORS, steering_score
 
+    if asked == Asked():
+        need(embeddings.PACKAGE)
     with run.loaded() as (model, progress):
         dictionary = model.dictionary(run.dictionary)
         dictionary.check_features([feature])

@@ -15,7 +15,9 @@ from apps.cli.output import shown, table
 @command("steer select --at-least 0.1 --top 20")
 def select(
     *,
-    at_least: Annotated[float, typer.Option(help="The least output score, 0 to 1.")] = 0.1,
+    at_least: Annotated[
+        float, typer.Option(min=0, max=1, help="The least output score, 0 to 1.")
+    ] = 0.1,
     top: Top = 20,
     run: Reading,
 ) -> None:

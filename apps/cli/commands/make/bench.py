@@ -15,7 +15,7 @@ from apps.cli.output import table
 def bench(
     *,
     run: Run,
-    pairs: Annotated[int, typer.Option(help="Interleaved pairs a figure.")] = 7,
+    pairs: Annotated[int, typer.Option(min=1, help="Interleaved pairs a figure.")] = 7,
 ) -> None:
     """Every ratio of cost and speed-up on this machine, beside what operations alone allow."""
     from apps.studies import bench as study

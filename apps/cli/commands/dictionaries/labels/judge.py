@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from steer.interpretation.judged import Judge
 
 
-@command("steer labels judge --endpoint http://127.0.0.1:8000/v1 --judge qwen")
+@command("steer labels judge --feature 1176 --endpoint http://127.0.0.1:8000/v1 --judge qwen")
 def judge(
     *,
     features: Annotated[list[int], typer.Option("--feature", help="Which; may be repeated.")],
@@ -29,7 +29,7 @@ def judge(
     dictionary: DictionaryName = DICTIONARY,
     run: Float32,
     labelling: Labelling,
-    seed: Annotated[int, typer.Option(help="Of the fragments drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fragments drawn.")] = 0,
 ) -> None:
     """Let a language model explain features, and score its explanations; kept as labels.
 
