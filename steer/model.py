@@ -28,9 +28,16 @@ from steer.splice.resolve import dictionary_of, plans
 IfSilent = Literal["warn", "raise", "ignore"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model(LanguageModel):
     """What `steer.load` returns. One run at a time: every method queues behind `lock`."""
+
+    def __repr__(self) -> str:
+        config = self.module.config.get_text_config()
+        return (
+            f"Model {self.name}: {type(self.module).__name__}, {self.anatomy.depth} blocks, width "
+            f"{config.hidden_size}, {self.dtype} on {self.device}, fingerprint {self.fingerprint}"
+        )
 
     def dictionary(self, name: str | PathLike[str]) -> Dictionary:
         """A dictionary by catalogue name or folder, checked against this model.

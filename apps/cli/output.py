@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from steer.shown import number
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
@@ -65,11 +67,6 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> Table:
     return found
 
 
-def shown(token: str) -> str:
-    """A token with its white space made visible."""
-    return repr(token)[1:-1].replace(" ", "␣") if token.strip() != token else token
-
-
 def error_said(policies: Iterable[str]) -> str:
     """The error policies of interventions in words."""
     return f"error term {', '.join(ERRORS[policy] for policy in policies)}"
@@ -92,15 +89,6 @@ def match_said(found: Mapping[str, Any] | None) -> list[str]:
         f"{found['features']} matched features: active on {mean} of tokens [{low}, {high}], "
         f"the edit's on {own}"
     ]
-
-
-def number(value: Any) -> str:
-    """A value in a table: three digits of a number, and a dash for what is not known."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
-    return str(value)
 
 
 def _joined(row: Mapping[str, Any]) -> dict[str, str]:

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.figures import files as figure_files
-from apps.figures.palette import COLOURS, INK
-from apps.figures.style import style
 from dictionaries.extras import said as missing
 from steer.errors import SteerError
+from steer.figures import files as figure_files
+from steer.figures.palette import COLOURS, INK
+from steer.figures.style import style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

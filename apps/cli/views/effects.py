@@ -9,8 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from apps.cli.output import records, shown, table
+from apps.cli.output import records, table
 from apps.cli.views.edit import error_view
+from steer.shown import visible
 
 if TYPE_CHECKING:
     from steer.effects.logits.result import LogitEffect
@@ -25,7 +26,7 @@ def effects_views(found: LogitEffect) -> list[RenderableType]:
     ]
     targets = [
         {
-            "token": shown(each.token),
+            "token": visible(each.token),
             "Δ logit": str(each.delta_logit),
             "Δ log p": str(each.delta_logprob),
             "mean rank": each.rank,
@@ -68,6 +69,9 @@ def effect_view(effect: LogitEffect) -> RenderableType:
         tokens.add_column(column, justify="right" if column == "Δ logit" else "left")
     for up, down in zip(effect.promoted, effect.suppressed, strict=True):
         tokens.add_row(
-            shown(up.token), f"{up.delta_logit:+.2f}", shown(down.token), f"{down.delta_logit:+.2f}"
+            visible(up.token),
+            f"{up.delta_logit:+.2f}",
+            visible(down.token),
+            f"{down.delta_logit:+.2f}",
         )
     return tokens

@@ -10,9 +10,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from apps.cli.output import shown
 from apps.cli.output import table as rows_table
 from steer.lm.hookpoints import KINDS
+from steer.shown import visible
 
 if TYPE_CHECKING:
     from apps.labels.feature_card import FeatureCard
@@ -39,7 +39,7 @@ def features_view(
             said = f" ({label.text})" if label else _promoted(dictionary, model, each.feature)
             cells.append(f"{each.feature}: {each.activation:.1f}{said}")
         note = "massive activation, not shown" if position == 0 else "none active"
-        table.add_row(str(position), shown(found.tokens[position]), "   ".join(cells) or note)
+        table.add_row(str(position), visible(found.tokens[position]), "   ".join(cells) or note)
     return table
 
 
@@ -47,7 +47,7 @@ def _promoted(dictionary: Dictionary, model: Model, feature: int) -> str:
     statistics = dictionary.statistics
     if statistics is None or not statistics.promoted.numel():
         return ""
-    return f" ({shown(model.token(int(statistics.promoted[feature, 0])))})"
+    return f" ({visible(model.token(int(statistics.promoted[feature, 0])))})"
 
 
 def feature_view(card: FeatureCard) -> RenderableType:
@@ -61,8 +61,8 @@ def feature_view(card: FeatureCard) -> RenderableType:
     lines: list[RenderableType] = [
         *(_label(label) for label in card.labels),
         Text(figures),
-        Text("promotes    " + "  ".join(shown(t) for t, _ in card.promoted)),
-        Text("suppresses  " + "  ".join(shown(t) for t, _ in card.suppressed)),
+        Text("promotes    " + "  ".join(visible(t) for t, _ in card.promoted)),
+        Text("suppresses  " + "  ".join(visible(t) for t, _ in card.suppressed)),
     ]
     lines += [_context(context.tokens, context.activations) for context in card.contexts]
     return Panel(Group(*lines), title=title, title_align="left")

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
+from dictionaries.extras import need
 from steer.effects.controls.compared import by_kind, said
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
@@ -31,6 +32,12 @@ from steer.maths.precision import exact
 from steer.maths.statistics import Interval, interval
 from steer.model import Model
 from steer.runs.explain import NEUTRAL
+from steer.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas
+
+    from steer.figures.style import Figure
 
 LABEL = "direct, frozen-norm"
 _TOLERANCE = 0.02
@@ -59,8 +66,8 @@ class TokenChange:
         return {name: value for name, value in plain.items() if name not in absent}
 
 
-@dataclass(frozen=True, eq=False)
-class DirectEffect:
+@dataclass(frozen=True, eq=False, repr=False)
+class DirectEffect(Shown):
     """logits [n, V]: change of the last token's logits on n prompts; scales [n]: the norm's."""
 
     logits: Tensor
@@ -71,6 +78,25 @@ class DirectEffect:
     prompts: tuple[str, ...]
     tokens: tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]
     matched: Matched | None = None
+
+    def _title(self) -> str:
+        return (
+            f"DirectEffect ({LABEL}): feature {self.feature} of {self.dictionary} times "
+            f"{self.amount:g}, on {len(self.prompts)} prompts"
+        )
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a token, the promoted first, then the suppressed."""
+        import pandas
+
+        return pandas.DataFrame([each.to_dict() for each in (*self.promoted, *self.suppressed)])
+
+    def plot(self) -> Figure:
+        """The tokens that change most, before the controls."""
+        need("plotly")
+        from steer.figures.effects import token_bars
+
+        return token_bars(self)
 
     @property
     def promoted(self) -> tuple[TokenChange, ...]:

@@ -33,7 +33,7 @@ Values = dict[tuple[str, str], Tensor]
 """(task, metric) -> one value a document, [n]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of the baseline, differences that the edits make, and what the edits did.
 
@@ -46,6 +46,11 @@ class Evaluation:
     differences: tuple[Difference, ...]
     tallies: Mapping[tuple[str, str], Tally]
     settings: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        head = f"Evaluation of {self.settings['model']}, {self.settings['dtype']}"
+        scores = [f"{task} {metric}: {score}" for (task, metric), score in self.baseline.items()]
+        return "\n".join([head, *scores, *map(str, self.differences), *self.silent])
 
     @property
     def silent(self) -> tuple[str, ...]:

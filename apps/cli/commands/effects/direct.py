@@ -39,10 +39,10 @@ def direct(
     tokens, along random directions and along features of its density.
     """
     from apps.cli.views.paths import direct_views
-    from apps.figures.effects import path_bars, token_bars
     from steer.effects.paths.direct import direct_logit_effect
     from steer.effects.paths.path_effects import path_effects
     from steer.errors import InterventionError
+    from steer.figures.effects import path_bars, token_bars
     from steer.maths.numbers import check_number
 
     if feature is not None and edits.given:

@@ -35,9 +35,9 @@ def dose(
     run: Reading,
 ) -> None:
     """Effect, KL, loss and repetition against a clamp's dose; the strongest within 0.5 nats."""
-    from apps.figures.curves import dose_curves
     from steer.edits.phrases import parse_positions
     from steer.effects.dose.dose_response import dose_response
+    from steer.figures.curves import dose_curves
 
     metric = measured.metric(prompts)
     with run.loaded() as (model, _):

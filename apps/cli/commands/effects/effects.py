@@ -50,8 +50,8 @@ def effects(
     from dataclasses import asdict
 
     from apps.cli.views.effects import effects_views
-    from apps.figures.effects import effect_figure
     from steer.effects.logits.logit_effect import logit_effect
+    from steer.figures.effects import effect_figure
 
     metric = measured.metric(prompts)
     with run.loaded() as (model, _):

@@ -24,8 +24,8 @@ def ioi(
 ) -> None:
     """Which features say the indirect object's name: exactly, by gradients, against controls."""
     from apps.cli.views.sweep import swept_view
-    from apps.figures.effects import effect_bars
     from apps.studies.ioi import cases, story
+    from steer.figures.effects import effect_bars
 
     with run.loaded() as (model, progress):
         told = story(

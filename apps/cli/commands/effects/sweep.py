@@ -59,10 +59,10 @@ def sweep(
     single prompt can't be: give ten or more.
     """
     from apps.cli.views.sweep import swept_view
-    from apps.figures.effects import effect_bars
     from steer.edits import Ablate, Clamp
     from steer.edits.phrases import parse_positions
     from steer.effects.sweep.ablation_sweep import ablation_sweep
+    from steer.figures.effects import effect_bars
 
     metric = measured.metric(prompts)
     with run.loaded() as (model, progress):

@@ -9,7 +9,8 @@ import typer
 from apps.cli.command import command
 from apps.cli.options.run import Reading
 from apps.cli.options.single import Top
-from apps.cli.output import shown, table
+from apps.cli.output import table
+from steer.shown import visible
 
 
 @command("steer select --at-least 0.1 --top 20")
@@ -37,7 +38,7 @@ def select(
         for feature in chosen[:top]
     ]
     title = f"{len(chosen)} of {of} features have an output score ≥ {at_least:g}"
-    brief = [{**row, "promotes": "  ".join(map(shown, row["promotes"]))} for row in rows]
+    brief = [{**row, "promotes": "  ".join(map(visible, row["promotes"]))} for row in rows]
     run.emit(
         {"passed": len(chosen), "of": of, "features": rows},
         lambda: [title, *([table(brief)] if brief else [])],
