@@ -13,7 +13,7 @@ from apps.cli.options.run import EarlyReading
 from apps.cli.options.single import DICTIONARY, Draws, Prompts, Top
 
 
-@command('steer downstream "The old bridge" --ablate 123')
+@command('steer downstream "The old bridge" --ablate 2843')
 def downstream(
     *,
     prompts: Prompts,
