@@ -24,6 +24,7 @@ def bench(
         figures = study.to_dict(study.bench(model, pairs=pairs, progress=progress))
     rows = [
         {"figure": name, "ratio": figure["ratio"], "bound": figure["bound"]}
-        for name, figure in figures.items()
+        for name, figure in figures["figures"].items()
     ]
-    run.emit(figures, lambda: table(rows, f"{run.model}, {run.dtype}"))
+    on = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
+    run.emit(figures, lambda: table(rows, f"{run.model}, {run.dtype}", [on]))
