@@ -62,8 +62,16 @@ def busy() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
+@pytest.fixture(scope="module")
+def closed() -> Iterator[int]:
+    """A port that is taken, and that nothing listens at."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
 @pytest.fixture
-def names(place: Place, busy: int) -> dict[str, str]:
+def names(place: Place, busy: int, closed: int) -> dict[str, str]:
     folder = place.folder
     model = f"--model {folder}/model"
     return {
@@ -73,6 +81,7 @@ def names(place: Place, busy: int) -> dict[str, str]:
         "bare": f"{model} --dictionary {folder}/bare",
         "refusing": f"--model {folder}/refusing --dictionary {folder}/sae",
         "busy": str(busy),
+        "closed": f"http://127.0.0.1:{closed}/v1",
     }
 
 

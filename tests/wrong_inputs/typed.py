@@ -105,6 +105,13 @@ _NUMBERS: list[Typed] = [
     typed("generate w7 --ablat 5 {tiny}", "No such option", "--ablat"),
     typed("features w7 --top 0 {tiny}", "--top", "greater than or equal to 1"),
 ]
+_SERVERS = [
+    typed("score 5 --endpoint {closed} --judge q --concept x {tiny}", "{closed}", "refused"),
+    typed("labels judge --feature 5 --endpoint {closed}", "{closed}", "refused"),
+    typed("labels judge --feature 5 --endpoint localhost", "a URL such as", "'localhost'"),
+    typed("labels judge --feature 5 --endpoint http://x:y", "http://x:y is no address"),
+    typed("reproduce e2 --judge q --endpoint {closed}", "{closed}", "can't be reached"),
+]
 _PARTS: list[Typed] = [
     typed("app", "gradio is missing", "sae-steer[app]", without="gradio"),
     typed("evaluate --tasks ioi", "lm-eval is missing", "sae-steer[evals]", without="lm_eval"),
@@ -114,4 +121,4 @@ _PARTS: list[Typed] = [
     typed("sweep w7 --plot a.png", "kaleido is missing", "sae-steer[plots]", without="kaleido"),
     typed("docs site", "pdoc is missing", "sae-steer[docs]", without="pdoc"),
 ]
-ROWS = [*_FILES, *_MODELS, *_NUMBERS, *_PARTS]
+ROWS = [*_FILES, *_MODELS, *_NUMBERS, *_SERVERS, *_PARTS]

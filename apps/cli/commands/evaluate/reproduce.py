@@ -41,6 +41,7 @@ def reproduce(
     """
     from rich.markdown import Markdown
 
+    from apps.labels.endpoint import check_endpoint
     from apps.reproduce.registry import EXPERIMENTS, find
     from apps.reproduce.run import run_all
     from apps.reproduce.settings import Settings
@@ -50,6 +51,8 @@ def reproduce(
     chosen = [find(name)] if name else list(EXPERIMENTS.values())
     if (judge or endpoint) and EXPERIMENTS["e2"] not in chosen:
         raise SteerError(f"{name} asks no judge; only e2 does: leave --judge and --endpoint out")
+    if endpoint:
+        check_endpoint(endpoint)
     writable_folder(out)
     settings = Settings(
         model=run.model, fast=fast, seed=seed, judge=judge, endpoint=endpoint, out=out

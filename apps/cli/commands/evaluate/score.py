@@ -69,6 +69,7 @@ def score(
     embeddings: pip install 'sae-steer\[evals]'.
     """
     from apps.cli.views.evaluate import score_title
+    from apps.labels.endpoint import check_endpoint
     from apps.studies import steering_score as study
     from dictionaries.extras import need
     from steer.evals.steering import embeddings
@@ -78,6 +79,8 @@ def score(
 
     if asked == Asked():
         need(embeddings.PACKAGE)
+    elif asked.endpoint:
+        check_endpoint(asked.endpoint)
     with run.loaded() as (model, progress):
         dictionary = model.dictionary(run.dictionary)
         dictionary.check_features([feature])

@@ -35,13 +35,15 @@ def judge(
 
     The endpoint's key, if it needs one, is read from STEER_JUDGE_KEY or OPENAI_API_KEY.
     """
-    from apps.labels.endpoint import EndpointJudge, LocalJudge
+    from apps.labels.endpoint import EndpointJudge, LocalJudge, check_endpoint
     from apps.labels.judged import judged_labels
     from apps.training.recipe import load_recipe
     from dictionaries import catalogue
     from dictionaries.beside.labels import Labels
     from steer.loading import load
 
+    if endpoint:
+        check_endpoint(endpoint)
     with run.progress() as progress:
         ask: Judge = (
             EndpointJudge(endpoint, judge_model)
