@@ -14,6 +14,7 @@ from torch import Tensor
 from dictionaries.architectures import ReLU
 from dictionaries.config import DictionaryConfig
 from dictionaries.errors import DictionaryError
+from dictionaries.extras import need
 
 
 def neurons(d: int, *, hookpoint: str | None = None, model: str | None = None) -> ReLU:
@@ -47,10 +48,9 @@ def ica(
 
     iterations: at most; scikit-learn warns if they were too few to converge.
     """
-    try:
-        from sklearn.decomposition import FastICA
-    except ImportError as error:
-        raise DictionaryError("ICA needs scikit-learn: pip install scikit-learn") from error
+    need("sklearn")
+    from sklearn.decomposition import FastICA
+
     x, mean = _centre(activations, components)
     fitted = FastICA(components, whiten="unit-variance", random_state=seed, max_iter=iterations)
     fitted.fit(x.numpy())

@@ -13,6 +13,7 @@ from torch import Tensor
 from dictionaries.architectures import ReLU
 from dictionaries.config import DictionaryConfig
 from dictionaries.errors import DictionaryError
+from dictionaries.extras import need
 
 
 def difference_of_means(
@@ -47,10 +48,9 @@ def linear_probe(
     Shapes and errors as `difference_of_means`. strength: 1 / weight of the L2 penalty, by
     scikit-learn. Encoder and decoder are the same direction: what probes read is what is written.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise DictionaryError("a probe needs scikit-learn: pip install scikit-learn") from error
+    need("sklearn")
+    from sklearn.linear_model import LogisticRegression
+
     x, z = _labelled(activations, labels)
     mean, scale = x.mean(0), x.std(0).clamp(min=1e-12)
     rows, points = [], []

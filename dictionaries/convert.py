@@ -18,7 +18,7 @@ from dictionaries import catalogue
 from dictionaries.beside.labels import FILE as LABELS
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
-from dictionaries.files.place import sha256
+from dictionaries.files.place import sha256, writable_folder
 from dictionaries.formats import dictionary_learning, load_folder, saelens, sparsify
 
 WRITERS: dict[str, Callable[[Dictionary, Path], None]] = {
@@ -46,8 +46,8 @@ def convert(
         raise DictionaryError(f"{folder} is a file; give a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise DictionaryError(f"{folder} is not empty: choose another folder, or say overwrite")
+    writable_folder(folder.parent)
     dictionary = catalogue.load(source)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / folder.name
         WRITERS[to](dictionary, made)

@@ -73,7 +73,7 @@ def fetch(text: str) -> Path:
             if _holds_weights(found, address.block):
                 break
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise DictionaryError(f"{text} is not in the cache, and {_why_not_fetched()}") from error
+        raise DictionaryError(f"{text} is not in the cache, and {why_not_fetched()}") from error
     except RepositoryNotFoundError as error:  # a gated one's error too
         raise DictionaryError(
             f"{text} can't be fetched: there is no repository {address.repo}, or it is not open to "
@@ -88,7 +88,7 @@ def fetch(text: str) -> Path:
         raise DictionaryError(f"{text} can't be fetched: {first_line}") from error
     if not _holds_weights(found, address.block):
         if _offline():
-            raise DictionaryError(f"{text} is not in the cache, and {_why_not_fetched()}")
+            raise DictionaryError(f"{text} is not in the cache, and {why_not_fetched()}")
         what = (
             f"no file ends in {', '.join(_WEIGHTS)}" if address.block is None else "no such block"
         )
@@ -133,7 +133,8 @@ def _offline() -> bool:
     return constants.HF_HUB_OFFLINE
 
 
-def _why_not_fetched() -> str:
+def why_not_fetched() -> str:
+    """In words, for a sentence that begins with what is not in the cache."""
     if _offline():
         return "HF_HUB_OFFLINE is set: unset it to fetch it once"
     return "the hub can't be reached: check the network"

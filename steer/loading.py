@@ -16,6 +16,7 @@ from steer.errors import ModelError
 from steer.lm import default_model
 from steer.lm.anatomy import anatomy_of, device_of
 from steer.lm.fingerprint import fingerprint_of
+from steer.lm.published import reachable
 from steer.model import Model
 from steer.progress import Progress
 
@@ -65,10 +66,27 @@ def load_tokenizer(name: str = default_model.NAME, progress: Progress | None = N
     from transformers import AutoTokenizer
 
     source = default_model.fetch(progress) if name == default_model.NAME else _resolve(name)
+    local = {"local_files_only": True} if not reachable(source, name) else {}
     try:
-        return AutoTokenizer.from_pretrained(source)
-    except Exception as error:  # as above
-        raise ModelError(f"{name} has no readable tokenizer: {error}") from error
+        return AutoTokenizer.from_pretrained(source, **local)
+    except Exception as error:  # as in `_read`
+        raise ModelError(
+            f"{name} has no readable tokenizer: {_first(error)}{_remedy(source)}"
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(": ")
+
+
+def _remedy(source: Path | str) -> str:
+    """What to do about files that can't be read; only what we made is ours to throw away."""
+    if isinstance(source, str):
+        return "; look at its page on the hub"
+    if source == default_model.folder():
+        return f"; it is steer's own copy: delete {source}, and it is fetched again"
+    wanted = ("config.json", "tokenizer.json or another tokenizer", "*.safetensors")
+    return f"; {source} should hold {', '.join(wanted)}, as save_pretrained writes them"
 
 
 def _best_device() -> str:
@@ -81,7 +99,9 @@ def _resolve(name: str) -> Path | str:
     if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
         return name
     near = difflib.get_close_matches(name, [default_model.NAME], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else "."
+    if Path(name).expanduser().is_file():
+        hint = ": it is a file."
     raise ModelError(
         f"model {name!r} is unknown{hint} Give {default_model.NAME}, a folder, or a hub id org/name"
     )
@@ -93,25 +113,25 @@ def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
 
     quiet = not transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
+    local = {"local_files_only": True} if not reachable(source, name) else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        return _auto(source).from_pretrained(source, dtype=dtype), tokenizer
+        tokenizer = AutoTokenizer.from_pretrained(source, **local)
+        kind = _auto(source, **local)
+        return kind.from_pretrained(source, dtype=dtype, **local), tokenizer
     except Exception as error:  # a damaged folder makes transformers raise anything at all
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        remedy = f"delete {source} and load it again" if isinstance(source, Path) else "check it"
-        raise ModelError(f"{name} can't be read: {first_line} ({remedy})") from error
+        raise ModelError(f"{name} can't be read: {_first(error)}{_remedy(source)}") from error
     finally:
         if not quiet:
             transformers_logging.enable_progress_bar()
 
 
-def _auto(source: Path | str) -> Any:
+def _auto(source: Path | str, **local: bool) -> Any:
     """The class that reads a model: for text, or for images too where there is none for text."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING as OF_TEXT
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as OF_IMAGES
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
-    kind = type(AutoConfig.from_pretrained(source))
+    kind = type(AutoConfig.from_pretrained(source, **local))
     images = kind not in OF_TEXT and kind in OF_IMAGES
     return AutoModelForImageTextToText if images else AutoModelForCausalLM
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import Any, Literal
 
 from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention, as_tuple
 from steer.edits.rows import of_row
+from steer.errors import DictionaryError
 from steer.features.activations import FeatureActivations, features
 from steer.features.fit import load_dictionary, site_of
 from steer.lm.language_model import LanguageModel
@@ -26,17 +28,26 @@ from steer.splice.resolve import dictionary_of, plans
 IfSilent = Literal["warn", "raise", "ignore"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model(LanguageModel):
     """What `steer.load` returns. One run at a time: every method queues behind `lock`."""
 
-    def dictionary(self, name: str) -> Dictionary:
+    def __repr__(self) -> str:
+        config = self.module.config.get_text_config()
+        return (
+            f"Model {self.name}: {type(self.module).__name__}, {self.anatomy.depth} blocks, width "
+            f"{config.hidden_size}, {self.dtype} on {self.device}, fingerprint {self.fingerprint}"
+        )
+
+    def dictionary(self, name: str | PathLike[str]) -> Dictionary:
         """A dictionary by catalogue name or folder, checked against this model.
 
         Raises `DictionaryError` for an unknown name (with near ones) or one that does not fit;
         warns if its card names another model.
         """
-        return load_dictionary(self, name)
+        if not isinstance(name, str | PathLike):
+            raise DictionaryError(f"a dictionary is asked for by name or folder, not by {name!r}")
+        return load_dictionary(self, fspath(name))
 
     def site_of(self, dictionary: Dictionary) -> str:
         """The hookpoint that a dictionary reads, checked to exist and to have its width.

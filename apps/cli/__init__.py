@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version as installed
+from itertools import takewhile
 from keyword import iskeyword
+from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
+
+from apps.cli.boundary import one_line
 
 PANELS = {
     "Edit": ("demo", "generate", "explain", "concept", "app", "import", "export", "schema"),
@@ -35,6 +40,8 @@ PANELS = {
 }
 """The panels of `steer --help`, each with its commands, in the order in which they are shown."""
 
+DEBUG = "--debug"
+
 GROUPS = {"labels": ("import", "search", "make", "judge")}
 """Commands with commands of their own; what they are for is said by their folder's docstring."""
 
@@ -52,16 +59,13 @@ def main() -> None:
         code = app(standalone_mode=False)
     except typer.Abort:
         sys.exit(1)
-    except TyperException as error:
-        if not sys.argv[1:]:
+    except Exception as error:  # the one place where any error becomes a line
+        if type(error).__name__ == "NoArgsIsHelpError":
             sys.exit(2)  # the help was shown
-        print(f"steer: {getattr(error, 'format_message', error.__str__)()}", file=sys.stderr)
-        sys.exit(2)
-    except (ValueError, RuntimeError, OSError) as error:
-        if not _is_ours(error):
-            raise
-        print(f"steer: {error}", file=sys.stderr)
-        sys.exit(2)
+        if DEBUG in takewhile(lambda given: given.startswith("-"), sys.argv[1:]):
+            traceback.print_exception(error)
+        line, code = one_line(error)
+        print(f"steer: {line}", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -70,20 +74,33 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _is_ours(error: Exception) -> bool:
-    return type(error).__module__.split(".")[0] in ("steer", "dictionaries", "apps")
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"steer {installed('sae-steer')}")
+        raise typer.Exit
 
 
 def _root() -> typer.Typer:
     root = typer.Typer(
-        help="Change a language model through the features of a sparse dictionary.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    root.callback()(_of_all)
     for panel, names in PANELS.items():
         _join(root, f"apps.cli.commands.{panel.lower()}", names, panel)
     return root
+
+
+def _of_all(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print it and end.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show where an error came from: steer --debug COMMAND.")
+    ] = False,
+) -> None:
+    """Change a language model through the features of a sparse dictionary."""
 
 
 def _join(parent: typer.Typer, folder: str, names: Sequence[str], panel: str | None) -> None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from apps.cli.options.gather import flattened
+
+
+class Once(TyperCommand):
+    """Refuses an option that is given twice and can't be, instead of dropping the first."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for option, times in Counter(order).items():
+            if times > 1 and option.param_type_name == "option" and not option.multiple:
+                raise typer.BadParameter(f"{option.opts[0]} was given twice; give it once")
+        return super().parse_args(ctx, args)
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,7 @@ class Command:
         """Make it a command of `parent`, in a panel of its help."""
         parent.command(
             name,
+            cls=Once,
             rich_help_panel=panel,
             epilog=f"Example: {self.example}",
             context_settings=self.context or None,

@@ -7,9 +7,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from steer.shown import number, visible
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
+
+    from apps.cli.fitted import Fitted
 
     View = Callable[[], RenderableType | list[RenderableType]]
 
@@ -50,24 +53,23 @@ def records(frame: Any) -> list[dict[str, Any]]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> Table:
-    """A column a key of the first row, an interval in the column of its mean."""
-    from rich.table import Table
-    from rich.text import Text
+def table(
+    rows: Sequence[Mapping[str, Any]], title: str = "", under: Sequence[str] = ()
+) -> Fitted | str:
+    """A column a key of the first row, an interval in the column of its mean; under: lines below.
 
-    found = Table(title=Text(title) if title else None, title_justify="left")
+    Only the title where there are no rows.
+    """
+    from apps.cli.fitted import Fitted
+
+    if not rows:
+        return "\n".join([f"{title}: none" if title else "none", *under])
     cells = [_joined(row) for row in rows]
-    for name in cells[0] if cells else ():
-        wordy = any(isinstance(row[name], str | bool) for row in rows)
-        found.add_column(Text(name), justify="left" if wordy else "right")
-    for each in cells:
-        found.add_row(*each.values())
-    return found
-
-
-def shown(token: str) -> str:
-    """A token with its white space made visible."""
-    return repr(token)[1:-1].replace(" ", "␣") if token.strip() != token else token
+    heads = {name: name.replace("_", " ") for name in cells[0]}
+    wordy = {name for name in heads if any(isinstance(row[name], str | bool) for row in rows)}
+    right = frozenset(head for name, head in heads.items() if name not in wordy)
+    body = [list(each.values()) for each in cells]
+    return Fitted(list(heads.values()), body, title, right, under)
 
 
 def error_said(policies: Iterable[str]) -> str:
@@ -94,18 +96,11 @@ def match_said(found: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def number(value: Any) -> str:
-    """A value in a table: three digits of a number, and a dash for what is not known."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
-    return str(value)
-
-
 def _joined(row: Mapping[str, Any]) -> dict[str, str]:
     """Cells, each mean with its bounds: `kl` with `kl_low` and `kl_high`, or with the `low` and
     `high` that follow it."""
+    from apps.cli.fitted import HARD
+
     names = list(row)
     follows = names[names.index("low") - 1] if "low" in names else None
     found = {}
@@ -113,7 +108,9 @@ def _joined(row: Mapping[str, Any]) -> dict[str, str]:
         prefix = "" if name == follows else f"{name}_"
         low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
         known = low is not None and high is not None and low == low
-        found[name] = number(row[name]) + (f" [{number(low)}, {number(high)}]" if known else "")
+        # A bound is never parted from the other: that space does not break.
+        value = visible(row[name]) if name == "token" else number(row[name])
+        found[name] = value + (f" [{number(low)},{HARD}{number(high)}]" if known else "")
     ends = {f"{prefix}{end}" for prefix in ("", *(f"{n}_" for n in names)) for end in _ENDS}
     return {name: cell for name, cell in found.items() if name not in ends}
 

@@ -10,11 +10,12 @@ from steer.progress import Progress
 
 @contextmanager
 def progress_bars(shown: bool) -> Iterator[Progress | None]:
-    """A `Progress` with a bar for each thing that is being done; None if not shown."""
-    if not shown:
+    """A `Progress` with a bar for each thing that is done; None if not shown, or no terminal."""
+    from rich.console import Console
+
+    if not shown or not Console(stderr=True).is_terminal:
         yield None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (

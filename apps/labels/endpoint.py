@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,8 @@ from steer.model import Model
 
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _REPLY_TOKENS = 400
+_SECONDS = 10
+_PORTS = {"http": 80, "https": 443}
 
 
 class JudgeError(SteerError):
@@ -87,6 +91,25 @@ class EndpointJudge:
             headers["Authorization"] = f"Bearer {key}"
         url = f"{self.base.rstrip('/')}/chat/completions"
         return urllib.request.Request(url, data=body, headers=headers, method="POST")
+
+
+def check_endpoint(base: str) -> None:
+    """Raise `JudgeError` where nothing listens: before a model is loaded, not after the work.
+
+    Behind a proxy that can't be seen from here, and is left to the first question.
+    """
+    address = urllib.parse.urlsplit(EndpointJudge(base, "").base)
+    try:
+        host, port = address.hostname or "", address.port
+    except ValueError as error:
+        raise JudgeError(f"{base} is no address: {error}") from error
+    if address.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
+        return
+    try:
+        socket.create_connection((host, port or _PORTS[address.scheme]), _SECONDS).close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise JudgeError(f"{base} can't be reached: {reason}; start the server there") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.figures import files as figure_files
-from apps.figures.palette import COLOURS, INK
-from apps.figures.style import style
+from dictionaries.extras import said as missing
 from steer.errors import SteerError
+from steer.figures import files as figure_files
+from steer.figures.palette import COLOURS, INK
+from steer.figures.style import style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -94,7 +95,7 @@ def write(figure: Figure, out: Path, name: str) -> str:
     """
     figure_files.save(figure, out / f"{name}.html")
     if find_spec("kaleido") is None:
-        return "a .svg needs kaleido, and a Chrome for it: pip install kaleido"
+        return f"a .svg needs kaleido, and a Chrome for it; {missing('kaleido')}"
     try:
         figure_files.save(figure.update_layout(width=_WIDTH), out / f"{name}.svg")
     except SteerError as error:

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.figures import files as figure_files
 from apps.reproduce import drawing
 from apps.reproduce.cells import Row, Value, finite, shown
 from steer.errors import SteerError
+from steer.figures import files as figure_files
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

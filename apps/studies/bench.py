@@ -1,16 +1,18 @@
 """`steer bench`: what editing costs and what the effects save, on the machine at hand.
 
-Every figure is a ratio of two things timed in turn, in interleaved pairs, so that a machine that
-slows down slows both; the median of the pairs is given, beside what the floating-point operations
-alone would allow.
+Every figure is a ratio of two things timed in turn, in interleaved pairs whose order alternates, so
+that a machine that slows down, or a cache that is warm, favours neither; the median of the pairs is
+given, beside what the floating-point operations alone would allow.
 """
 
 from __future__ import annotations
 
+import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ def bench(
         "pair_over_plain": lambda: _pair(model, late, pairs, new_tokens),
         "sweep_speedup_block20": lambda: _sweep(model, late, late_cost, pairs),
         "sweep_speedup_block10": lambda: _sweep(model, early, early_cost, pairs),
+        "sweep_over_hooks_block20": lambda: _over_hooks(model, late, late_cost, pairs),
+        "sweep_over_batched_block20": lambda: _over_batched(model, late, late_cost, pairs),
         "ig10_forward_backwards": lambda: _ig(model, late, late_cost, pairs),
         "sweep_peak_over_budget": lambda: _peak(model, late),
     }
@@ -67,8 +71,25 @@ def bench(
 
 
 def to_dict(figures: dict[str, Figure]) -> dict[str, Any]:
-    """`{name: {ratio, bound, runs}}`."""
-    return {name: asdict(figure) for name, figure in figures.items()}
+    """`{machine: …, figures: {name: {ratio, bound, runs}}}`."""
+    found = {name: asdict(figure) for name, figure in figures.items()}
+    return {"machine": machine(), "figures": found}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures are of: processors by name, and how many threads compute."""
+    import torch
+
+    found = {"processor": _processor(), "threads": torch.get_num_threads()}
+    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+
+
+def _processor() -> str:
+    """As the system names it; Linux says so only in a file."""
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True)
@@ -100,9 +121,17 @@ class _Operations:
 
 
 def _interleaved(one: Callable[[], Any], other: Callable[[], Any], pairs: int) -> tuple[float, ...]:
-    """Time of `one` over time of `other`, pair by pair, after one unmeasured run of each."""
+    """Time of `one` over time of `other`, pair by pair, after one unmeasured run of each.
+
+    Which goes first alternates.
+    """
     one(), other()
-    return tuple(_seconds(one) / _seconds(other) for _ in range(pairs))
+    found = []
+    for number in range(pairs):
+        first, second = (one, other) if number % 2 == 0 else (other, one)
+        times = {first: _seconds(first), second: _seconds(second)}
+        found.append(times[one] / times[other])
+    return tuple(found)
 
 
 def _seconds(run: Callable[[], Any]) -> float:
@@ -141,13 +170,21 @@ def _edited(
     from steer.edits import Clamp, Intervention
     from steer.edits.conditions import Active
     from steer.splice import passes
+    from steer.splice.build_receipt import build
 
     plain, options, (ids, mask) = _plain(model, new_tokens)
     when = Active(0) if condition else None
     clamps: list[Edit] = [Clamp(f, 1.0, when=when) for f in range(1, edits + 1)]
-    plans = model.plans([Intervention(dictionary.name, clamps)], [dictionary])
+    intervention = Intervention(dictionary.name, clamps)
     span = model.span(ids, mask)
-    runs = _interleaved(lambda: passes.generate(model.nn, ids, span, plans, options), plain, pairs)
+
+    def steered() -> None:
+        """With what a caller waits for: the plan before, and the receipt behind."""
+        plans = model.plans([intervention], [dictionary])
+        output, steps = passes.generate(model.nn, ids, span, plans, options)
+        build([intervention], steps, [model.token(i) for i in output.sequences[0, :-1].tolist()])
+
+    runs = _interleaved(steered, plain, pairs)
     width = edits + condition
     # Each edited feature is read before and after, and written once.
     return _figure(runs, 1 + 3 * width * dictionary.config.d_in / _token(model, dictionary))
@@ -206,14 +243,74 @@ def _sweep(model: Model, dictionary: Dictionary, cost: _Operations, pairs: int) 
 
     one_trace(features[0])
     runs = []
-    for _ in range(max(3, pairs // 2)):
+
+    def all_at_once() -> float:
+        return _seconds(lambda: ablation_sweep(model, PROMPT, dictionary, positions=TEXT))
+
+    for number in range(max(3, pairs // 2)):
+        before = all_at_once() if number % 2 else None
         singles = [one_trace(feature) for feature in features[:6]]
-        swept = _seconds(lambda: ablation_sweep(model, PROMPT, dictionary, positions=TEXT))
+        swept = all_at_once() if before is None else before
         runs.append(statistics.median(singles) * len(features) / swept)
-    first = active[:, features].int().argmax(0) + 1
-    tail = (length - first).double().mean().item()
-    needed = cost.above * cost.block * tail + cost.unembedding
+    needed = cost.above * cost.block * _tail(model, dictionary) + cost.unembedding
     return _figure(tuple(runs), cost.token * length / needed)
+
+
+def _over_hooks(model: Model, dictionary: Dictionary, cost: _Operations, pairs: int) -> Figure:
+    """A loop of plain PyTorch hooks, a whole forward pass a feature, over the sweep's time."""
+    from apps.studies.by_hand import one_hook
+    from steer.effects.defaults import TEXT
+    from steer.effects.sweep.ablation_sweep import ablation_sweep
+
+    ids, _ = model.tokenize([PROMPT])
+    layer = cost.blocks - cost.above - 1
+    block = model.module.get_submodule(model.anatomy.stack)[layer]
+    delta = dictionary.W_dec[0].expand(ids.shape[1], -1) * 0.01
+
+    def hooked() -> None:
+        one_hook(block, model.module, ids, delta)
+
+    runs = []
+    hooked()
+    for number in range(max(3, pairs // 2)):
+        timed: dict[str, float] = {}
+        for which in ("hooks", "sweep") if number % 2 == 0 else ("sweep", "hooks"):
+            if which == "hooks":
+                timed[which] = statistics.median(_seconds(hooked) for _ in range(6))
+            else:
+                start = time.perf_counter()
+                swept = ablation_sweep(model, PROMPT, dictionary, positions=TEXT)
+                timed[which] = time.perf_counter() - start
+        runs.append(timed["hooks"] * len(swept.features) / timed["sweep"])
+    whole = cost.blocks * cost.block * ids.shape[1] + cost.unembedding
+    return _figure(tuple(runs), whole / (cost.above * cost.block * _tail(model, dictionary)))
+
+
+def _over_batched(model: Model, dictionary: Dictionary, cost: _Operations, pairs: int) -> Figure:
+    """A batched tail written by hand for this prompt, over the sweep's time."""
+    from apps.studies.by_hand import batched
+    from steer.effects.defaults import TEXT
+    from steer.effects.sweep.ablation_sweep import ablation_sweep
+
+    ids, _ = model.tokenize([PROMPT])
+    layer = cost.blocks - cost.above - 1
+    runs = _interleaved(
+        lambda: batched(model.module, ids, dictionary, layer),
+        lambda: ablation_sweep(model, PROMPT, dictionary, positions=TEXT),
+        max(3, pairs // 2),
+    )
+    return _figure(runs, ids.shape[1] / _tail(model, dictionary))
+
+
+def _tail(model: Model, dictionary: Dictionary) -> float:
+    """Tokens from the first that a feature's ablation changes, the mean over active features."""
+    from steer.effects.passes.changes import clean_for, encode_clean
+
+    ids, _ = model.tokenize([PROMPT])
+    clean = clean_for(model, ids[0], dictionary, every=False)
+    active = encode_clean(clean, dictionary)[1:] != 0
+    first = active[:, active.any(0)].int().argmax(0) + 1
+    return (len(ids[0]) - first).double().mean().item()
 
 
 def _ig(model: Model, dictionary: Dictionary, cost: _Operations, pairs: int) -> Figure:

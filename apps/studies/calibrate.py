@@ -16,6 +16,7 @@ import torch
 from dictionaries.dictionary import Dictionary
 from steer.edits import Clamp, Intervention
 from steer.lm.continuations import Continuation
+from steer.maths.numbers import check_whole
 from steer.model import Model
 from steer.progress import Progress
 from steer.runs.fluency import distinct_pairs, losses
@@ -49,6 +50,7 @@ def calibrate(
     progress: Progress | None = None,
 ) -> list[DosePoint]:
     """Seeded random features, each at every dose on every prompt, decoded in batches."""
+    check_whole("features", features, dictionary.width, least=1)
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(dictionary.width, generator=generator)[:features].tolist()
     points = []

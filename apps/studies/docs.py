@@ -18,6 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from dictionaries.extras import need
+from dictionaries.files.place import writable_folder
 from steer.errors import SteerError
 
 ROOMS = ("steer", "dictionaries", "apps")
@@ -61,14 +63,8 @@ def build(out: Path, packages: Sequence[str] = ROOMS) -> Site:
 
     Raises `SteerError` without pdoc, or for a folder that can't be written.
     """
-    if find_spec("pdoc") is None:
-        raise SteerError("pdoc is missing: pip install 'sae-steer[docs]'")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SteerError(
-            f"{out} can't be written: {error.strerror}; give another folder"
-        ) from error
+    need("pdoc")
+    writable_folder(out)
     _configure()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, and pdoc's of types it can't resolve

@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from apps.corpora import SOURCES
+from apps.corpora.source import CorpusError
+from apps.corpora.sources import check_corpus
 from dictionaries.errors import TrainingError
 from dictionaries.files.keys import refuse_unknown
 from dictionaries.training.fast_dtype import fast_dtype
@@ -22,7 +23,8 @@ class Recipe:
     name: dictionaries are named `name/site`.
     model: what `steer.load` takes.
     sites: hookpoints, harvested in one pass.
-    corpora: corpus name -> share of the tokens.
+    corpora: a corpus's name, or the path of a text file or folder of .txt files -> its share of the
+        tokens.
     tokens: tokens to harvest, held-out ones included.
     heldout_share: share of documents kept for the card's figures.
     context: tokens per context.
@@ -73,6 +75,13 @@ def load_recipe(name: str) -> Recipe:
         raise TrainingError(f"{path}: {error}") from error
 
 
+def _check_corpus(name: str, path: Path) -> None:
+    try:
+        check_corpus(name)
+    except CorpusError as error:
+        raise TrainingError(f"{path}: {error}") from error
+
+
 def _build(table: dict[str, Any], path: Path) -> Recipe:
     common = table.pop("train", {})
     overrides = {key: common.pop(key) for key in list(common) if isinstance(common[key], dict)}
@@ -81,7 +90,8 @@ def _build(table: dict[str, Any], path: Path) -> Recipe:
     sites = tuple(table["sites"])
     refuse_unknown(table, {f.name for f in fields(Recipe)}, str(path), TrainingError)
     refuse_unknown(overrides, set(sites), str(path), TrainingError)
-    refuse_unknown(table.get("corpora", {}), set(SOURCES), str(path), TrainingError)
+    for corpus in table.get("corpora", {}):
+        _check_corpus(corpus, path)
     allowed = {f.name for f in fields(TrainConfig)}
     train = {}
     for site in sites:

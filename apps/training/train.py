@@ -181,5 +181,10 @@ def run_statistics(
 
 
 def _shippable(contexts: Contexts) -> Tensor:
-    allowed = [n for n, name in enumerate(contexts.sources) if SOURCES[name].permissive]
+    """Contexts that a card may show: those of a free licence, and those of texts given by path."""
+    allowed = [
+        number
+        for number, name in enumerate(contexts.sources)
+        if name not in SOURCES or SOURCES[name].permissive
+    ]
     return torch.isin(contexts.source, torch.tensor(allowed, dtype=contexts.source.dtype))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
+
+from dictionaries.errors import SteerError
 
 
 def beside(place: str | Path, file: str) -> Path:
@@ -16,3 +19,32 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def writable_file(path: Path) -> Path:
+    """The path, if a file can be written there: found out before what it is for is computed.
+
+    Raises `SteerError` that names what stands in the way.
+    """
+    if path.is_dir():
+        raise SteerError(f"{path} can't be written: it is a folder; give a file")
+    if not path.parent.is_dir():
+        raise SteerError(
+            f"{path} can't be written: there is no folder {path.parent}; make it first"
+        )
+    target = path if path.exists() else path.parent
+    if not os.access(target, os.W_OK):
+        raise SteerError(f"{path} can't be written: {target} is read-only; give another file")
+    return path
+
+
+def writable_folder(path: Path) -> Path:
+    """The path, made with its parents if it is not there. Raises `SteerError` as above."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if path.is_file() else (error.strerror or str(error)).lower()
+        raise SteerError(f"{path} can't be written: {reason}; give another folder") from error
+    if not os.access(path, os.W_OK):
+        raise SteerError(f"{path} can't be written: it is read-only; give another folder")
+    return path

@@ -60,8 +60,7 @@ class ActivationStore:
         if path.exists():
             if not torch.equal(self.contexts.tokens, contexts.tokens):
                 raise TrainingError(
-                    f"{self.folder} holds activations of other contexts; use another folder or "
-                    "delete it"
+                    f"{self.folder} holds activations of other contexts; use another folder"
                 )
             return
         contexts.save(path)

@@ -82,9 +82,7 @@ def resume(path: Path | None, config: TrainConfig, d: int) -> TrainState | None:
         return None
     saved = torch.load(path, weights_only=True)
     if saved["config"] != asdict(config) or saved["weights"]["W_dec"].shape[1] != d:
-        raise TrainingError(
-            f"{path} is a checkpoint of another config; delete it or train elsewhere"
-        )
+        raise TrainingError(f"{path} is a checkpoint of another config; train in another folder")
     step, scale = saved["numbers"]
     weights = {name: weight.detach() for name, weight in saved["weights"].items()}
     state = _build(weights, saved["idle"], config, scale)

@@ -48,7 +48,7 @@ def concept(
     seed: of everything that is written; progress: called with (what, done, total).
 
     Raises `SteerError` for a word or sentences that say too little, `DictionaryError` for a
-    dictionary that does not fit, `ModelError` without the package of the sentence embeddings.
+    dictionary that does not fit, `MissingExtraError` without the sentence embeddings.
     """
     name = check_word(word)
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < math.inf:

@@ -33,7 +33,7 @@ class Pair:
     shown: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Concept:
     """An edit that writes about a word, or the answer that there is none here.
 
@@ -76,6 +76,17 @@ class Concept:
     model: str
     dtype: str
     seed: int
+
+    def __repr__(self) -> str:
+        lines = [f"Concept {self.word!r}: {self.verdict} ({self.reason})"]
+        if self.intervention is not None:
+            features = ", ".join(map(str, self.features))
+            lines += [
+                f"features {features} of {self.dictionary}, dose {self.dose:.3g} of the norm",
+                f"on topic {self.on_topic}, untouched {self.on_topic_baseline}; "
+                f"loss {self.loss_increase} nats",
+            ]
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; None for NaN."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dictionaries.files.place import sha256
-from steer.errors import FetchError
+from dictionaries.files.place import sha256, writable_folder
+from steer.errors import FetchError, SteerError
 
 
 def cache_folder() -> Path:
@@ -21,6 +21,19 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("steer", appauthor=False))
+
+
+def cache_part(*names: str) -> Path:
+    """A folder of the cache, made if need be.
+
+    Raises `FetchError` where the cache is no folder, or can't be written.
+    """
+    try:
+        return writable_folder(cache_folder().joinpath(*names))
+    except SteerError as error:
+        raise FetchError(
+            f"the cache {cache_folder()} can't be used: {error}, with STEER_CACHE"
+        ) from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dictionaries.files.place import writable_file, writable_folder
 from steer.errors import SteerError
 
 
@@ -29,16 +30,20 @@ class Ledger:
         """
         if self.path is None:
             return []
+        writable_folder(self.path.parent)
+        writable_file(self.path)
         if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps(self.header) + "\n")
             return []
-        complete = self.path.read_text().split("\n")[:-1]
+        try:
+            complete = self.path.read_text("utf-8").split("\n")[:-1]
+        except UnicodeDecodeError as error:
+            raise SteerError(f"{self.path} is no sweep file: {error}") from error
         lines = [_parse(self.path, line) for line in complete]
         if not lines or lines[0] != json.loads(json.dumps(self.header)):
             raise SteerError(
                 f"{self.path} holds another sweep ({_difference(lines, self.header)}); "
-                "give another file, or delete it"
+                "give another file"
             )
         self.path.write_text("".join(line + "\n" for line in complete))
         return [row for line in lines[1:] for row in line["rows"]]

@@ -40,9 +40,18 @@ class Vector(Direction):
     values: Sequence[float]
     kind: ClassVar[str] = "vector"
 
+    def __repr__(self) -> str:
+        length = math.sqrt(sum(value * value for value in self.values))
+        first = ", ".join(f"{value:.3g}" for value in self.values[:3])
+        more = ", …" if len(self.values) > 3 else ""
+        return f"Vector({first}{more}: {len(self.values)} numbers, length {length:.3g})"
+
     def __post_init__(self) -> None:
         values = getattr(self.values, "tolist", lambda: self.values)()
-        object.__setattr__(self, "values", tuple(float(value) for value in values))
+        try:
+            object.__setattr__(self, "values", tuple(float(value) for value in values))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InterventionError(f"a direction's values must be numbers: {error}") from error
         if not self.values or not all(map(math.isfinite, self.values)):
             raise InterventionError("a direction's values must be finite numbers, at least one")
         if not any(self.values):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dictionaries.files.keys import refuse_unknown
+from dictionaries.files.place import writable_file
 from steer.edits.base import Edit
 from steer.edits.kinds import (
     edit_from_dict,
@@ -103,23 +104,31 @@ class Intervention:
     @classmethod
     def from_json(cls, text: str) -> Intervention:
         """Inverse of `to_json`. Raises `InterventionError` for anything else."""
+        if not isinstance(text, str | bytes):
+            raise InterventionError(f"an intervention is read from JSON text, not from {text!r}")
         try:
             return cls.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
             raise InterventionError(f"not JSON: {error}") from error
+        except RecursionError as error:
+            raise InterventionError("not an intervention: it is nested too deeply") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Intervention:
         """Read a JSON file. Raises `InterventionError` if there is none, or it holds another."""
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise InterventionError(f"{path} can't be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise InterventionError(f"{path} is not JSON: {error}") from error
+        try:
+            return cls.from_json(text)
+        except InterventionError as error:
+            raise InterventionError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(self.to_json() + "\n")
+        writable_file(Path(path)).write_text(self.to_json() + "\n")
 
 
 def as_tuple(interventions: Intervention | Sequence[Intervention]) -> tuple[Intervention, ...]:

@@ -31,18 +31,37 @@ def parse_value(value: Value) -> Dose:
             return Dose(finite(float(value)), "activation")
         except ValueError:
             raise InterventionError(
-                f'value {value!r} is not allowed: give a number, or text such as "5x max", '
+                f'value {short(value)} is not allowed: give a number, or text such as "5x max", '
                 '"2x mean", "1x q99" or "0.5x norm"'
             ) from None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InterventionError(f"value {value!r} is not a number or text such as '5x max'")
+        raise InterventionError(f"value {short(value)} is not a number or text such as '5x max'")
     return Dose(finite(value), "activation")
 
 
 def finite(value: float) -> float:
-    if not math.isfinite(value):
+    """The same as a float. Raises `InterventionError` for NaN, infinity, and what has no float."""
+    try:
+        number = float(value)
+    except OverflowError:
+        raise InterventionError(
+            f"value {short(value)} is not allowed: it is beyond the largest float"
+        ) from None
+    if not math.isfinite(number):
         raise InterventionError(f"value {value!r} is not allowed: it must be a finite number")
-    return float(value)
+    return number
+
+
+def short(value: object) -> str:
+    """A value in a message: its repr, cut where nobody would read on."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python writes
+        return "of thousands of digits"
+    return text if len(text) <= _MOST else f"{text[:_MOST]}… ({len(text):,} characters)"
+
+
+_MOST = 60
 
 
 def canonical_value(value: Value) -> Value:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from steer.maths.precision import exact
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
@@ -19,8 +20,8 @@ _SHOWN = 5
 """How many promoted and suppressed tokens are kept of each position."""
 
 
-@dataclass(frozen=True, eq=False)
-class Contrast:
+@dataclass(frozen=True, eq=False, repr=False)
+class Contrast(Shown):
     """Edited against clean at each of p positions, in nats.
 
     kl: KL(clean‖edited); kl_reverse: KL(edited‖clean); js: Jensen-Shannon divergence.
@@ -45,6 +46,11 @@ class Contrast:
     suppressed: Tensor
     delta_logit: Tensor
     delta_logprob: Tensor
+
+    _columns: ClassVar = ("position", "token", "kl", "js", "delta_ce", "rank", "rank_edited")
+
+    def _title(self) -> str:
+        return f"Contrast: edited against clean at {len(self.tokens)} positions, nats"
 
     def tail(self, start: int) -> Contrast:
         """The positions from `start` on."""

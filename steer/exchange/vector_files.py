@@ -84,6 +84,9 @@ def _changed(edit: Any, value: Value, positions: Positions) -> AddDirection:
     return AddDirection(edit.direction, value, positions=positions)
 
 
+_WRITTEN = ("repeng (.gguf)", "steering-vectors (.pt)", "ours (.safetensors)")
+
+
 def _read(path: Path) -> list[Intervention]:
     try:
         with path.open("rb") as file:
@@ -99,8 +102,10 @@ def _read(path: Path) -> list[Intervention]:
     except InterventionError:
         raise
     except _DAMAGED as error:
-        said = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise InterventionError(f"{path} holds no steering vectors: {said}") from error
+        raise InterventionError(
+            f"{path} holds no steering vectors: it is no file of {' or '.join(_WRITTEN)} "
+            f"({type(error).__name__})"
+        ) from error
 
 
 def _from_torch(path: Path) -> list[Intervention]:

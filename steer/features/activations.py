@@ -13,6 +13,7 @@ from dictionaries.dictionary import Dictionary
 from steer.features.fit import site_of
 from steer.lm.continuations import Continuation, batches
 from steer.maths.precision import compute_dtype, exact
+from steer.shown import Shown, coloured, visible
 
 if TYPE_CHECKING:
     import pandas
@@ -30,8 +31,8 @@ class Activation:
     activation: float
 
 
-@dataclass(frozen=True, eq=False)
-class FeatureActivations:
+@dataclass(frozen=True, eq=False, repr=False)
+class FeatureActivations(Shown):
     """All features of a dictionary on one text of s tokens.
 
     tokens: the text of each token.
@@ -44,6 +45,25 @@ class FeatureActivations:
     tokens: tuple[str, ...]
     activations: Tensor
     norms: Tensor
+
+    def _title(self) -> str:
+        text = self.text if len(self.text) <= 60 else f"{self.text[:60]}…"
+        return f"FeatureActivations of {self.dictionary} on {len(self.tokens)} tokens: {text!r}"
+
+    def __repr__(self) -> str:
+        strongest = [
+            f"{each.feature} {each.activation:.3g} at {visible(each.token)}"
+            for each in self.top_features(5)
+        ]
+        return f"{self._title()}\nstrongest  {'   '.join(strongest) or 'none is active'}"
+
+    def _repr_html_(self) -> str:
+        peaks = [max((each.activation for each in top), default=0.0) for top in self.top(1)]
+        titles = [
+            ", ".join(f"{each.feature}: {each.activation:.3g}" for each in top) or "none active"
+            for top in self.top(3)
+        ]
+        return f"<p>{coloured(self.tokens, peaks, titles)}</p>"
 
     def top(self, k: int = 5, *, skip_first: bool = True) -> list[list[Activation]]:
         """The k most active features of each token, strongest first.

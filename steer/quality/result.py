@@ -18,7 +18,7 @@ _DENSE = 0.5
 _SHOWN = 15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Check:
     """What was seen on `tokens` kept tokens; first tokens and massive activations are left out.
 
@@ -39,6 +39,9 @@ class Check:
     readings: dict[str, Figures]
     best: str
     d: int
+
+    def __repr__(self) -> str:
+        return str(self)
 
     @property
     def as_loaded(self) -> Figures:

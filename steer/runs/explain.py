@@ -76,7 +76,7 @@ class InterventionPlan:
     payload_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Plans in the order of the forward pass, and what to be warned of."""
 
@@ -108,6 +108,8 @@ class Explanation:
         )
         lines += [f"warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 def _line(edit: EditPlan) -> str:

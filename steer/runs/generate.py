@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -19,6 +20,7 @@ from steer.maths.precision import exact
 from steer.runs.prefill import Batch, decode
 from steer.runs.sampling import OnStep, Sampling
 from steer.runs.settings import Inherited, inherited
+from steer.shown import beside
 from steer.splice.build_receipt import build
 from steer.splice.finite import any_overflow, blame
 from steer.splice.receipt import Receipt
@@ -43,7 +45,7 @@ class Text:
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """Baseline and edited continuations of one prompt, decoded in one batch.
 
@@ -67,6 +69,22 @@ class Run:
     logprobs: tuple[TokenLogprobs, ...] = field(default=())
     inherited: Inherited = field(default_factory=Inherited)
 
+    def __repr__(self) -> str:
+        return "\n".join(
+            (
+                f"Run of {self.model}, {self.dtype}, seed {self.sampling.seed}",
+                f"prompt    {_cut(self.prompt)}",
+                f"baseline  {_cut(self.baseline.text)}",
+                f"edited    {_cut(self.text)}",
+                str(self.receipt),
+            )
+        )
+
+    def _repr_html_(self) -> str:
+        texts = {"baseline": self.baseline.text, "edited": self.text}
+        written = {name: html.escape(f"{self.prompt}{text}") for name, text in texts.items()}
+        return beside(written) + self.receipt._repr_html_()
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; `intervention` is a list only if there are several."""
         edits = [intervention.to_dict() for intervention in self.interventions]
@@ -87,6 +105,10 @@ class Run:
                 "left_out": dict(self.inherited.left_out),
             },
         }
+
+
+def _cut(text: str, most: int = 80) -> str:
+    return repr(text if len(text) <= most else f"{text[:most]}…")
 
 
 @dataclass(frozen=True)

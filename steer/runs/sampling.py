@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from steer.errors import SteerError
+from steer.maths.numbers import check_number, check_whole
 
 OnStep = Callable[[Tensor], bool | None]
 """Called after every token with ids [b, so far]; return True to stop."""
@@ -54,6 +55,10 @@ class Sampling:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
+            check_number(name, getattr(self, name), optional=name.endswith("_p"))
+        check_whole("seed", self.seed)
+        check_whole("top_k", self.top_k, optional=True)
         checks = {
             "temperature": (self.temperature >= 0, "0 or more"),
             "top_p": (self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"),

@@ -190,7 +190,8 @@ def _statistic(edit: FeatureEdit, dictionary: Dictionary | None) -> Callable[[st
         if dictionary.statistics is None:
             raise InterventionError(
                 f"{dictionary.name or 'the dictionary'} has no statistics, so the {unit} of "
-                f"feature {edit.feature} is unknown; give the value as an activation"
+                f"feature {edit.feature} is unknown; measure them with `steer statistics`, or give "
+                "the value as an activation"
             )
         return dictionary.statistics.value(edit.feature, unit)
 

@@ -6,9 +6,13 @@ import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steer.errors import SilentEditError, SteerError
+from steer.shown import as_html
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class SilentEditWarning(UserWarning):
@@ -82,7 +86,7 @@ class EditReceipt:
         return f"feature {self.feature}" if self.direction is None else self.direction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Receipt:
     """One entry an edit, in the order in which they were given."""
 
@@ -99,6 +103,31 @@ class Receipt:
 
     def __str__(self) -> str:
         return "\n".join(_line(entry) for entry in self.entries)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p>receipt</p>{as_html(self.frame)}"
+
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """One row an edit: what it is, how many tokens it acted on, and means over them."""
+        import pandas
+
+        rows = [
+            {
+                "edit": f"{entry.kind} {entry.what}",
+                "acted": len(entry.acted_tokens),
+                "touched": entry.touched,
+                "before": entry.before,
+                "after": entry.after,
+                "reached": entry.reached,
+                "relative_dose": entry.relative_dose,
+                "remark": entry.reason or entry.note or "",
+            }
+            for entry in self.entries
+        ]
+        return pandas.DataFrame(rows, columns=_COLUMNS)
 
     @property
     def silent(self) -> tuple[EditReceipt, ...]:
@@ -132,6 +161,9 @@ class Receipt:
     def to_list(self) -> list[dict[str, Any]]:
         """Plain data, for JSON."""
         return [json.loads(json.dumps(asdict(entry))) for entry in self.entries]
+
+
+_COLUMNS = ["edit", "acted", "touched", "before", "after", "reached", "relative_dose", "remark"]
 
 
 def _line(entry: EditReceipt) -> str:

@@ -125,8 +125,9 @@ def test_a_tokenizer_without_padding_is_padded_with_its_end() -> None:
 def test_truncated_weights(share: float, model_folder: Saved) -> None:
     weights = model_folder() / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: int(share * weights.stat().st_size)])
-    with pytest.raises(steer.ModelError, match=r"can't be read: .*delete .*model"):
+    with pytest.raises(steer.ModelError, match=r"can't be read: .*should hold") as said:
         steer.load(weights.parent)
+    assert "delete" not in str(said.value)
 
 
 def test_corrupt_weights(model_folder: Saved) -> None:

@@ -49,6 +49,14 @@ class Changes:
         typer.Option(help="What the dictionary does not explain: keep, frozen or drop."),
     ] = "keep"
 
+    in_order: Annotated[
+        bool,
+        typer.Option(
+            "--in-order",
+            help="Edits of one feature follow one another: clamp, ablate, scale, add.",
+        ),
+    ] = False
+
     @property
     def given(self) -> bool:
         """Whether any edit was."""
@@ -73,7 +81,8 @@ class Changes:
             raise InterventionError(
                 "no edit was given: add one such as --clamp 123=5x or --ablate 77"
             )
-        return [Intervention(dictionary, found, cast("Any", self.error))]
+        conflicts = cast("Any", "in_order" if self.in_order else "refuse")
+        return [Intervention(dictionary, found, cast("Any", self.error), conflicts)]
 
     def _edits(self) -> Iterator[Edit]:
         from steer import edits
@@ -116,10 +125,11 @@ class Edits(Changes):
 
         if not self.edit:
             return super().interventions(dictionary)
-        if super().given or self.positions or self.when or self.schedule or self.error != "keep":
+        others = (self.positions, self.when, self.schedule, self.error != "keep", self.in_order)
+        if super().given or any(others):
             raise InterventionError(
                 "give either --edit FILE or edits such as --clamp 123=5x with --positions, --when, "
-                "--schedule and --error, not both"
+                "--schedule, --error and --in-order, not both"
             )
         return [read_intervention(file) for file in self.edit]
 

@@ -61,4 +61,4 @@ class Harness:
     apply_chat_template: Annotated[bool, typer.Option("--apply-chat-template")] = False
     fewshot_as_multiturn: Annotated[bool, typer.Option("--fewshot-as-multiturn")] = False
     include_path: Annotated[Path | None, typer.Option(help="A folder with more tasks.")] = None
-    seed: Annotated[int, typer.Option(help="Of few-shot examples and sampling.")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Of few-shot examples and sampling.")] = 0

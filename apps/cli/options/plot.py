@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _drawable(file: Path | None) -> Path | None:
     """Before anything is measured: whether --plot can be saved."""
-    from apps.figures import files as figure_files
+    from steer.figures import files as figure_files
 
     return None if file is None else figure_files.check(file)
 
@@ -34,6 +34,6 @@ class Plot:
     def draw(self, figure: Callable[[], go.Figure]) -> None:
         """Save what `figure()` gives, if --plot was given."""
         if self.plot is not None:
-            from apps.figures import files as figure_files
+            from steer.figures import files as figure_files
 
             figure_files.save(figure(), self.plot)

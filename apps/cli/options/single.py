@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 MODEL = "smollm2-135m"
 DICTIONARY = "smollm2-135m/resid_post.20"
+SEEDS = 2**63 - 1
+"""As `steer.maths.numbers` has it, which would bring torch along."""
 EARLY = "smollm2-135m/resid_post.10"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
@@ -22,10 +25,24 @@ StatedModel = Annotated[
 StatedDtype = Annotated[
     str | None, typer.Option("--dtype", help="By default FILE's model_dtype, or float32.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the sampling noise.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=SEEDS, help="Of the sampling noise.")]
 FeatureId = Annotated[int, typer.Argument(metavar="ID", help="A feature's index.")]
 
-Prompts = Annotated[list[str], typer.Argument(help="One or more texts.")]
+
+def _read(given: list[str]) -> list[str]:
+    from apps.text_files import read_lines
+
+    return [
+        text
+        for each in given
+        for text in (read_lines(Path(each[1:])) if each.startswith("@") else [each])
+    ]
+
+
+Prompts = Annotated[
+    list[str],
+    typer.Argument(help="One or more texts, or @FILE with one a line.", callback=_read),
+]
 Top = Annotated[int, typer.Option(min=1, help="Features to show.")]
 Draws = Annotated[int, typer.Option(min=0, help="Controls of each kind; 0 for none.")]
 Where = Annotated[str, typer.Option("--positions", help="all, last, 3 or 1: (not the first).")]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apps.cli.output import number, table
+from apps.cli.output import table
+from steer.shown import number
 
 if TYPE_CHECKING:
     from steer.concepts.result import Concept

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from apps.cli.output import shown
 from apps.cli.views.edit import run_view
 from apps.cli.views.effects import effect_view
+from steer.shown import number, visible
 
 if TYPE_CHECKING:
     from apps.studies.demo import Demo
@@ -21,7 +21,7 @@ def demo_view(demo: Demo) -> RenderableType:
     head = Text(f"{entry.kind} feature {entry.feature} of {entry.dictionary}")
     control = Text(
         "a random direction of the same norm at the same tokens: "
-        f"KL {demo.random_kl:.3f} nats; "
-        + "  ".join(f"{shown(t.token)} {t.delta_logit:+.2f}" for t in demo.random_promoted[:5])
+        f"KL {number(demo.random_kl)} nats; "
+        + "  ".join(f"{visible(t.token)} {t.delta_logit:+.3g}" for t in demo.random_promoted[:5])
     )
     return Group(head, run_view(demo.run), effect_view(demo.effect), control)

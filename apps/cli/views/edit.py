@@ -9,7 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from apps.cli.fitted import HARD, Fitted
 from apps.cli.output import error_said
+from steer.shown import number
 
 if TYPE_CHECKING:
     from steer.edits import Intervention
@@ -35,26 +37,27 @@ def _continued(prompt: str, text: str) -> Text:
 
 
 def receipt_view(receipt: Receipt) -> RenderableType:
-    """A row an edit; what did not act says why."""
-    table = Table(title="receipt", title_justify="left", expand=True)
-    for column in ("edit", "acted on", "activation", "re-encoded", "‖Δ‖/‖x‖", "remark"):
-        table.add_column(column)
-    for entry in receipt:
-        name = f"{entry.kind} {entry.direction or entry.feature}"
-        if entry.acted:
-            table.add_row(
-                name,
-                f"{len(entry.acted_tokens)} of {entry.touched} tokens",
-                f"{entry.before:.3g} → {entry.after:.3g}",
-                "" if entry.reached is None else f"{entry.reached:.3g}",
-                f"{entry.relative_dose:.2f}",
-                _remark(entry),
-            )
-        else:
-            table.add_row(
-                Text(name, "bold red"), Text("nothing", "bold red"), "", "", "", entry.reason
-            )
-    return table
+    """A row an edit, and below what there is to remark; what did not act says why there."""
+    heads = ("edit", "acted on", "activation", "re-encoded", "‖Δ‖/‖x‖")
+    remarks = [(_name(entry), _remark(entry)) for entry in receipt]
+    under = [f"{name}: {remark}" for name, remark in remarks if remark]
+    return Fitted(heads, [_row(entry) for entry in receipt], "receipt", under=under)
+
+
+def _row(entry: EditReceipt) -> list[str | Text]:
+    if not entry.acted:
+        return [Text(_name(entry), "bold red"), Text("nothing", "bold red"), "", "", ""]
+    return [
+        _name(entry),
+        f"{len(entry.acted_tokens)} of {entry.touched} tokens",
+        f"{number(entry.before)}{HARD}→{HARD}{number(entry.after)}",
+        "" if entry.reached is None else number(entry.reached),
+        number(entry.relative_dose),
+    ]
+
+
+def _name(entry: EditReceipt) -> str:
+    return f"{entry.kind} {entry.direction or entry.feature}"
 
 
 def error_view(interventions: Sequence[Intervention]) -> Text:
@@ -64,7 +67,10 @@ def error_view(interventions: Sequence[Intervention]) -> Text:
 
 
 def _remark(entry: EditReceipt) -> str:
-    """What there is to know about how an edit acted, the loss to a low dtype included."""
+    """What there is to know about how an edit acted, the loss to a low dtype included; or why it
+    did not."""
+    if not entry.acted:
+        return f"did nothing: {entry.reason}"
     lost = entry.held is not None and abs(1 - entry.held) >= _LOST
     said = [f"the dtype held {entry.held:.0%} of it"] if lost else []
     return "; ".join([*said, *([entry.note] if entry.note else [])])

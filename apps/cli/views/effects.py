@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from apps.cli.output import records, shown, table
+from apps.cli.fitted import HARD, Fitted
+from apps.cli.output import records, table
 from apps.cli.views.edit import error_view
+from steer.shown import number, visible
 
 if TYPE_CHECKING:
     from steer.effects.logits.result import LogitEffect
@@ -25,7 +26,7 @@ def effects_views(found: LogitEffect) -> list[RenderableType]:
     ]
     targets = [
         {
-            "token": shown(each.token),
+            "token": visible(each.token),
             "Δ logit": str(each.delta_logit),
             "Δ log p": str(each.delta_logprob),
             "mean rank": each.rank,
@@ -59,15 +60,13 @@ def _tally(receipts: Sequence[Receipt], number: int) -> Text:
 
 def effect_view(effect: LogitEffect) -> RenderableType:
     """The most promoted and suppressed tokens."""
-    tokens = Table(
-        title=f"next token, KL(clean‖edited) {effect.kl.mean().item():.3f} nats",
-        title_justify="left",
-        expand=True,
-    )
-    for column in ("promoted", "Δ logit", "suppressed", "Δ logit"):
-        tokens.add_column(column, justify="right" if column == "Δ logit" else "left")
-    for up, down in zip(effect.promoted, effect.suppressed, strict=True):
-        tokens.add_row(
-            shown(up.token), f"{up.delta_logit:+.2f}", shown(down.token), f"{down.delta_logit:+.2f}"
-        )
-    return tokens
+    title = f"next token, KL(clean‖edited) {number(effect.kl.mean().item())} nats"
+    rows = [
+        [
+            *(visible(up.token), f"{up.delta_logit:+.3g}"),
+            *(visible(down.token), f"{down.delta_logit:+.3g}"),
+        ]
+        for up, down in zip(effect.promoted, effect.suppressed, strict=True)
+    ]
+    heads = ("promoted", "Δ logit", "suppressed", f"Δ{HARD}logit")
+    return Fitted(heads, rows, title, frozenset(heads[1::2]))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from apps.cli.output import table
 
 if TYPE_CHECKING:
     from apps.studies.calibrate import DosePoint
@@ -20,20 +21,26 @@ def evaluation_view(found: Evaluation) -> RenderableType:
     settings = found.settings
     head = Text(f"{settings['model']}, {settings['dtype']}, lm-eval {settings['lm_eval']}", "dim")
     if not found.differences:
-        table = Table("task", "metric", "score ± standard error", "n")
-        for (task, metric), score in found.baseline.items():
-            table.add_row(task, metric, str(score), str(score.n))
-        return Group(head, table)
+        scores = [
+            {"task": task, "metric": metric, "score ± standard error": str(score), "n": score.n}
+            for (task, metric), score in found.baseline.items()
+        ]
+        return Group(head, table(scores))
     parts: list[RenderableType] = [head]
     for (task, metric), score in found.baseline.items():
         title = f"{task} {metric}: {score} unedited, n={score.n}"
-        table = Table("edit", "change ± s.e.", "95%", "p", "q", title=title, title_justify="left")
-        for each in found.differences:
-            if (each.task, each.metric) == (task, metric):
-                change = f"{each.difference:+.3g} ± {each.stderr:.2g}"
-                between = f"{each.low:+.3g} to {each.high:+.3g}"
-                table.add_row(each.edit, change, between, f"{each.p:.2g}", f"{each.q:.2g}")
-        parts.append(table)
+        changes = [
+            {
+                "edit": each.edit,
+                "change ± s.e.": f"{each.difference:+.3g} ± {each.stderr:.2g}",
+                "95%": f"{each.low:+.3g} to {each.high:+.3g}",
+                "p": each.p,
+                "q": each.q,
+            }
+            for each in found.differences
+            if (each.task, each.metric) == (task, metric)
+        ]
+        parts.append(table(changes, title))
     parts += [
         Text(f"{task}, {edit}: {line}", "bold red" if " did nothing" in line else "")
         for (edit, task), tally in found.tallies.items()
@@ -54,13 +61,17 @@ def score_title(score: SteeringScore, document: dict[str, Any]) -> str:
 
 def dose_view(points: Sequence[DosePoint]) -> RenderableType:
     """One row a dose."""
-    table = Table()
-    for column in ("‖Δ‖/‖x‖", "loss under the untouched model", "distinct word pairs", "texts"):
-        table.add_column(column, justify="right")
-    for point in points:
-        row = f"{point.dose:.1f}", f"{point.loss:.2f}", f"{point.distinct:.2f}", str(point.texts)
-        table.add_row(*row)
-    return table
+    return table(
+        [
+            {
+                "‖Δ‖/‖x‖": point.dose,
+                "loss under the untouched model": point.loss,
+                "distinct word pairs": point.distinct,
+                "texts": point.texts,
+            }
+            for point in points
+        ]
+    )
 
 
 _NOTE = (

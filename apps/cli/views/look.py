@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
-from apps.cli.output import shown
+from apps.cli.fitted import Fitted
 from apps.cli.output import table as rows_table
+from apps.cli.views.context import Around
 from steer.lm.hookpoints import KINDS
+from steer.shown import number, visible
 
 if TYPE_CHECKING:
     from apps.labels.feature_card import FeatureCard
@@ -27,60 +27,49 @@ def features_view(
     found: FeatureActivations, dictionary: Dictionary, model: Model, top: int
 ) -> RenderableType:
     """Per token, its top features with the label of each, or else the token it promotes most."""
-    table = Table(title=f"{found.dictionary}, {model.dtype}", title_justify="left")
-    table.add_column("", justify="right")
-    table.add_column("token")
+    rows: list[list[str | Text]] = []
     labels = dictionary.labels
-    table.add_column("features: activation (label, or promotes)")
     for position, active in enumerate(found.top(top)):
         cells = []
         for each in active:
             label = labels.of(each.feature)
             said = f" ({label.text})" if label else _promoted(dictionary, model, each.feature)
-            cells.append(f"{each.feature}: {each.activation:.1f}{said}")
+            cells.append(f"{each.feature}: {number(each.activation)}{said}")
         note = "massive activation, not shown" if position == 0 else "none active"
-        table.add_row(str(position), shown(found.tokens[position]), "   ".join(cells) or note)
-    return table
+        rows.append([str(position), visible(found.tokens[position]), "   ".join(cells) or note])
+    heads = ("at", "token", "features: activation (label, or promotes)")
+    return Fitted(heads, rows, f"{found.dictionary}, {model.dtype}", frozenset({"at"}))
 
 
 def _promoted(dictionary: Dictionary, model: Model, feature: int) -> str:
     statistics = dictionary.statistics
     if statistics is None or not statistics.promoted.numel():
         return ""
-    return f" ({shown(model.token(int(statistics.promoted[feature, 0])))})"
+    return f" ({visible(model.token(int(statistics.promoted[feature, 0])))})"
 
 
 def feature_view(card: FeatureCard) -> RenderableType:
     """Figures, promoted and suppressed tokens, and the strongest contexts."""
     title = f"feature {card.feature} of {card.dictionary}"
-    quantiles = ", ".join(f"{name} {value:.1f}" for name, value in card.quantiles.items())
+    quantiles = ", ".join(f"{name} {number(value)}" for name, value in card.quantiles.items())
     figures = (
-        f"active on {card.density:.3%} of {card.tokens:,} tokens; max {card.maximum:.1f}, "
-        f"mean when active {card.mean:.1f}; {quantiles}"
+        f"active on {card.density:.3%} of {card.tokens:,} tokens; max {number(card.maximum)}, "
+        f"mean when active {number(card.mean)}; {quantiles}"
     )
     lines: list[RenderableType] = [
         *(_label(label) for label in card.labels),
         Text(figures),
-        Text("promotes    " + "  ".join(shown(t) for t, _ in card.promoted)),
-        Text("suppresses  " + "  ".join(shown(t) for t, _ in card.suppressed)),
+        Text("promotes    " + "  ".join(visible(t) for t, _ in card.promoted)),
+        Text("suppresses  " + "  ".join(visible(t) for t, _ in card.suppressed)),
     ]
-    lines += [_context(context.tokens, context.activations) for context in card.contexts]
-    return Panel(Group(*lines), title=title, title_align="left")
+    lines += [Around(context.tokens, context.activations) for context in card.contexts]
+    return Group(Text(title, "bold"), *lines)
 
 
 def _label(label: Label) -> Text:
     measured = "" if label.f1 is None else f", F1 {label.f1:.2f}"
     made = ", ".join(filter(None, (label.source, label.method)))
-    return Text.assemble((label.text, "bold"), (f"  ({made}{measured})", "dim"))
-
-
-def _context(tokens: Sequence[str], activations: Sequence[float]) -> Text:
-    top = max(activations, default=0.0)
-    text = Text(f"{top:7.1f}  ", no_wrap=True, overflow="ellipsis")
-    for token, activation in zip(tokens, activations, strict=True):
-        style = "bold reverse" if activation == top > 0 else "bold" if activation > 0 else "dim"
-        text.append(token.replace("\n", "⏎"), style)
-    return text
+    return Text.assemble("reads       ", (label.text, "bold"), (f"  ({made}{measured})", "dim"))
 
 
 def labelled(rows: Sequence[dict[str, Any]], dictionary: Dictionary) -> list[dict[str, Any]]:
@@ -94,22 +83,23 @@ def labelled(rows: Sequence[dict[str, Any]], dictionary: Dictionary) -> list[dic
 
 def dictionaries_view(cards: Sequence[dict[str, Any]]) -> RenderableType:
     """One row a dictionary."""
-    table = Table()
-    columns = ("name", "width", "L0", "explained variance", "dead", "γ", "ΔCE (nats)", "trained on")
-    for column in columns:
-        table.add_column(column)
-    for card in cards:
-        table.add_row(
-            card["name"],
-            f"{card['width']:,}",
-            f"{card['l0']:.1f}",
-            f"{card['explained_variance']:.3f} (PCA {1 - card['pca_fvu']:.3f})",
-            f"{card['dead_share']:.1%}",
-            f"{card['shrinkage']:.3f}",
-            f"{card['delta_ce']:.3f}",
-            f"{card['train_tokens'] / 1e6:.1f}M tokens",
-        )
-    return table
+    return rows_table(
+        [
+            {
+                "name": card["name"],
+                "width": f"{card['width']:,}",
+                "L0": card["l0"],
+                "EV": card["explained_variance"],
+                "EV by PCA": 1 - card["pca_fvu"],
+                "dead": f"{card['dead_share']:.1%}",
+                "γ": card["shrinkage"],
+                "ΔCE, nats": card["delta_ce"],
+                "tokens": f"{card['train_tokens'] / 1e6:.3g}M",
+            }
+            for card in cards
+        ],
+        under=["EV: explained variance; tokens: that it was trained on"],
+    )
 
 
 def anatomy_view(anatomy: Anatomy) -> list[RenderableType]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from apps.cli.output import error_said, number, table
+from apps.cli.output import error_said, table
+from steer.shown import number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -19,7 +19,7 @@ def downstream_views(
     """The later features, and all of them together beside the controls."""
     overall = [table(changes["overall"], "all later features together")] if controls else []
     return [
-        table(_brief(changes["features"]), title),
+        table([{k: row[k] for k in _CHANGES if k in row} for row in changes["features"]], title),
         *overall,
         *match_said(changes["matched"]),
         error_said([changes["error"]]),
@@ -53,4 +53,8 @@ def _brief(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if not k.startswith(_TESTS)} for row in rows]
 
 
+_CHANGES = (
+    *("feature", "before", "after", "change", "low", "high"),
+    *("random", "matched", "significant", "token"),
+)
 _TESTS = ("p_", "q_")

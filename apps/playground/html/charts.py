@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apps.figures.palette import COLOURS
 from apps.playground.html.markup import esc, figure
+from steer.figures.palette import COLOURS
 
 WIDTH, HEIGHT = 420, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 36

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from apps.figures.palette import GRID
 from apps.reproduce.cells import Row, bounds, row_of
 from apps.reproduce.drawing import line, panels
 from apps.reproduce.e8_erasure.erased import Erased
 from apps.reproduce.result import Claim, Table
+from steer.figures.palette import GRID
 from steer.maths.statistics import Interval, interval
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ from steer.effects.passes.changes import clean_for
 from steer.effects.passes.clean import Clean
 from steer.errors import InterventionError, PromptError, SteerError
 from steer.lm.passes import resumed
+from steer.lm.prompts import as_texts
 from steer.maths.precision import compute_dtype, exact
 from steer.model import Model
 from steer.progress import Progress
@@ -62,7 +63,7 @@ def attribution(
     Raises `SteerError` for an unknown method or patch, or a metric whose gradient at the clean run
     is 0 by definition; `PromptError` for counterfactuals of another length.
     """
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = as_texts(prompts)
     measures = as_metrics(model, metric, len(texts))
     _check(dictionary, method, steps, patch, error, measures, len(texts))
     values, parts = [], []

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dictionaries.extras import need
 from steer.effects.sweep.result import Sweep
 from steer.errors import SteerError
 from steer.maths.statistics import Interval, bootstrap, interval
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
+
+    from steer.figures.style import Figure
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Completeness:
         return abs(self.features + self.error - self.change) / abs(self.change)
 
 
-@dataclass(frozen=True, eq=False)
-class Attribution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Shown):
     """Estimated effects, patched minus clean. values: one [s, width] a prompt.
 
     error: what became of what the dictionary does not explain: kept while features are patched, and
@@ -51,6 +55,22 @@ class Attribution:
     metric: str
     method: str
     error: str = "keep"
+
+    def _title(self) -> str:
+        return (
+            f"Attribution by {self.method}: estimated change of {self.metric} by each feature of "
+            f"{self.dictionary} on {len(self.prompts)} prompts"
+        )
+
+    def plot(self, top: int = 20, exact: Sweep | None = None) -> Figure:
+        """The largest estimates; with a sweep of the same prompts, against its exact effects.
+
+        Raises `MissingExtraError` without plotly.
+        """
+        need("plotly")
+        from steer.figures.effects import agreement_scatter, attribution_bars
+
+        return attribution_bars(self, top) if exact is None else agreement_scatter(self, exact)
 
     def matrix(self) -> Tensor:
         """Summed over positions: [width, prompts]."""

@@ -33,14 +33,15 @@ from steer.lm.anatomy import Site
 from steer.maths.precision import compute_dtype, exact
 from steer.maths.statistics import bootstrap
 from steer.model import Model
+from steer.shown import Shown
 from steer.splice.plan import SitePlan
 
 if TYPE_CHECKING:
     import pandas
 
 
-@dataclass(frozen=True, eq=False)
-class Controls:
+@dataclass(frozen=True, eq=False, repr=False)
+class Controls(Shown):
     """Effects of an intervention and of its controls, on the same prompts.
 
     rows: one a prompt and run: control (`edit`, `random`, `matched`, `reconstruction`), draw,
@@ -52,6 +53,9 @@ class Controls:
     rows: tuple[dict[str, Any], ...]
     metric: str
     error: str = "keep"
+
+    def _title(self) -> str:
+        return f"Controls: effect on {self.metric} beside that of controls, error {self.error}"
 
     def to_rows(self) -> pandas.DataFrame:
         """One row a prompt and run; `per_norm` is the effect per unit of ‖Δx‖."""

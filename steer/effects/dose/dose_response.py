@@ -17,6 +17,7 @@ from steer.effects.passes.changes import clean_for, read_changes
 from steer.effects.passes.clean import Clean
 from steer.errors import SteerError
 from steer.lm.continuations import Continuation
+from steer.lm.prompts import as_texts
 from steer.maths.precision import exact
 from steer.model import Model
 from steer.runs.fluency import distinct_pairs, losses
@@ -49,7 +50,7 @@ def dose_response(
     """
     if not doses:
         raise SteerError("no doses were given; give some, such as [-2, 0, 2] or ['1x max']")
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = as_texts(prompts)
     measures = as_metrics(model, metric, len(texts))
     edits = [edit(feature, dose, positions=positions) for dose in doses]
     found: dict[str, list[Tensor]] = {name: [] for name in MEASURES}

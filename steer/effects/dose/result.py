@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
+from dictionaries.extras import need
 from steer.edits.values import Value, parse_value
 from steer.maths.statistics import Interval, interval
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
+
+    from steer.figures.style import Figure
 
 MEASURES = ("effect", "kl", "delta_ce", "relative_dose")
 WRITTEN = ("loss", "distinct")
 NEUTRAL = "neutral_ce"
 
 
-@dataclass(frozen=True, eq=False)
-class DoseResponse:
+@dataclass(frozen=True, eq=False, repr=False)
+class DoseResponse(Shown):
     """What each dose does, on each prompt.
 
     doses: as given.
@@ -44,6 +48,31 @@ class DoseResponse:
     loss: Tensor | None = None
     distinct: Tensor | None = None
     error: str = field(default="keep", init=False)
+
+    _columns: ClassVar = (
+        "dose",
+        "effect",
+        "kl",
+        "delta_ce",
+        "relative_dose",
+        "neutral_ce",
+        "loss",
+        "distinct",
+    )
+
+    def _title(self) -> str:
+        return (
+            f"DoseResponse: feature {self.feature} at {len(self.doses)} doses on "
+            f"{len(self.prompts)} prompts, change of {self.metric}; strongest within 0.5 nats "
+            f"{self.strongest() or 'none'}"
+        )
+
+    def plot(self) -> Figure:
+        """Every measure against the dose, with bands."""
+        need("plotly")
+        from steer.figures.curves import dose_curves
+
+        return dose_curves(self)
 
     @property
     def measures(self) -> list[str]:

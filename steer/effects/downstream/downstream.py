@@ -19,6 +19,7 @@ from steer.effects.passes.edited import EditedPrompt, edited_prompts, written_si
 from steer.errors import InterventionError
 from steer.lm.anatomy import Site
 from steer.lm.passes import frozen
+from steer.lm.prompts import as_texts
 from steer.maths.precision import compute_dtype, exact
 from steer.model import Model
 from steer.progress import Progress
@@ -49,7 +50,7 @@ def downstream(
     Raises `InterventionError` if `other` reads no later site than the intervention writes,
     `SilentEditError` if nothing is changed on any prompt, and what `Model.plans` raises.
     """
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = as_texts(prompts)
     site = model.site(model.site_of(other))
     _check_order(written_site(model, intervention, dictionaries, len(texts)), site, other)
     ours = other.to(device=model.device, dtype=compute_dtype(model.module.dtype))

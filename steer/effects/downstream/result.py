@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from dictionaries.extras import need
 from steer.effects.controls.compared import columns as compared
 from steer.effects.controls.compared import said
 from steer.effects.controls.matching import Matched
 from steer.maths.statistics import benjamini_hochberg, bootstrap, exceeds, sign_flip
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
+
+    from steer.figures.style import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +45,8 @@ class Changed:
         return self.after - self.before
 
 
-@dataclass(frozen=True, eq=False)
-class Downstream:
+@dataclass(frozen=True, eq=False, repr=False)
+class Downstream(Shown):
     """Changes of a later dictionary's features under an intervention, edited minus clean.
 
     prompts: one `Changed` each. intervention: as JSON. at: which tokens count.
@@ -56,6 +60,30 @@ class Downstream:
     at: str
     dtype: str
     matched: Matched | None = None
+
+    _columns: ClassVar = (
+        "feature",
+        "before",
+        "after",
+        "change",
+        "low",
+        "high",
+        "significant",
+        "token",
+    )
+
+    def _title(self) -> str:
+        return (
+            f"Downstream: {len(self.features):,} features of {self.dictionary} change at tokens "
+            f"{self.at} of {len(self.prompts)} prompts"
+        )
+
+    def plot(self, top: int = 20) -> Figure:
+        """The features that change most, before their controls."""
+        need("plotly")
+        from steer.figures.effects import downstream_bars
+
+        return downstream_bars(self, top)
 
     @property
     def features(self) -> list[int]:
@@ -141,11 +169,6 @@ class Downstream:
         frame = frame.assign(**self._peaks())
         order = frame["change"].abs().sort_values(ascending=False, kind="stable").index
         return frame.loc[order].reset_index(drop=True)
-
-    @property
-    def frame(self) -> pandas.DataFrame:
-        """`to_frame()` with its defaults."""
-        return self.to_frame()
 
     def top(self, k: int = 10) -> list[tuple[int, float]]:
         """The k features that change most: (feature, mean change)."""

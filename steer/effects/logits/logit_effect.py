@@ -18,6 +18,7 @@ from steer.effects.metric import Metric, Reference, Tokens, as_metrics, token_id
 from steer.effects.passes.paired import Pair, run_pairs
 from steer.effects.positionwise import Contrast, contrast
 from steer.errors import SteerError
+from steer.lm.prompts import as_texts
 from steer.lm.remote import Remote
 from steer.maths import metrics
 from steer.maths.precision import exact
@@ -58,7 +59,7 @@ def logit_effect(
     """
     if remote and draws:
         raise SteerError(f"draws={draws}: controls can't be run remotely; leave draws out or at 0")
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = as_texts(prompts)
     interventions = as_tuple(intervention)
     chosen = token_ids(model, targets)
     measures = None if metric is None else as_metrics(model, metric, len(texts))

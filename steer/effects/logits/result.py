@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dictionaries.extras import need
 from steer.edits import Intervention
 from steer.effects.controls.controls import Controls
 from steer.effects.positionwise import Contrast
 from steer.maths.statistics import Interval, interval
+from steer.shown import Shown, visible
 from steer.splice.receipt import Receipt
 
 if TYPE_CHECKING:
     import pandas
+
+    from steer.figures.style import Figure
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class TargetEffect:
     rank_edited: float
 
 
-@dataclass(frozen=True, eq=False)
-class Forced:
+@dataclass(frozen=True, eq=False, repr=False)
+class Forced(Shown):
     """Clean and edited model reading the same continuation: positions that predict its tokens.
 
     on_clean: the clean model's own continuation, so that any divergence is the edit's push on
@@ -52,6 +56,9 @@ class Forced:
 
     on_clean: tuple[Contrast, ...]
     on_edited: tuple[Contrast, ...]
+
+    def _title(self) -> str:
+        return f"Forced: {len(self.on_clean)} prompts, read on both continuations"
 
     def to_frame(self) -> pandas.DataFrame:
         """One row a text and generated position."""
@@ -65,8 +72,8 @@ class Forced:
         return pandas.concat(parts, ignore_index=True)
 
 
-@dataclass(frozen=True, eq=False)
-class LogitEffect:
+@dataclass(frozen=True, eq=False, repr=False)
+class LogitEffect(Shown):
     """Effect on n prompts; at the last token of each where nothing else is said.
 
     kl [n]: KL(clean‖edited) in nats.
@@ -93,6 +100,29 @@ class LogitEffect:
     metric: Tensor | None = None
     controls: Controls | None = None
     forced: Forced | None = None
+
+    def _title(self) -> str:
+        return (
+            f"LogitEffect on {len(self.prompts)} prompts: KL(clean‖edited) "
+            f"{self.kl.double().mean().item():.3g} nats, {self.dtype}; "
+            f"error {', '.join(each.error for each in self.interventions)}"
+        )
+
+    def __repr__(self) -> str:
+        lines = [self._title()]
+        for name in ("promoted", "suppressed"):
+            tokens = [f"{visible(t.token)} {t.delta_logit:+.3g}" for t in getattr(self, name)[:5]]
+            lines.append(f"{name:<11}{'  '.join(tokens)}")
+        lines += [str(receipt) for receipt in self.receipts[:1]]
+        rest = len(self.receipts) - 1
+        return "\n".join(lines + ([f"… {rest} more receipts in .receipts"] if rest > 0 else []))
+
+    def plot(self) -> Figure:
+        """The tokens that move most, and the effect beside its controls."""
+        need("plotly")
+        from steer.figures.effects import effect_figure
+
+        return effect_figure(self)
 
     def summary(self, *, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
         """Means over the prompts with bootstrap intervals, in nats (`metric` in its own unit).
@@ -129,11 +159,6 @@ class LogitEffect:
                     }
                 )
         return pandas.DataFrame(rows)
-
-    @property
-    def frame(self) -> pandas.DataFrame:
-        """`to_frame()` with its defaults."""
-        return self.to_frame()
 
 
 def _each(contrasts: Sequence[Contrast], value: Callable[[Contrast], Tensor]) -> Tensor:

@@ -21,6 +21,7 @@ from steer.effects.patching.patching import set_norms, set_values
 from steer.effects.patching.ranking import check_some
 from steer.maths.statistics import interval
 from steer.progress import Progress
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
@@ -30,8 +31,8 @@ _AHEAD = 16
 """Candidates measured at once, as if the decisions before them were known."""
 
 
-@dataclass(frozen=True, eq=False)
-class Acdc:
+@dataclass(frozen=True, eq=False, repr=False)
+class Acdc(Shown):
     """The set that is left at each threshold. n pairs.
 
     taus: thresholds in nats, ascending; sets: the nodes accepted at each.
@@ -61,8 +62,10 @@ class Acdc:
             counts, self.kl[index], self.norm[index], self.dictionary, "acdc", "kl", self.error
         )
 
-    @property
-    def frame(self) -> pandas.DataFrame:
+    def _title(self) -> str:
+        return f"Acdc: {len(self.taus)} thresholds over nodes of {self.dictionary}"
+
+    def to_frame(self) -> pandas.DataFrame:
         """One row a threshold, with means over the pairs and intervals."""
         import pandas
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from dictionaries.extras import need
 from steer.errors import SteerError
 from steer.maths.statistics import Interval, interval
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
 
+    from steer.figures.style import Figure
+
 AXES = ("count", "norm")
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
+@dataclass(frozen=True, eq=False, repr=False)
+class Curve(Shown):
     """A metric at growing sets of patched nodes, on n prompt pairs.
 
     counts: nodes in each set.
@@ -33,6 +37,21 @@ class Curve:
     ranking: str
     metric: str
     error: str
+
+    _columns: ClassVar = ("count", "value", "low", "high", "norm")
+
+    def _title(self) -> str:
+        return (
+            f"Curve: {self.metric} against features of {self.dictionary} patched, by "
+            f"{self.ranking}, {self.value.shape[1]} pairs, error {self.error}"
+        )
+
+    def plot(self) -> Figure:
+        """The metric against how many are patched."""
+        need("plotly")
+        from steer.figures.curves import patching_curves
+
+        return patching_curves({self.ranking: self})
 
     def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row a point: count, value and norm, each with its interval over the pairs."""
@@ -53,11 +72,6 @@ class Curve:
                 }
             )
         return pandas.DataFrame(rows)
-
-    @property
-    def frame(self) -> pandas.DataFrame:
-        """`to_frame()` with its defaults."""
-        return self.to_frame()
 
     def areas(self, axis: str = "count", upto: float | None = None) -> Tensor:
         """Mean height of each pair's curve from 0 to `upto` on the axis, [n]; by trapezoids.

@@ -37,7 +37,7 @@ _SHARE = 8
 """A step leaves out one node in so many at most: its order is that of the set before the step."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MinimalSet:
     """A set of nodes that reaches the goal, and of which none can be left out.
 
@@ -54,6 +54,13 @@ class MinimalSet:
     measured: int
     goal: str
     dictionary: str
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(str, self.nodes[:10])) + (", …" if len(self.nodes) > 10 else "")
+        return (
+            f"MinimalSet: {len(self.nodes)} nodes of {self.dictionary} reach {self.goal}: {shown}\n"
+            f"measured {self.value}; {self.prefix} of the ranking reached it; {self.measured} sets"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON: NaN bounds become None."""

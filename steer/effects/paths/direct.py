@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
+from dictionaries.extras import need
 from steer.effects.controls.compared import by_kind, said
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
@@ -25,11 +26,18 @@ from steer.errors import ModelError
 from steer.features.fit import refuse_later
 from steer.lm import anatomy
 from steer.lm.norm import Norm
+from steer.lm.prompts import as_texts
 from steer.lm.unembedding import direct_logits, norm_of
 from steer.maths.precision import exact
 from steer.maths.statistics import Interval, interval
 from steer.model import Model
 from steer.runs.explain import NEUTRAL
+from steer.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas
+
+    from steer.figures.style import Figure
 
 LABEL = "direct, frozen-norm"
 _TOLERANCE = 0.02
@@ -58,8 +66,8 @@ class TokenChange:
         return {name: value for name, value in plain.items() if name not in absent}
 
 
-@dataclass(frozen=True, eq=False)
-class DirectEffect:
+@dataclass(frozen=True, eq=False, repr=False)
+class DirectEffect(Shown):
     """logits [n, V]: change of the last token's logits on n prompts; scales [n]: the norm's."""
 
     logits: Tensor
@@ -70,6 +78,25 @@ class DirectEffect:
     prompts: tuple[str, ...]
     tokens: tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]
     matched: Matched | None = None
+
+    def _title(self) -> str:
+        return (
+            f"DirectEffect ({LABEL}): feature {self.feature} of {self.dictionary} times "
+            f"{self.amount:g}, on {len(self.prompts)} prompts"
+        )
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a token, the promoted first, then the suppressed."""
+        import pandas
+
+        return pandas.DataFrame([each.to_dict() for each in (*self.promoted, *self.suppressed)])
+
+    def plot(self) -> Figure:
+        """The tokens that change most, before the controls."""
+        need("plotly")
+        from steer.figures.effects import token_bars
+
+        return token_bars(self)
 
     @property
     def promoted(self) -> tuple[TokenChange, ...]:
@@ -116,7 +143,7 @@ def direct_logit_effect(
     `DictionaryError` for a feature out of range, `ModelError` for an unknown final norm or for
     logits that are not made by norm and unembedding alone.
     """
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = as_texts(prompts)
     refuse_later(dictionary.later, "the direct logit effect is")
     anatomy.check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))
     dictionary.check_features([feature])

@@ -26,6 +26,7 @@ from steer.effects.paths.freeze import frozen_logits as frozen_logits
 from steer.effects.paths.result import PathEffects as PathEffects
 from steer.errors import SteerError
 from steer.lm.anatomy import Site, check_residual
+from steer.lm.prompts import as_texts
 from steer.maths.precision import exact
 from steer.model import Model
 
@@ -52,7 +53,7 @@ def path_effects(
     patterns that can't be frozen in this model, `SteerError` for a metric of all positions, and
     what `edited_prompts` raises.
     """
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = as_texts(prompts)
     measures = as_metrics(model, metric, len(texts))
     if any(measure.every for measure in measures):
         raise SteerError("paths are measured at the last token; use kl, or a LogitDifference")

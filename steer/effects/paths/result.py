@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from dictionaries.extras import need
 from steer.effects.controls.compared import columns, said
 from steer.effects.controls.matching import Matched
 from steer.effects.paths.direct import TokenChange, top_tokens
 from steer.effects.paths.freeze import Freeze
 from steer.maths.statistics import interval
 from steer.model import Model
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
 
+    from steer.figures.style import Figure
 
-@dataclass(frozen=True, eq=False)
-class PathEffects:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PathEffects(Shown):
     """An edit's effect on the last token of n prompts by each path, edited minus clean.
 
     logits: by name, [n, V]; effect: by name, the metric's change [n]. `total`, `direct` and
@@ -41,6 +45,21 @@ class PathEffects:
     controls: dict[str, dict[str, Tensor]]
     control_logits: dict[str, dict[str, Tensor]]
     matched: Matched | None
+
+    _columns: ClassVar = ("path", "effect", "low", "high", "random", "matched", "likeness")
+
+    def _title(self) -> str:
+        return (
+            f"PathEffects on {len(self.prompts)} prompts: change of {self.metric} by path, "
+            f"error {self.error}"
+        )
+
+    def plot(self) -> Figure:
+        """The effect by every path, before that of controls."""
+        need("plotly")
+        from steer.figures.effects import path_bars
+
+        return path_bars(self)
 
     def to_frame(
         self, *, level: float = 0.95, seed: int = 0, rate: float = 0.05
@@ -67,11 +86,6 @@ class PathEffects:
             rows.append({"path": name, **bounds, "likeness": like})
         compared = {name: values.tolist() for name, values in against.items()}
         return pandas.DataFrame(rows).assign(**compared)
-
-    @property
-    def frame(self) -> pandas.DataFrame:
-        """`to_frame()` with its defaults."""
-        return self.to_frame()
 
     def promoted(self, path: str = "direct", k: int = 10) -> tuple[TokenChange, ...]:
         """The tokens whose logits a path raises most, mean over prompts."""

@@ -27,7 +27,9 @@ from steer.effects.sweep.controls import Against, control_rows
 from steer.effects.sweep.prepared import EditOf, Prepared, effects_in_batches, prepare
 from steer.effects.sweep.result import PairSweep, Sweep
 from steer.errors import SteerError
+from steer.lm.prompts import as_texts
 from steer.maths.memory import measured
+from steer.maths.numbers import check_whole
 from steer.model import Model
 from steer.progress import Progress
 
@@ -60,7 +62,8 @@ def ablation_sweep(
     Raises `SteerError` for an unknown metric or a file of another sweep, and what `Model.plans`
     and `Model.tokenize` raise.
     """
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    check_whole("budget", budget, least=1)
+    texts = as_texts(prompts)
     measures = as_metrics(model, metric, len(texts))
     header = _header(model, texts, dictionary, features, measures, edit, positions, against)
     ledger = Ledger(None if file is None else Path(file), header)
@@ -127,7 +130,7 @@ def pair_sweep(
     """
     if len(set(features)) < 2:
         raise SteerError(f"features {list(features)}: a pair needs at least two different ones")
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = as_texts(prompts)
     measures = as_metrics(model, metric, len(texts))
     chosen = list(dict.fromkeys(features))
     pairs = list(combinations(range(len(chosen)), 2))

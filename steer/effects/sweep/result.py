@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from dictionaries.extras import need
 from steer.maths.statistics import benjamini_hochberg, bootstrap, exceeds, sign_flip
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
 
+    from steer.figures.style import Figure
 
-@dataclass(frozen=True, eq=False)
-class Sweep:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep(Shown):
     """Effects of edits of single features, edited minus clean.
 
     rows: one a prompt and feature that acts there: effect, activation (its largest), tokens
@@ -36,6 +40,31 @@ class Sweep:
     dtype: str
     controls: tuple[dict[str, Any], ...] = ()
     error: str = "keep"
+
+    _columns: ClassVar = (
+        "feature",
+        "effect",
+        "low",
+        "high",
+        "active",
+        "control",
+        "q_control",
+        "significant",
+    )
+
+    def _title(self) -> str:
+        return (
+            f"Sweep: {self.edit} each of {len(self.features):,} features of {self.dictionary} on "
+            f"{len(self.prompts)} prompts, change of {self.metric}, {self.dtype}, "
+            f"error {self.error}"
+        )
+
+    def plot(self, top: int = 20) -> Figure:
+        """The largest effects with their intervals, before their controls."""
+        need("plotly")
+        from steer.figures.effects import effect_bars
+
+        return effect_bars(self, top)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -141,11 +170,6 @@ class Sweep:
             "control_density_high": torch.stack([each.max() for each in near]),
         }
 
-    @property
-    def frame(self) -> pandas.DataFrame:
-        """`to_frame()` with its defaults."""
-        return self.to_frame()
-
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """Plain data, for JSON: NaN bounds become None."""
         frame = self.to_frame().head(top) if top else self.to_frame()
@@ -161,8 +185,8 @@ class Sweep:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class PairSweep:
+@dataclass(frozen=True, eq=False, repr=False)
+class PairSweep(Shown):
     """Interactions of pairs of features.
 
     rows: one a prompt and pair: joint effect, sum of the two alone, and their difference.
@@ -174,6 +198,9 @@ class PairSweep:
     dictionary: str
     metric: str
     error: str = "keep"
+
+    def _title(self) -> str:
+        return f"PairSweep: {len(self.frame)} pairs of features of {self.dictionary}, {self.metric}"
 
     def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row a pair, with means over prompts and the interval of the interaction."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from dictionaries.extras import need
 from steer.effects.tree.contexts import Context
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
+
+    from steer.figures.style import Figure
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,8 @@ class Backup:
     high: float
 
 
-@dataclass(frozen=True)
-class CausalTree:
+@dataclass(frozen=True, repr=False)
+class CausalTree(Shown):
     """nodes: the target first; a feature that several nodes depend on is there once.
 
     edges: of each node, the largest drop first. backups: of the hydra check, if it was asked for.
@@ -89,6 +93,21 @@ class CausalTree:
     model: str
     dtype: str
     error: str = "keep"
+
+    _columns: ClassVar = ("child", "parent", "share", "share_low", "share_high", "q", "active")
+
+    def _title(self) -> str:
+        return (
+            f"CausalTree: {len(self.nodes)} features, {len(self.edges)} edges below feature "
+            f"{self.nodes[0].feature} of {self.nodes[0].dictionary}, {self.model}, {self.dtype}"
+        )
+
+    def plot(self) -> Figure:
+        """Features by level, edges as thick as what falls."""
+        need("plotly")
+        from steer.figures.tree import causal_tree
+
+        return causal_tree(self.to_dict())
 
     def parents(self, node: int = 0) -> list[Edge]:
         """Edges from a node to what it depends on, the largest drop first."""
@@ -109,10 +128,6 @@ class CausalTree:
             counts = edge.q, edge.active, len(child.contexts)
             rows.append((parent.level, *ends, *drop, *share, *counts))
         return pandas.DataFrame(rows, columns=names)
-
-    @property
-    def frame(self) -> pandas.DataFrame:
-        return self.to_frame()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and for plots: `nodes` with an `id`, and `edges` between ids, from

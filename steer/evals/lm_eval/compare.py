@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ Values = dict[tuple[str, str], Tensor]
 """(task, metric) -> one value a document, [n]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of the baseline, differences that the edits make, and what the edits did.
 
@@ -45,6 +46,11 @@ class Evaluation:
     differences: tuple[Difference, ...]
     tallies: Mapping[tuple[str, str], Tally]
     settings: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        head = f"Evaluation of {self.settings['model']}, {self.settings['dtype']}"
+        scores = [f"{task} {metric}: {score}" for (task, metric), score in self.baseline.items()]
+        return "\n".join([head, *scores, *map(str, self.differences), *self.silent])
 
     @property
     def silent(self) -> tuple[str, ...]:
@@ -88,8 +94,8 @@ def evaluate(
 ) -> Evaluation:
     """Run tasks on the unedited model and under each edit.
 
-    tasks: `ioi`, `agreement`, `gender`, `sentiment`, or any that lm-eval knows; most of its own
-        need the model hub for their data.
+    tasks: `ioi`, `agreement`, `gender`, `sentiment`, a task of your own by its file (`my.yaml`), or
+        any that lm-eval knows; most of its own need the model hub for their data.
     edits: name -> interventions that act together.
     limit: only this many documents of each task; the first ones.
     num_fewshot: examples before each document; the same ones in every run.
@@ -103,8 +109,9 @@ def evaluate(
     options = {"apply_chat_template": apply_chat_template, "limit": limit, **fewshot}
     values: dict[str, Values] = {name: {} for name in runs}
     tallies: dict[tuple[str, str], Tally] = {}
+    tasks, folders = _from_files(tasks, include_path)
     with _quiet():
-        manager = _manager(tasks, include_path)
+        manager = _manager(tasks, folders)
         # All of them before any runs: a bad edit is found at once.
         models = {
             name: SteerLM(
@@ -147,18 +154,42 @@ def evaluate(
     )
 
 
-def _manager(tasks: Sequence[str], include_path: str | Path | None) -> TaskManager:
+def _from_files(
+    tasks: Sequence[str], include_path: str | Path | None
+) -> tuple[list[str], list[str]]:
+    """The tasks by name, those given as YAML files too, and the folders that they are in."""
+    if include_path is not None and not Path(include_path).is_dir():
+        raise SteerError(f"--include-path {include_path} is no folder; give one with tasks")
+    names, folders = [], [str(each) for each in (TASKS, include_path) if each]
+    for task in tasks:
+        path = Path(task)
+        if path.suffix not in (".yaml", ".yml"):
+            names.append(task)
+            continue
+        if not path.is_file():
+            raise SteerError(
+                f"there is no task file {task}; give its path, or its name with --include-path"
+            )
+        said = re.search(r"^task: *[\"']?([\w.-]+)", path.read_text("utf-8"), re.MULTILINE)
+        if said is None:
+            raise SteerError(f"{task} does not say what its task is called: a line `task: NAME`")
+        names.append(said[1])
+        folders.append(str(path.parent.absolute()))
+    return names, list(dict.fromkeys(folders))
+
+
+def _manager(tasks: Sequence[str], paths: Sequence[str]) -> TaskManager:
     """The local tasks alone, if they are enough: reading the names of all others takes seconds."""
     if not tasks:
         raise SteerError(f"no task was given; local ones: {', '.join(local_tasks())}")
-    paths = [str(each) for each in (TASKS, include_path) if each]
-    manager = TaskManager(include_path=paths, include_defaults=False)
+    manager = TaskManager(include_path=list(paths), include_defaults=False)
     if not set(tasks) <= set(manager.all_tasks):
-        manager = TaskManager(include_path=paths)
+        manager = TaskManager(include_path=list(paths))
     if unknown := [task for task in tasks if task not in manager.all_tasks]:
         raise SteerError(
             f"task {', '.join(unknown)} is unknown; local ones: {', '.join(local_tasks())}; "
-            "`steer lm-eval ls tasks` lists those of lm-eval"
+            "`steer lm-eval ls tasks` lists those of lm-eval; for one of your own give its file, "
+            "my.yaml, or its name and --include-path FOLDER"
         )
     return manager
 

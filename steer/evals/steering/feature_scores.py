@@ -39,7 +39,7 @@ STRENGTH = 10.0
 _BATCH = 256
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FeatureScores:
     """Scores of n features.
 
@@ -52,6 +52,14 @@ class FeatureScores:
     output: Tensor
     input: Tensor
     lens: Tensor
+
+    def __repr__(self) -> str:
+        best = [f"{feature} {self.output[i]:.3g}" for i, feature in self._best(5)]
+        return f"FeatureScores of {len(self.features):,} features; output  {'   '.join(best)}"
+
+    def _best(self, count: int) -> list[tuple[int, int]]:
+        order = self.output.argsort(descending=True, stable=True)[:count].tolist()
+        return [(i, self.features[i]) for i in order]
 
     def at_least(self, output: float) -> list[int]:
         """Features whose output score is `output` or more, best first."""

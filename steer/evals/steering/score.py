@@ -24,6 +24,7 @@ from steer.evals.steering.judges import TOP, Judges
 from steer.maths.statistics import Interval, interval
 from steer.model import Model
 from steer.progress import Progress
+from steer.shown import Shown
 
 if TYPE_CHECKING:
     import pandas
@@ -57,8 +58,8 @@ def halves(n: int) -> tuple[list[int], list[int]]:
     return list(range(0, n, 2)), list(range(1, n, 2))
 
 
-@dataclass(frozen=True, eq=False)
-class SteeringScore:
+@dataclass(frozen=True, eq=False, repr=False)
+class SteeringScore(Shown):
     """How one method steers, for f factors, n instructions and s seeds.
 
     ratings [f, n, s, 3]: concept, instruction and fluency of each answer; unsteered [n, s, 3].
@@ -70,6 +71,9 @@ class SteeringScore:
     ratings: Tensor
     unsteered: Tensor
     answers: tuple[tuple[tuple[Answer, ...], ...], ...]
+
+    def _title(self) -> str:
+        return f"SteeringScore {self.score} of 2 at {self.factor:g}x max; unsteered {self.baseline}"
 
     @property
     def overall(self) -> Tensor:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import steer
-from apps import cli
+from apps.cli import boundary
 from dictionaries import catalogue
 from steer.lm import default_model
 from tests.support import tiny
@@ -210,15 +210,31 @@ def test_a_failed_fetch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_errors_that_are_not_the_users_are_not_hidden(
-    monkeypatch: pytest.MonkeyPatch, tiny_options: list[str]
+    monkeypatch: pytest.MonkeyPatch, tiny_options: list[str], run: Run, tmp_path: Path
 ) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(catalogue, "load", broken)
-    monkeypatch.setattr(sys, "argv", ["steer", "feature", "5", *tiny_options])
-    with pytest.raises(RuntimeError, match="a defect"):
-        cli.main()
+    monkeypatch.setattr(boundary, "gettempdir", lambda: tmp_path)
+    found = run("feature", "5", *tiny_options)
+    assert (found.code, found.err.count("\n")) == (1, 1)
+    assert "RuntimeError: a defect. This is a fault of steer" in found.err
+    assert "in broken" in (tmp_path / "steer-error.log").read_text()
+    shown = run("--debug", "feature", "5", *tiny_options)
+    assert "in broken" in shown.err
+    assert shown.err.endswith(found.err)
+
+
+def test_debug_shows_where_a_wrong_input_was_found(run: Run) -> None:
+    found = run("--debug", "reproduce", "e99")
+    assert found.code == 2
+    assert "Traceback" in found.err
+    assert found.err.splitlines()[-1].startswith("steer: no experiment 'e99'")
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"steer {version('sae-steer')}\n"
 
 
 # -- what it prints ----------------------------------------------------------------------------

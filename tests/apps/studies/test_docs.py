@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_fields_of_a_docstring_become_a_list() -> None:
 def test_without_pdoc_the_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run
 ) -> None:
-    monkeypatch.setattr(docs, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pdoc", None)
     found = run("docs", tmp_path / "site")
     assert found.code == 2
     assert found.err == "steer: pdoc is missing: pip install 'sae-steer[docs]'\n"

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from apps.cli.command import command
-from apps.cli.extras import missing
+from apps.cli.options.port import free_port
 from apps.cli.options.single import MODEL, Dtype, ModelName
+from dictionaries.extras import need
 
 
 @command("steer app --port 7860")
@@ -22,7 +23,8 @@ def app(
         str | None, typer.Option(help="The first to offer: a catalogue name or a folder.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="By default the first free one from 7860.")
+        int | None,
+        typer.Option(min=1, max=65535, help="By default the first free one from 7860."),
     ] = None,
     dtype: Dtype = "float32",
     share: Annotated[bool, typer.Option(help="A public tunnel; needs --password.")] = False,
@@ -30,11 +32,12 @@ def app(
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = False,
 ) -> None:
     """Try edits by hand, in a page on this machine (127.0.0.1)."""
+    need("gradio")
+    if port is not None:
+        free_port(port)
     with _uncollected():
-        try:
-            from apps.playground import launch
-        except ModuleNotFoundError as error:
-            raise missing(str(error.name), "app") from error
+        from apps.playground import launch
+
         options: dict[str, Any] = {
             "dtype": dtype,
             "share": share,

@@ -21,9 +21,11 @@ def export(
     run: Float32,
 ) -> None:
     """Write an intervention in another tool's format, or say why it can't be said there."""
+    from dictionaries.files.place import writable_file
     from steer.exchange.formats import export_to
 
     intervention = read_intervention(edit)
+    writable_file(out)
     with run.loaded() as (model, _):
         export_to(to, model, intervention, out)
     run.emit({"written": str(out), "to": to}, lambda: f"written: {out}")

@@ -38,6 +38,7 @@ def import_(
     A file with vectors for several blocks gives an intervention a block, each in a file of its
     own: edit.resid_post.13.json and so on.
     """
+    from dictionaries.files.place import writable_file
     from steer.edits.phrases import parse_positions
     from steer.exchange.vector_files import read_vectors
 
@@ -45,7 +46,7 @@ def import_(
     interventions = read_vectors(file, layer, value=value, positions=where)
     single = len(interventions) == 1
     paths = [out if single else _named(out, intervention) for intervention in interventions]
-    _check_folder(out)
+    writable_file(out)
     for intervention, path in zip(interventions, paths, strict=True):
         intervention.save(path)
     document = [
@@ -64,13 +65,6 @@ def import_(
     ]
     use = "use: steer generate PROMPT " + " ".join(f"--edit {path}" for path in paths)
     output.emit(document, lambda: [table(rows), use])
-
-
-def _check_folder(out: Path) -> None:
-    from steer.errors import SteerError
-
-    if not out.parent.is_dir() or out.is_dir():
-        raise SteerError(f"{out} can't be written: give a file in a folder that is there")
 
 
 def _named(out: Path, intervention: Intervention) -> Path:

@@ -29,16 +29,16 @@ def attribution(
 ) -> None:
     """Estimated effect of every feature at once, from gradients; with --exact, how good it is."""
     from apps.cli.views.sweep import agreements
-    from apps.figures.effects import agreement_scatter
     from steer.edits.phrases import parse_positions
     from steer.effects.attribution import attribution as gradients
     from steer.effects.attribution.result import compare
     from steer.effects.sweep.ablation_sweep import ablation_sweep
     from steer.errors import SteerError
+    from steer.figures.effects import agreement_scatter
 
     if plot.plot is not None and not exact:
         raise SteerError("--plot draws the estimate against the exact effects: give --exact too")
-    metric, where = logit.metric, parse_positions(positions)
+    metric, where = logit.metric(prompts), parse_positions(positions)
     with run.loaded() as (model, progress):
         dictionary = model.dictionary(run.dictionary)
         estimate = gradients.attribution(

@@ -39,17 +39,20 @@ def direct(
     tokens, along random directions and along features of its density.
     """
     from apps.cli.views.paths import direct_views
-    from apps.figures.effects import path_bars, token_bars
     from steer.effects.paths.direct import direct_logit_effect
     from steer.effects.paths.path_effects import path_effects
     from steer.errors import InterventionError
+    from steer.figures.effects import path_bars, token_bars
+    from steer.maths.numbers import check_number
 
     if feature is not None and edits.given:
         raise InterventionError("give either --feature or edits such as --clamp 123=5x, not both")
+    check_number("--amount", amount)
+    metric = measured.metric(prompts)
     with run.loaded() as (model, _):
         if feature is None:
             edit = edits.intervention(run.dictionary)
-            paths = path_effects(model, prompts, edit, metric=measured.metric, draws=draws)
+            paths = path_effects(model, prompts, edit, metric=metric, draws=draws)
             document = _plain(paths, top)
             plot.draw(lambda: path_bars(paths))
         else:

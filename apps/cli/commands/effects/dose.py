@@ -35,10 +35,11 @@ def dose(
     run: Reading,
 ) -> None:
     """Effect, KL, loss and repetition against a clamp's dose; the strongest within 0.5 nats."""
-    from apps.figures.curves import dose_curves
     from steer.edits.phrases import parse_positions
     from steer.effects.dose.dose_response import dose_response
+    from steer.figures.curves import dose_curves
 
+    metric = measured.metric(prompts)
     with run.loaded() as (model, _):
         response = dose_response(
             model,
@@ -46,7 +47,7 @@ def dose(
             model.dictionary(run.dictionary),
             feature,
             dose,
-            metric=measured.metric,
+            metric=metric,
             positions=parse_positions(positions),
             neutral=neutral or (),
             continuation=continuation,

@@ -13,7 +13,7 @@ from apps.cli.options.run import EarlyReading
 from apps.cli.options.single import DICTIONARY, Draws, Prompts, Top
 
 
-@command('steer downstream "The old bridge" --ablate 123')
+@command('steer downstream "The old bridge" --ablate 2843')
 def downstream(
     *,
     prompts: Prompts,
@@ -33,9 +33,9 @@ def downstream(
     random directions and along features of its density. `significant`: by more than under either.
     """
     from apps.cli.views.paths import downstream_views
-    from apps.figures.effects import downstream_bars
     from steer.edits.phrases import parse_positions
     from steer.effects.downstream.downstream import downstream as measure
+    from steer.figures.effects import downstream_bars
 
     edit = edits.intervention(run.dictionary)
     with run.loaded() as (model, progress):

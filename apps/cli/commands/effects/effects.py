@@ -50,16 +50,17 @@ def effects(
     from dataclasses import asdict
 
     from apps.cli.views.effects import effects_views
-    from apps.figures.effects import effect_figure
     from steer.effects.logits.logit_effect import logit_effect
+    from steer.figures.effects import effect_figure
 
+    metric = measured.metric(prompts)
     with run.loaded() as (model, _):
         effect = logit_effect(
             model,
             prompts,
             edits.interventions(run.dictionary),
             tuple(target or ()),
-            metric=None if measured.answer is None else measured.metric,
+            metric=None if metric == "kl" else metric,
             draws=draws,
             if_silent="ignore",
         )

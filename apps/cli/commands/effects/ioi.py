@@ -17,15 +17,15 @@ def ioi(
     *,
     pairs: Annotated[int, typer.Option(min=1, help="Prompts: random pairs of names.")] = 24,
     draws: Annotated[int, typer.Option(min=0, help="Controls of a feature; 0 for none.")] = 4,
-    seed: Annotated[int, typer.Option("--seed", help="Of the names.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the names.")] = 0,
     plot: Plot,
     run: Reading,
     top: Top = 10,
 ) -> None:
     """Which features say the indirect object's name: exactly, by gradients, against controls."""
     from apps.cli.views.sweep import swept_view
-    from apps.figures.effects import effect_bars
     from apps.studies.ioi import cases, story
+    from steer.figures.effects import effect_bars
 
     with run.loaded() as (model, progress):
         told = story(

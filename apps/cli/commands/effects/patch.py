@@ -42,10 +42,10 @@ def patch(
     Each pair has a ranking of its own; intervals are over the pairs.
     """
     from apps.cli.views.patch import patch_views
-    from apps.figures.curves import patching_curves
     from apps.studies.patch_pairs import fewest, one_of, patched, read_pairs
     from steer.edits.phrases import parse_positions
     from steer.effects.patching.patching import patch_curve, prompt_pairs, rank
+    from steer.figures.curves import patching_curves
 
     bases, targets = read_pairs(texts or [], pairs)
     with run.loaded() as (model, progress):

@@ -47,7 +47,7 @@ def sweep(
     file: Annotated[
         Path | None, typer.Option(help="Rows as they come; continued if there.")
     ] = None,
-    budget: Annotated[int, typer.Option(help="MiB of tensors beside the model.")] = 512,
+    budget: Annotated[int, typer.Option(min=1, help="MiB of tensors beside the model.")] = 512,
     controls: Controls,
     plot: Plot,
     run: Reading,
@@ -59,17 +59,18 @@ def sweep(
     single prompt can't be: give ten or more.
     """
     from apps.cli.views.sweep import swept_view
-    from apps.figures.effects import effect_bars
     from steer.edits import Ablate, Clamp
     from steer.edits.phrases import parse_positions
     from steer.effects.sweep.ablation_sweep import ablation_sweep
+    from steer.figures.effects import effect_bars
 
+    metric = measured.metric(prompts)
     with run.loaded() as (model, progress):
         swept = ablation_sweep(
             model,
             prompts,
             model.dictionary(run.dictionary),
-            metric=measured.metric,
+            metric=metric,
             edit=Ablate if clamp is None else partial(Clamp, value=clamp),
             positions=parse_positions(positions),
             budget=budget * 2**20,

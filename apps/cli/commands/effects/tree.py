@@ -34,10 +34,10 @@ def tree(
 ) -> None:
     """The causal tree of a feature: earlier features under whose ablation it falls most."""
     from apps.cli.views.paths import tree_views
-    from apps.figures.tree import causal_tree as tree_figure
     from apps.text_files import read_lines
     from steer.edits.phrases import parse_positions
     from steer.effects.tree.causal_tree import causal_tree
+    from steer.figures.tree import causal_tree as tree_figure
 
     names = dictionary or [DICTIONARY, EARLY]
     lines = None if texts is None else read_lines(texts)

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from apps.cli.command import command
-from apps.cli.extras import need_lm_eval
 from apps.cli.options.evaluation import Compared, Harness
 from apps.cli.options.run import Reading
+from dictionaries.extras import need
 
 
 @command("steer evaluate --tasks ioi,gender --clamp 4973=1x --limit 50")
@@ -18,7 +18,8 @@ def evaluate(
     tasks: Annotated[
         list[str],
         typer.Option(
-            "--tasks", help="ioi,agreement,gender,sentiment, or tasks that lm-eval knows."
+            "--tasks",
+            help="ioi,agreement,gender,sentiment, a file my.yaml, or tasks that lm-eval knows.",
         ),
     ],
     compared: Compared,
@@ -29,7 +30,7 @@ def evaluate(
 
     Edits by option (--clamp and so on) act together, as one; without any, the baseline is scored.
     """
-    need_lm_eval()
+    need("lm_eval")
     from apps.cli.views.evaluate import evaluation_view
     from steer.evals.lm_eval.compare import evaluate as measure
 

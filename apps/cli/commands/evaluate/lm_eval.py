@@ -7,7 +7,7 @@ import sys
 import typer
 
 from apps.cli.command import command
-from apps.cli.extras import need_lm_eval
+from dictionaries.extras import need
 
 
 @command(
@@ -21,7 +21,7 @@ def lm_eval(*, context: typer.Context) -> None:
 
     model_args are those of its `hf`, and intervention= with one file or several (a.json:b.json).
     """
-    need_lm_eval()
+    need("lm_eval")
     from lm_eval.__main__ import cli_evaluate
 
     from steer.evals.lm_eval.compare import TASKS

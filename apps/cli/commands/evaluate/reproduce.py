@@ -18,7 +18,9 @@ def reproduce(
         str | None, typer.Argument(help="e1, or its word such as frontier; all if left out.")
     ] = None,
     fast: Annotated[bool, typer.Option(help="Small samples: minutes, not hours.")] = False,
-    seed: Annotated[int, typer.Option(help="Of every sample and initialisation.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Of every sample and initialisation.")
+    ] = 0,
     run: Float32,
     judge: Annotated[
         str | None,
@@ -39,14 +41,19 @@ def reproduce(
     """
     from rich.markdown import Markdown
 
+    from apps.labels.endpoint import check_endpoint
     from apps.reproduce.registry import EXPERIMENTS, find
     from apps.reproduce.run import run_all
     from apps.reproduce.settings import Settings
+    from dictionaries.files.place import writable_folder
     from steer.errors import SteerError
 
     chosen = [find(name)] if name else list(EXPERIMENTS.values())
     if (judge or endpoint) and EXPERIMENTS["e2"] not in chosen:
         raise SteerError(f"{name} asks no judge; only e2 does: leave --judge and --endpoint out")
+    if endpoint:
+        check_endpoint(endpoint)
+    writable_folder(out)
     settings = Settings(
         model=run.model, fast=fast, seed=seed, judge=judge, endpoint=endpoint, out=out
     )

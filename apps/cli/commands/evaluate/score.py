@@ -69,11 +69,18 @@ def score(
     embeddings: pip install 'sae-steer\[evals]'.
     """
     from apps.cli.views.evaluate import score_title
+    from apps.labels.endpoint import check_endpoint
     from apps.studies import steering_score as study
+    from dictionaries.extras import need
+    from steer.evals.steering import embeddings
     from steer.evals.steering.answers import INSTRUCTIONS
     from steer.evals.steering.feature_scores import feature_scores
     from steer.evals.steering.score import FACTORS, steering_score
 
+    if asked == Asked():
+        need(embeddings.PACKAGE)
+    elif asked.endpoint:
+        check_endpoint(asked.endpoint)
     with run.loaded() as (model, progress):
         dictionary = model.dictionary(run.dictionary)
         dictionary.check_features([feature])

@@ -9,13 +9,16 @@ import typer
 from apps.cli.command import command
 from apps.cli.options.run import Reading
 from apps.cli.options.single import Top
-from apps.cli.output import shown, table
+from apps.cli.output import table
+from steer.shown import visible
 
 
 @command("steer select --at-least 0.1 --top 20")
 def select(
     *,
-    at_least: Annotated[float, typer.Option(help="The least output score, 0 to 1.")] = 0.1,
+    at_least: Annotated[
+        float, typer.Option(min=0, max=1, help="The least output score, 0 to 1.")
+    ] = 0.1,
     top: Top = 20,
     run: Reading,
 ) -> None:
@@ -35,7 +38,7 @@ def select(
         for feature in chosen[:top]
     ]
     title = f"{len(chosen)} of {of} features have an output score ≥ {at_least:g}"
-    brief = [{**row, "promotes": "  ".join(map(shown, row["promotes"]))} for row in rows]
+    brief = [{**row, "promotes": "  ".join(map(visible, row["promotes"]))} for row in rows]
     run.emit(
         {"passed": len(chosen), "of": of, "features": rows},
         lambda: [title, *([table(brief)] if brief else [])],

@@ -15,7 +15,7 @@ from apps.cli.output import table
 def bench(
     *,
     run: Run,
-    pairs: Annotated[int, typer.Option(help="Interleaved pairs a figure.")] = 7,
+    pairs: Annotated[int, typer.Option(min=1, help="Interleaved pairs a figure.")] = 7,
 ) -> None:
     """Every ratio of cost and speed-up on this machine, beside what operations alone allow."""
     from apps.studies import bench as study
@@ -24,6 +24,7 @@ def bench(
         figures = study.to_dict(study.bench(model, pairs=pairs, progress=progress))
     rows = [
         {"figure": name, "ratio": figure["ratio"], "bound": figure["bound"]}
-        for name, figure in figures.items()
+        for name, figure in figures["figures"].items()
     ]
-    run.emit(figures, lambda: table(rows, f"{run.model}, {run.dtype}"))
+    on = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
+    run.emit(figures, lambda: table(rows, f"{run.model}, {run.dtype}", [on]))

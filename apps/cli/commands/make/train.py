@@ -27,8 +27,10 @@ def train(
     """Train dictionaries by a recipe: corpora, activations, training, card."""
     from apps.training.recipe import load_recipe
     from apps.training.train import run_recipe
+    from dictionaries.files.place import writable_folder
 
     loaded = load_recipe(recipe)
+    writable_folder(out)
     with output.progress() as progress:
         folders = run_recipe(
             loaded, out, work, sites=site or None, harvest_only=harvest_only, progress=progress

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from steer.interpretation.judged import Judge
 
 
-@command("steer labels judge --endpoint http://127.0.0.1:8000/v1 --judge qwen")
+@command("steer labels judge --feature 1176 --endpoint http://127.0.0.1:8000/v1 --judge qwen")
 def judge(
     *,
     features: Annotated[list[int], typer.Option("--feature", help="Which; may be repeated.")],
@@ -29,19 +29,21 @@ def judge(
     dictionary: DictionaryName = DICTIONARY,
     run: Float32,
     labelling: Labelling,
-    seed: Annotated[int, typer.Option(help="Of the fragments drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fragments drawn.")] = 0,
 ) -> None:
     """Let a language model explain features, and score its explanations; kept as labels.
 
     The endpoint's key, if it needs one, is read from STEER_JUDGE_KEY or OPENAI_API_KEY.
     """
-    from apps.labels.endpoint import EndpointJudge, LocalJudge
+    from apps.labels.endpoint import EndpointJudge, LocalJudge, check_endpoint
     from apps.labels.judged import judged_labels
     from apps.training.recipe import load_recipe
     from dictionaries import catalogue
     from dictionaries.beside.labels import Labels
     from steer.loading import load
 
+    if endpoint:
+        check_endpoint(endpoint)
     with run.progress() as progress:
         ask: Judge = (
             EndpointJudge(endpoint, judge_model)

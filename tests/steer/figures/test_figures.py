@@ -9,9 +9,16 @@ import pytest
 import torch
 
 import steer
-from apps.figures import files as figure_files
-from apps.figures.curves import dose_curves, patching_curves
-from apps.figures.effects import (
+from steer.effects.attribution.attribution import attribution
+from steer.effects.dose.dose_response import dose_response
+from steer.effects.metric import LogitDifference
+from steer.effects.patching.curve import Curve
+from steer.effects.sweep.ablation_sweep import ablation_sweep
+from steer.effects.sweep.controls import Against
+from steer.errors import SteerError
+from steer.figures import files as figure_files
+from steer.figures.curves import dose_curves, patching_curves
+from steer.figures.effects import (
     agreement_scatter,
     downstream_bars,
     effect_bars,
@@ -20,14 +27,7 @@ from apps.figures.effects import (
     path_bars,
     token_bars,
 )
-from apps.figures.tree import causal_tree
-from steer.effects.attribution.attribution import attribution
-from steer.effects.dose.dose_response import dose_response
-from steer.effects.metric import LogitDifference
-from steer.effects.patching.curve import Curve
-from steer.effects.sweep.ablation_sweep import ablation_sweep
-from steer.effects.sweep.controls import Against
-from steer.errors import SteerError
+from steer.figures.tree import causal_tree
 from tests.browser.driver import HOW, chromium
 from tests.support import tiny
 

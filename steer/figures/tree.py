@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from apps.figures.palette import COLOURS
-from apps.figures.style import new_figure
+from steer.figures.palette import COLOURS
+from steer.figures.style import new_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -5,10 +5,11 @@ An HTML file holds plotly itself, so that it opens without a network.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dictionaries.extras import need
+from dictionaries.files.place import writable_file
 from steer.errors import SteerError
 
 if TYPE_CHECKING:
@@ -22,13 +23,8 @@ def check(file: Path) -> Path:
     ending = file.suffix.lower()
     if ending != ".html" and ending not in PICTURES:
         raise SteerError(f"{file}: the ending {ending!r} is not allowed; give .html or .png")
-    needed = ("plotly",) if ending == ".html" else ("plotly", "kaleido")
-    if missing := [name for name in needed if find_spec(name) is None]:
-        raise SteerError(
-            f"{file} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
-            + ("; or give a .html file" if "kaleido" in missing else "")
-        )
-    return file
+    need("plotly", *(() if ending == ".html" else ("kaleido",)))
+    return writable_file(file)
 
 
 def save(figure: go.Figure, file: Path) -> Path:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from apps.figures.palette import COLOURS
-from apps.figures.style import add_band, colours, new_figure, style, unit_of
 from steer.errors import SteerError
+from steer.figures.palette import COLOURS
+from steer.figures.style import add_band, colours, new_figure, style, unit_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from steer.effects.dose.result import DoseResponse
-    from steer.effects.patching.curve import Curve
 
 _LABELS = {
     "effect": "effect",
@@ -25,7 +23,7 @@ _LABELS = {
 }
 
 
-def dose_curves(found: DoseResponse) -> go.Figure:
+def dose_curves(found: Any) -> go.Figure:
     """Every measure against the dose, with bands."""
     from plotly.subplots import make_subplots
 
@@ -54,7 +52,7 @@ def dose_curves(found: DoseResponse) -> go.Figure:
     return figure
 
 
-def patching_curves(curves: Mapping[str, Curve], axis: str = "count") -> go.Figure:
+def patching_curves(curves: Mapping[str, Any], axis: str = "count") -> go.Figure:
     """The metric against how much is patched, with bands; axis: `count` or `norm`."""
     if axis not in ("count", "norm"):
         raise SteerError(f"axis={axis!r} is unknown; allowed: count, norm")

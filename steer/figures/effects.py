@@ -1,27 +1,23 @@
-"""Figures of effects: which features, which tokens, and how well estimates agree."""
+"""Figures of effects: which features, which tokens, and how well estimates agree.
+
+Results draw themselves with these in their `plot()`, so that their classes are named in words only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from apps.figures.palette import COLOURS, GRID
-from apps.figures.style import error_bars, new_figure, style, unit_of
 from steer.errors import SteerError
+from steer.figures.palette import COLOURS, GRID
+from steer.figures.style import error_bars, new_figure, style, unit_of
 
 if TYPE_CHECKING:
     import pandas
     import plotly.graph_objects as go
 
-    from steer.effects.attribution.result import Attribution
-    from steer.effects.downstream.result import Downstream
-    from steer.effects.logits.result import LogitEffect, TokenEffect
-    from steer.effects.paths.direct import DirectEffect
-    from steer.effects.paths.result import PathEffects
-    from steer.effects.sweep.result import Sweep
 
-
-def effect_bars(sweep: Sweep, top: int = 20) -> go.Figure:
+def effect_bars(sweep: Any, top: int = 20) -> go.Figure:
     """The largest effects, with their intervals, and with the mean |effect| of their controls."""
     frame = sweep.to_frame().head(top)
     figure = new_figure(f"{sweep.edit} a feature: change of {sweep.metric}", height=120 + 22 * top)
@@ -32,7 +28,17 @@ def effect_bars(sweep: Sweep, top: int = 20) -> go.Figure:
     return figure
 
 
-def downstream_bars(found: Downstream, top: int = 20) -> go.Figure:
+def attribution_bars(found: Any, top: int = 20) -> go.Figure:
+    """The largest estimated effects, with their intervals."""
+    frame = found.to_frame(top)
+    title = f"{found.method}: estimated change of {found.metric}"
+    figure = new_figure(title, height=150 + 22 * len(frame))
+    _bars(figure, frame, "feature", "effect", {})
+    figure.update_xaxes(title=f"estimated effect, {unit_of(found.metric)}", zeroline=True)
+    return figure
+
+
+def downstream_bars(found: Any, top: int = 20) -> go.Figure:
     """The later features that change most, and how much they do under controls."""
     frame = found.to_frame().head(top)
     title = f"Features of {found.dictionary} that change, at tokens {found.at}"
@@ -43,7 +49,7 @@ def downstream_bars(found: Downstream, top: int = 20) -> go.Figure:
     return figure
 
 
-def path_bars(found: PathEffects) -> go.Figure:
+def path_bars(found: Any) -> go.Figure:
     """The effect by every path, and that of controls by the same path."""
     frame = found.to_frame()
     figure = new_figure("The effect with parts of the model frozen", height=150 + 30 * len(frame))
@@ -54,7 +60,7 @@ def path_bars(found: PathEffects) -> go.Figure:
     return figure
 
 
-def token_bars(found: DirectEffect) -> go.Figure:
+def token_bars(found: Any) -> go.Figure:
     """The tokens whose logits change most by the direct path, and how much under controls."""
     import pandas
 
@@ -67,7 +73,7 @@ def token_bars(found: DirectEffect) -> go.Figure:
     return figure
 
 
-def effect_figure(found: LogitEffect) -> go.Figure:
+def effect_figure(found: Any) -> go.Figure:
     """The tokens that an edit moves most; below, its effect beside those of its controls."""
     title = "Change of the next token's logits"
     tokens = lens_table({"promoted": found.promoted, "suppressed": found.suppressed}, title)
@@ -103,7 +109,7 @@ def effect_figure(found: LogitEffect) -> go.Figure:
     return figure
 
 
-def lens_table(rows: Mapping[str, Sequence[TokenEffect]], title: str = "Logit lens") -> go.Figure:
+def lens_table(rows: Mapping[str, Sequence[Any]], title: str = "Logit lens") -> go.Figure:
     """Tokens and how much their logits change: a column a heading, such as `promoted`."""
     import plotly.graph_objects as go
 
@@ -126,7 +132,7 @@ def lens_table(rows: Mapping[str, Sequence[TokenEffect]], title: str = "Logit le
     return figure
 
 
-def agreement_scatter(estimate: Attribution, sweep: Sweep) -> go.Figure:
+def agreement_scatter(estimate: Any, sweep: Any) -> go.Figure:
     """A point a prompt and feature: the estimated effect against the exact one."""
     if estimate.prompts != sweep.prompts:
         raise SteerError("the attribution and the sweep are of different prompts")

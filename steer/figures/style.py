@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apps.figures.palette import COLOURS, GRID, INK
+from steer.figures.palette import COLOURS, GRID, INK
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from plotly.graph_objects import Figure as Figure
 
 _UNITS = {
     "LogitDifference": "logits",
@@ -25,6 +26,7 @@ def unit_of(metric: str) -> str:
 
 def new_figure(title: str, height: int = 460) -> go.Figure:
     import plotly.graph_objects as go
+    from plotly.graph_objects import Figure as Figure
 
     return style(go.Figure(), title, height)
 

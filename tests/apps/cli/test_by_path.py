@@ -1,0 +1,109 @@
+"""What a person brings by path: prompts, an answer each, tasks and corpora; edits in order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from apps.corpora import documents
+from dictionaries import catalogue
+from steer.evals.lm_eval.compare import TASKS
+from tests.support import tiny
+from tests.support.command import Run
+
+PROMPTS = ["w7 w31 w12", "w20 w3 w9"]
+
+
+@pytest.fixture
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    tiny.build("llama").save_pretrained(tmp_path / "model")
+    tiny.tokenizer().save_pretrained(tmp_path / "model")
+    catalogue.save(tiny.dictionary(), tmp_path / "sae")
+    monkeypatch.chdir(tmp_path)
+    return ["--model", "model", "--dictionary", "sae", "--json"]
+
+
+def effects_of(run: Run, *arguments: object) -> list[dict[str, float]]:
+    found = run(*arguments)
+    assert found.code == 0, found.err
+    rows: list[dict[str, float]] = json.loads(found.out)["features"]
+    return rows
+
+
+def test_each_prompt_has_its_own_answer(run: Run, options: list[str]) -> None:
+    Path("answers.txt").write_text("w5\tw6\nw8\n")
+    both = effects_of(
+        run, "sweep", *PROMPTS, "--answers", "answers.txt", "--draws", "0", "--top", "48", *options
+    )
+    alone = [
+        effects_of(run, "sweep", prompt, *asked, "--draws", "0", "--top", "48", *options)
+        for prompt, asked in (
+            (PROMPTS[0], ["--answer", "w5", "--against", "w6"]),
+            (PROMPTS[1], ["--answer", "w8"]),
+        )
+    ]
+    each = [{row["feature"]: row["effect"] for row in rows} for rows in alone]
+    for row in both:
+        mean = sum(effects.get(row["feature"], 0.0) for effects in each) / 2
+        assert row["effect"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_an_effect_has_answers_too(run: Run, options: list[str]) -> None:
+    Path("answers.txt").write_text("w5\nw8\n")
+    found = run("effects", *PROMPTS, "--ablate", "6", "--answers", "answers.txt", *options)
+    assert found.code == 0, found.err
+    assert "metric" in json.loads(found.out)["summary"]
+
+
+def test_prompts_from_a_file(run: Run, options: list[str]) -> None:
+    Path("prompts.txt").write_text("\n".join(PROMPTS))
+    typed, read = (
+        effects_of(run, "sweep", *given, "--draws", "0", *options)
+        for given in (PROMPTS, ["@prompts.txt"])
+    )
+    assert typed == read
+
+
+def test_edits_in_order(run: Run, options: list[str]) -> None:
+    asked = ["generate", PROMPTS[0], "--clamp", "5=2", "--add", "5=1"]
+    assert run(*asked, *options).code == 2
+    found = run(*asked, "--in-order", *options)
+    assert found.code == 0, found.err
+    made = json.loads(found.out)
+    assert made["intervention"]["conflicts"] == "in_order"
+    first, second = made["receipt"]
+    assert (first["after"], second["before"], second["after"]) == pytest.approx((2.0, 2.0, 3.0))
+
+
+def test_a_task_by_its_file(run: Run, options: list[str]) -> None:
+    pytest.importorskip("lm_eval")
+    own = Path("tasks")
+    own.mkdir()
+    Path("tasks/data.jsonl").write_text(
+        "".join(json.dumps({"q": "w7", "right": f" w{n}", "wrong": " w9"}) + "\n" for n in (3, 4))
+    )
+    Path("tasks/my.yaml").write_text(
+        "task: my_own\ndataset_path: json\ndataset_kwargs:\n  data_files:\n"
+        f"    test: {own.absolute()}/data.jsonl\n"
+        "test_split: test\noutput_type: multiple_choice\ndoc_to_text: '{{q}}'\n"
+        "doc_to_choice: '{{[right, wrong]}}'\ndoc_to_target: 0\nmetric_list:\n  - metric: acc\n"
+    )
+    found = run("evaluate", "--tasks", "tasks/my.yaml", *options)
+    assert found.code == 0, found.err
+    assert {row["task"] for row in json.loads(found.out)["baseline"]} == {"my_own"}
+    assert TASKS.is_dir()
+
+
+def test_a_corpus_by_its_path(tmp_path: Path) -> None:
+    paragraph = ("A text of some length, of which there are several. " * 8).strip()
+    (tmp_path / "texts").mkdir()
+    for name in ("b", "a"):
+        said = "\n\n".join(f"{name} {number} {paragraph}" for number in range(6))
+        (tmp_path / "texts" / f"{name}.txt").write_text(said)
+    found = list(documents(str(tmp_path / "texts"), tmp_path / "cache"))
+    assert [text[0] for text in found] == ["a", "a", "b", "b"]
+    assert all(len(text) >= 1_000 for text in found)
+    assert "\n\n".join(found[:2]) == (tmp_path / "texts" / "a.txt").read_text().strip()
+    assert list(documents(str(tmp_path / "texts" / "a.txt"), tmp_path)) == found[:2]

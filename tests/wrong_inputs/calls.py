@@ -1,0 +1,81 @@
+"""Wrong calls from Python, and the words that the error must have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import steer
+from steer.edits import parse_value
+from tests.wrong_inputs.row import Called, Place, called
+
+anything: Any = None
+ABLATE = [steer.Ablate(5)]
+
+
+def generated(**options: Any) -> Any:
+    def call(place: Place) -> Any:
+        edit = steer.Intervention(place.sae.name, ABLATE)
+        return place.model.generate("w7", edit, dictionaries=[place.sae], **options)
+
+    return call
+
+
+def swept(prompts: Any = "w7", **options: Any) -> Any:
+    return lambda place: steer.ablation_sweep(place.model, prompts, place.sae, **options)
+
+
+def read(text: Any) -> Any:
+    return lambda place: steer.Intervention.from_json(text)
+
+
+ROWS: list[Called] = [
+    called(lambda place: steer.Clamp(1, 10**400), "beyond the largest float"),
+    called(lambda place: steer.Clamp(1, 10**9000), "digits", "not allowed"),
+    called(lambda place: steer.Clamp(1, float("nan")), "nan", "finite"),
+    called(lambda place: steer.Clamp(1, anything), "None", "5x max"),
+    called(lambda place: steer.Clamp(-1, 1.0), "-1"),
+    called(lambda place: steer.Scale(1, 10**400), "largest float"),
+    called(lambda place: parse_value("5x most"), "'5x most'", "2x mean"),
+    called(lambda place: steer.Vector(anything), "must be numbers"),
+    called(lambda place: steer.Vector([1.0, anything]), "must be numbers"),
+    called(lambda place: steer.Vector(["1", "a"]), "must be numbers"),
+    called(lambda place: steer.Vector([0.0, 0.0]), "points nowhere"),
+    called(lambda place: steer.Intervention(anything, ABLATE), "must be a name", "None"),
+    called(lambda place: steer.Intervention("x", [anything]), "None", "Clamp(123"),
+    called(lambda place: steer.Intervention("x", ABLATE, anything), "None", "keep"),
+    called(read(None), "JSON text", "None"),
+    called(read("{"), "not JSON"),
+    called(read("[]"), "JSON object", "list"),
+    called(read("[" * 100_000), "nested too deeply"),
+    called(read('{"dictionary": "x", "edits": [7]}'), "7 is no"),
+    called(lambda place: steer.Intervention.load("/none.json"), "/none.json can't be read"),
+    called(lambda place: place.model.dictionary(anything), "by name or folder", "None"),
+    called(lambda place: place.model.dictionary("none"), "'none'", "resid_post.20"),
+    called(lambda place: place.model.dictionary(Path("none")), "'none'", "resid_post.20"),
+    called(generated(temperature="hot"), "temperature='hot'", "finite number"),
+    called(generated(temperature=True), "temperature=True", "finite number"),
+    called(generated(seed="a"), "seed='a'", "whole number"),
+    called(generated(seed=2**64), "seed=", "2**63 - 1"),
+    called(generated(seed=1.5), "seed=1.5", "whole number"),
+    called(generated(top_k="many"), "top_k='many'", "whole number"),
+    called(generated(top_p=float("inf")), "top_p=inf", "finite"),
+    called(generated(max_new_tokens="many"), "max_new_tokens='many'", "whole number"),
+    called(generated(num_beams=4), "num_beams", "would not act"),
+    called(lambda place: place.model.generate(anything, ()), "None", "messages"),
+    called(lambda place: place.model.generate("w7", anything), "Intervention", "None"),
+    called(lambda place: place.model.features(anything, place.sae), "text", "None"),
+    called(swept(()), "no prompts were given"),
+    called(swept(None), "no prompts were given", "None"),
+    called(swept(["w7", 5]), "must be text", "5"),
+    called(swept(budget=0), "budget=0", "from 1"),
+    called(swept(metric="best"), "'best'", "kl"),
+    called(swept(features=[99]), "99", "0 to 47"),
+    called(swept(file="/proc/none/rows"), "/proc/none can't be written"),
+    called(lambda place: steer.logit_effect(place.model, [], ()), "no prompts were given"),
+    called(lambda place: steer.load(5), "tokenizer"),
+    called(lambda place: steer.load("smollm"), "did you mean smollm2-135m"),
+    called(lambda place: steer.load(dtype="int8"), "'int8'", "bfloat16"),
+    called(lambda place: steer.parse_condition("always"), "always"),
+    called(lambda place: steer.parse_schedule("now"), "'now'", "ramp"),
+]

@@ -1,0 +1,124 @@
+"""Every wrong input is told in one sentence that says the words that matter, and harms nothing.
+
+Each row names its words, so that an error that is merely caught does not pass.
+"""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import steer
+from dictionaries import catalogue
+from tests.support import tiny
+from tests.support.command import Run
+from tests.wrong_inputs import calls, typed
+from tests.wrong_inputs.row import Called, Place, Typed
+
+REFUSES = "{{ raise_exception('no chats here') }}"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("place")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("model", "refusing"):
+            tiny.build("llama").save_pretrained(folder / name)
+            tiny.tokenizer().save_pretrained(folder / name)
+    (folder / "refusing" / "chat_template.jinja").write_text(REFUSES)
+    sae = tiny.dictionary()
+    assert sae.statistics is not None
+    for name in ("sae", "bare", "full"):
+        catalogue.save(sae, folder / name)
+    sae.statistics.save(folder / "sae")
+    catalogue.save(tiny.dictionary(d=24), folder / "narrow")
+    (folder / "folder").mkdir()
+    (folder / "text").write_text(" w5\n")
+    (folder / "binary").write_bytes(b"\xff\xfe\x00")
+    (folder / "other.json").write_text('{"version": 1, "edits": []}')
+    (folder / "task.yaml").write_text("dataset_path: json\n")
+    for name, corpus in (("corpus", "nowhere.txt"), ("empty", folder / "folder")):
+        (folder / f"{name}.toml").write_text(
+            f'name = "x"\nmodel = "m"\nsites = ["resid_post.1"]\n[corpora]\n"{corpus}" = 1\n'
+        )
+    edit = steer.Intervention(str(folder / "sae"), [steer.Clamp(5, "5x max")])
+    edit.save(folder / "edit.json")
+    return Place(folder, tiny.tiny_model("llama"), sae)
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[int]:
+    """A port that something listens at."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def closed() -> Iterator[int]:
+    """A port that is taken, and that nothing listens at."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
+def names(place: Place, busy: int, closed: int) -> dict[str, str]:
+    folder = place.folder
+    model = f"--model {folder}/model"
+    return {
+        "place": str(folder),
+        "model": model,
+        "tiny": f"{model} --dictionary {folder}/sae",
+        "bare": f"{model} --dictionary {folder}/bare",
+        "refusing": f"--model {folder}/refusing --dictionary {folder}/sae",
+        "busy": str(busy),
+        "closed": f"http://127.0.0.1:{closed}/v1",
+    }
+
+
+def filled(text: str, names: dict[str, str]) -> str:
+    for name, value in names.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+@pytest.mark.parametrize("row", typed.ROWS, ids=[row.line[:60] for row in typed.ROWS])
+def test_a_wrong_command_line(
+    row: Typed, names: dict[str, str], run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable, value in row.environment.items():
+        monkeypatch.setenv(variable, filled(value, names))
+    for module in row.without:
+        monkeypatch.setitem(sys.modules, module, None)
+    found = run(*shlex.split(filled(row.line, names)))
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith("steer: ")
+    assert found.err.count("\n") == 1
+    assert [word for word in row.words if filled(word, names) not in found.err] == []
+    assert "delete" not in found.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("row", calls.ROWS, ids=[f"{' '.join(r.words)[:50]}" for r in calls.ROWS])
+def test_a_wrong_call(row: Called, place: Place) -> None:
+    with pytest.raises(steer.SteerError) as raised:
+        row.call(place)
+    said = str(raised.value)
+    assert [word for word in row.words if word not in said] == []
+    assert "\n" not in said
+    assert "delete" not in said
+    assert len(said) < 700
+
+
+def test_there_are_a_hundred() -> None:
+    assert len(typed.ROWS) + len(calls.ROWS) >= 100
