@@ -34,7 +34,7 @@ ORDER = {
     ),
     "steer": listed(
         "errors progress maths disk lm features quality interpretation edits splice runs exchange "
-        "model loading effects evals concepts"
+        "model loading serving effects evals concepts"
     ),
     "steer.effects": listed(
         "defaults metric positionwise passes controls logits sweep attribution patching dose "
