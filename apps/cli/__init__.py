@@ -16,7 +16,17 @@ import typer
 from typer.exceptions import TyperException
 
 PANELS = {
-    "Edit": ("demo", "generate", "explain", "concept", "app", "import", "export", "schema"),
+    "Edit": (
+        "demo",
+        "generate",
+        "explain",
+        "concept",
+        "app",
+        "serve",
+        "import",
+        "export",
+        "schema",
+    ),
     "Look": ("features", "feature", "neighbours", "contrast", "dictionaries"),
     "Effects": (
         "effects",

@@ -24,9 +24,19 @@ class GoneError(SteerError, RuntimeError):
 
 
 @dataclass(frozen=True)
+class Penalties:
+    """What is taken off a token's logit, before the temperature: `frequency` for every time that it
+    was generated before, `presence` once. As in OpenAI's API."""
+
+    frequency: float = 0.0
+    presence: float = 0.0
+
+
+@dataclass(frozen=True)
 class Ask:
     """One row: a prompt, edits that act together, and how to go on.
 
+    penalties: beside those of `sampling`.
     max_tokens: most new tokens; 0 reads the prompt and draws none.
     stop: texts before which the continuation ends.
     top: of each token, how many likely alternatives to tell; None keeps no log-probabilities.
@@ -39,6 +49,7 @@ class Ask:
     prompt: Prompt
     interventions: tuple[Intervention, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    penalties: Penalties = field(default_factory=Penalties)
     max_tokens: int = 40
     stop: tuple[str, ...] = ()
     top: int | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from steer.lm.language_model import LanguageModel
 from steer.runs.settings import inherited
-from steer.serving.ask import Ask, Scored
+from steer.serving.ask import Ask, Penalties, Scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,8 @@ class Draw:
         brought = inherited(module, ask.sampling.options)
         options = {**brought.options, **ask.sampling.generate_options()}
         own = options.pop("logits_processor")
+        if ask.penalties.frequency or ask.penalties.presence:
+            own.insert(0, _Penalised(ask.penalties, length))
         config, _ = module._prepare_generation_config(None, **options)
         config.max_length = length + ask.max_tokens
         if config.min_new_tokens is not None:
@@ -53,7 +55,20 @@ class Draw:
     def next(self, ids: Sequence[int], logits: Tensor) -> int:
         """From logits [V] behind these tokens."""
         read = torch.tensor([ids], device=logits.device)
-        return int(self.processors(read, logits.float().unsqueeze(0)).argmax(-1))
+        return int(self.processors(read, logits.float().clone().unsqueeze(0)).argmax(-1))
+
+
+class _Penalised:
+    """Takes penalties off, for tokens from `start` on."""
+
+    def __init__(self, penalties: Penalties, start: int) -> None:
+        self.penalties, self.start = penalties, start
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        counts = torch.bincount(ids[0, self.start :], minlength=scores.shape[1])[: scores.shape[1]]
+        frequency, presence = self.penalties.frequency, self.penalties.presence
+        taken = frequency * counts + presence * (counts > 0)
+        return scores - taken.to(scores.dtype)
 
 
 def scored(logits: Tensor, ids: Sequence[int], top: int) -> list[Scored]:
