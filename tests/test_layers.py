@@ -43,7 +43,7 @@ ORDER = {
     "apps": listed(
         "text_files figures corpora training labels studies reproduce server playground cli"
     ),
-    "apps.server": listed("request answer state routes guard app start"),
+    "apps.server": listed("request answer state routes guard app start bench"),
     "apps.playground": listed(
         "html state studio find steer measure take_away handlers api page theme wire start"
     ),
