@@ -35,13 +35,14 @@ ORDER = {
     "steer": listed(
         "errors progress maths shown disk lm features quality interpretation edits figures splice "
         "runs exchange "
-        "model loading certificates effects evals concepts"
+        "model loading certificates serving effects evals concepts"
     ),
     "steer.effects": listed(
         "defaults metric positionwise passes controls logits sweep attribution patching dose "
         "downstream tree paths"
     ),
-    "apps": listed("text_files corpora training labels studies reproduce playground cli"),
+    "apps": listed("text_files corpora training labels studies reproduce server playground cli"),
+    "apps.server": listed("request answer state routes guard app start bench"),
     "apps.playground": listed(
         "html state studio find steer measure take_away handlers api page theme wire start"
     ),

@@ -21,7 +21,17 @@ import typer
 from apps.cli.boundary import one_line
 
 PANELS = {
-    "Edit": ("demo", "generate", "explain", "concept", "app", "import", "export", "schema"),
+    "Edit": (
+        "demo",
+        "generate",
+        "explain",
+        "concept",
+        "app",
+        "serve",
+        "import",
+        "export",
+        "schema",
+    ),
     "Look": ("features", "feature", "neighbours", "contrast", "dictionaries"),
     "Effects": (
         "effects",

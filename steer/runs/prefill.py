@@ -22,7 +22,8 @@ from steer.runs.few_rows import quick_rows
 from steer.runs.sampling import OnStep
 from steer.splice import passes
 from steer.splice.finite import Watch
-from steer.splice.passes import Begun, sites_of
+from steer.splice.one_pass import sites_of
+from steer.splice.passes import Begun
 from steer.splice.plan import SitePlan
 from steer.splice.record import Record
 

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.lm.anatomy import Site, anatomy_of
+from steer.lm.anatomy import anatomy_of
 from steer.lm.passes import save
 from steer.lm.passes.plain import input_embedding, module_at, quiet, read
 from steer.lm.remote import Remote, backend
 from steer.lm.span import Span
+from steer.splice.one_pass import OnePass, sites_of
 from steer.splice.plan import SitePlan
-from steer.splice.record import Part, Record, write
-from steer.splice.splice import Reading, delta, observe
+from steer.splice.record import Record
 from steer.splice.text_memory import Memory
 
 
@@ -35,49 +35,11 @@ class Begun:
 
 
 def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Record]:
-    """Read and write at every plan's sites, in the order of the forward pass.
-
-    All plans that read at a site see it before any of them writes there, and what those of the same
-    rows write is added up first. Writing is in place: resid_mid is read by the norm and by the
-    residual branch alike. Records are in plan order, see `Record`.
-    Plans follow the activations to where they are, which on a server is not where they were made.
-    """
-    readings: dict[int, Reading] = {}
-    records: dict[int, Record] = {}
+    """Show every site to the plans; records are in plan order, see `Record`."""
+    going = OnePass(plans, span, memory)
     for site in sites_of(plans):
-        x = read(nn, site)
-        here = [plan.to(x.device) for plan in plans]
-        for number, plan in enumerate(here):
-            if plan.site == site:
-                rows = span.to(x.device).rows(plan.rows)
-                clean = None if plan.clean is None else x[plan.clean]
-                readings[number] = observe(x[plan.rows], plan, rows, memory, number, clean)
-        parts: dict[int, Part] = {}
-        for number, plan in enumerate(here):
-            if site in plan.outs:
-                clean = None if plan.clean is None else x[plan.clean]
-                added = delta(x[plan.rows], plan, site, readings[number], clean)
-                parts[number] = Part(plan, readings[number], added)
-        for group, numbers in _by_rows(here, list(parts)):
-            written = write(x[group], [parts[number] for number in numbers], site)
-            for number, found in zip(numbers, written, strict=True):
-                records[number] = found.with_other(records.get(number))
-    return [records[number] for number in range(len(plans))]
-
-
-def _by_rows(plans: list[SitePlan], numbers: list[int]) -> list[tuple[slice, list[int]]]:
-    """Numbers of plans that edit the same rows, together."""
-    together: dict[tuple[int | None, int | None], list[int]] = {}
-    for number in numbers:
-        rows = plans[number].rows
-        together.setdefault((rows.start, rows.stop), []).append(number)
-    return [(plans[group[0]].rows, group) for group in together.values()]
-
-
-def sites_of(plans: list[SitePlan]) -> list[Site]:
-    """Every site that the plans read or write, in the order of the forward pass."""
-    sites = {site for plan in plans for site in (plan.site, *plan.outs)}
-    return sorted(sites, key=lambda site: site.hookpoint.order)
+        going.visit(site, read(nn, site))
+    return going.records
 
 
 def logits(

@@ -36,7 +36,7 @@ class Compared(Changes):
         Raises `InterventionError` for a file that was given twice, or is none.
         """
         from steer.errors import InterventionError
-        from steer.evals.lm_eval.model import read_interventions
+        from steer.evals.files import read_interventions
 
         compared: dict[str, Sequence[Intervention]] = {}
         for given in self.edit or ():

@@ -19,10 +19,8 @@ likelihoods each window is a text of its own, whose prompt is what lm-eval puts 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,8 +31,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dictionaries.dictionary import Dictionary
-from steer.edits import Intervention, as_tuple
-from steer.errors import InterventionError, SteerError
+from steer.errors import SteerError
+from steer.evals.files import Interventions, read_interventions
 from steer.evals.lm_eval.rows import Row, TokenRequest, read_rows, right_padded, score
 from steer.evals.lm_eval.tally import Tally
 from steer.lm import default_model
@@ -45,8 +43,6 @@ from steer.runs.settings import DRAWING, IMPOSSIBLE, Inherited, inherited
 from steer.splice import passes
 from steer.splice.finite import Watch, any_overflow, blame, check
 from steer.splice.passes import teacher_forced
-
-Interventions = str | Path | Intervention | Sequence[str | Path | Intervention]
 
 _REFUSED = ("parallelize", "tp_plan", "peft", "delta", "autogptq", "gptqmodel")
 _SAMPLING = {"do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p"}
@@ -223,25 +219,6 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         ended = torch.isin(generated, torch.tensor(ends, device=generated.device))
         before = (ended.long().cumsum(1) == 0).sum(1)
         return (before + 1).clamp(max=generated.shape[1])
-
-
-def read_interventions(given: Interventions | None) -> tuple[Intervention, ...]:
-    """Interventions from files, joined by `:` if there are several, or as they are.
-
-    Raises `InterventionError` for a file that is not there or holds anything else.
-    """
-    if not given:
-        return ()
-    if isinstance(given, str):
-        given = [Path(part) for part in given.split(os.pathsep)]
-    several = [given] if isinstance(given, Path | Intervention) else given
-    return as_tuple([_read(each) if isinstance(each, str | Path) else each for each in several])
-
-
-def _read(file: str | Path) -> Intervention:
-    if not Path(file).is_file():
-        raise InterventionError(f"there is no file {file}")
-    return Intervention.load(file)
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
 
 import steer
-from steer.evals.lm_eval.model import SteerLM, read_interventions
+from steer.evals.files import read_interventions
+from steer.evals.lm_eval.model import SteerLM
 from steer.evals.lm_eval.tally import Tally
 from steer.splice.receipt import SilentEditWarning
 from steer.splice.record import Record

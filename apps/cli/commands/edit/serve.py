@@ -1,0 +1,46 @@
+"""`steer serve`: the model and its edits, for clients that speak OpenAI's protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apps.cli.command import command
+from apps.cli.extras import missing
+from apps.cli.options.run import Run
+from apps.cli.options.serving import Address, Load
+
+
+@command("steer serve --edits my-edits --port 8000")
+def serve(
+    *,
+    edits: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Its files NAME.json are served as MODEL@NAME."),
+    ] = None,
+    dictionary: Annotated[
+        str | None,
+        typer.Option(help="What a short edit is of: a catalogue name or a folder."),
+    ] = None,
+    address: Address,
+    load: Load,
+    run: Run,
+) -> None:
+    """Serve the model and its edits over HTTP, on this machine (127.0.0.1)."""
+    try:
+        from apps.server.start import Settings, serve
+    except ModuleNotFoundError as error:
+        raise missing(str(error.name), "serve") from error
+    settings = Settings(
+        model=run.model,
+        dictionary=dictionary,
+        edits=edits,
+        dtype=run.dtype,
+        port=address.port,
+        rules=address.rules(),
+        limits=load.limits(),
+        most_tokens=load.max_tokens,
+    )
+    serve(settings, announce=run.json_output)

@@ -1,0 +1,1 @@
+"""`steer serve`: edited models behind the protocol that evaluations speak."""

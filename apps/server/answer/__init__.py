@@ -1,0 +1,1 @@
+"""What is answered: rows on their way, proofs, errors, counts."""

@@ -1,0 +1,65 @@
+"""`python -m apps.server.bench together speed --rounds 7`: one part after the other."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apps.server.bench.scores import scores
+from apps.server.bench.soak import soak
+from apps.server.bench.speed import speed
+from apps.server.bench.started import NAME, started
+from apps.server.bench.together import together
+from steer.edits import Ablate, Clamp, Intervention, Scale
+from steer.loading import load
+
+_EDITS = {
+    "comparatives": Intervention(NAME, [Clamp(1176, "2x max")]),
+    "without": Intervention(NAME, [Ablate(feature) for feature in (143, 1092, 516, 5386)]),
+    "early": Intervention("smollm2-135m/resid_post.10", [Scale(657, 3.0)]),
+}
+"""Those that `scores` compares."""
+
+
+class Part(StrEnum):
+    """What can be measured."""
+
+    together = "together"
+    speed = "speed"
+    scores = "scores"
+    soak = "soak"
+
+
+def main(
+    parts: Annotated[list[Part], typer.Argument(help="What to measure.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs of `speed`.")] = 7,
+    documents: Annotated[int, typer.Option(min=1, help="Of each task of `scores`.")] = 50,
+    minutes: Annotated[float, typer.Option(help="Of `soak`.")] = 30.0,
+) -> None:
+    """Measure the server on this machine; prints a JSON document a part."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, edit in _EDITS.items():
+            edit.save(Path(folder) / f"{name}.json")
+        model = load("smollm2-135m")
+        with started("--edits", folder) as target:
+            for part in parts:
+                found: Any
+                match part:
+                    case Part.together:
+                        found = together(target, model)
+                    case Part.speed:
+                        found = speed(target, model, rounds)
+                    case Part.scores:
+                        found = scores(target, model, Path(folder), documents)
+                    case Part.soak:
+                        found = soak(target, minutes)
+                print(json.dumps({part.value: found}, indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
