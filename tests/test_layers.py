@@ -40,7 +40,10 @@ ORDER = {
         "defaults metric positionwise passes controls logits sweep attribution patching dose "
         "downstream tree paths"
     ),
-    "apps": listed("text_files figures corpora training labels studies reproduce playground cli"),
+    "apps": listed(
+        "text_files figures corpora training labels studies reproduce safety playground cli"
+    ),
+    "apps.safety": listed("asgi hosts bodies headers guesses keys login guarded"),
     "apps.playground": listed(
         "html state studio find steer measure take_away handlers api page theme wire start"
     ),
