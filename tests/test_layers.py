@@ -43,9 +43,10 @@ ORDER = {
     "apps": listed(
         "text_files figures corpora training labels studies reproduce safety playground cli"
     ),
-    "apps.safety": listed("asgi hosts bodies headers guesses keys login guarded"),
+    "apps.safety": listed("asgi hosts bodies headers mistakes guesses keys login guarded"),
     "apps.playground": listed(
-        "html state studio find steer measure take_away handlers api page theme wire start"
+        "html state studio find steer measure take_away handlers api tools page theme wire server "
+        "start"
     ),
 }
 """Each name may import those before it."""

@@ -42,9 +42,19 @@ According to the report, the
 When I was young, I"""
 
 
-def page(studio: Studio, do: Handlers) -> gr.Blocks:
-    """The whole app, not yet launched; its runs need `wire.connect` too."""
-    with gr.Blocks(title="steer", analytics_enabled=False, fill_width=True) as blocks:
+class Page(gr.Blocks):
+    """Too few values for an endpoint are the caller's mistake, and no failure for the log."""
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        try:
+            super().validate_inputs(block_fn, inputs)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+
+def page(studio: Studio, do: Handlers) -> Page:
+    """The whole app, not yet served; its runs need `wire.connect` too."""
+    with Page(title="steer", analytics_enabled=False, fill_width=True) as blocks:
         api = Api(studio)
         for name in ENDPOINTS:  # first, or a private handler takes the name
             call = spoken(studio, getattr(api, name), f"a call of the API ({name})")

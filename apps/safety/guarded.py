@@ -10,6 +10,7 @@ from apps.safety.headers import SafeHeaders
 from apps.safety.hosts import LOCAL, HostCheck
 from apps.safety.keys import KeyCheck, Keys
 from apps.safety.login import Login
+from apps.safety.mistakes import Mistakes
 
 MOST_BYTES = 2 * 2**20
 
@@ -34,6 +35,7 @@ def guarded(
 
     Raises `SteerError` for an empty key.
     """
+    app = Mistakes(app)
     if keys:
         known = Keys(keys)
         app = Login(app, known) if people else KeyCheck(app, known, free)

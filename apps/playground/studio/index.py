@@ -114,6 +114,16 @@ class Index:
         towards = f"→ “{promoted}”" if (promoted := self._promoted(feature)) else ""
         return f"{fires} {towards}".strip() or "no statistics"
 
+    def facts(self, feature: int) -> dict[str, Any]:
+        """Its label, density and maximum, the last two None without statistics."""
+        known = self.statistics
+        return {
+            "feature": feature,
+            "label": self.label(feature),
+            "density": known and known.density[feature].item(),
+            "maximum": known and known.maximum[feature].item(),
+        }
+
     def _promoted(self, feature: int) -> str:
         """The token it promotes most, without its space."""
         if self.statistics is None or not self.statistics.promoted.numel():

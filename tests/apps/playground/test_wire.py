@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from apps.playground.handlers import Handlers
-from apps.playground.start import USER, open_studio, serve
+from apps.playground.start import open_studio, serve
 from apps.playground.state.setup import Row
 from apps.playground.studio.studio import Studio
 from apps.playground.wire import PATH
@@ -96,7 +96,9 @@ def test_what_is_no_click_is_refused(url: str, body: bytes) -> None:
 def test_another_sites_page_cannot_start_a_run(url: str) -> None:
     """Its browser sends plain text without asking first, which is no click; and JSON not at all."""
     plain = {"Content-Type": "text/plain", "Origin": "https://elsewhere.example"}
-    assert httpx.post(url, content=json.dumps(asked()), headers=plain).status_code == 422
+    assert httpx.post(url, content=json.dumps(asked()), headers=plain).status_code == 403
+    own = {**plain, "Origin": url.removesuffix(PATH)}
+    assert httpx.post(url, content=json.dumps(asked()), headers=own).status_code == 422
     ask = {
         "Origin": "https://elsewhere.example",
         "Access-Control-Request-Method": "POST",
@@ -111,9 +113,9 @@ def test_a_password_is_asked_for_here_too() -> None:
     try:
         with httpx.Client(base_url=app.local_url, timeout=60) as visitor:
             assert visitor.post(PATH, json=asked()).status_code == 401
-            visitor.post("/login", data={"username": USER, "password": "wrong"})
+            visitor.post("/login", data={"password": "wrong"})
             assert visitor.post(PATH, json=asked()).status_code == 401
-            visitor.post("/login", data={"username": USER, "password": "right"})
+            visitor.post("/login", data={"password": "right"})
             assert len(lines(visitor.post(PATH, json=asked()))) == 10
     finally:
         app.close()

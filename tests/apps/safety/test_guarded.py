@@ -175,6 +175,30 @@ def test_people_log_in_once() -> None:
     assert ask(app, headers=cookie).status_code == 401
 
 
+@pytest.mark.parametrize("said", [None, 500])
+def test_what_the_app_trips_over_is_a_sentence(said: int | None, caplog: Any) -> None:
+    async def trips(scope: Any, receive: Any, send: Any) -> None:
+        if said:
+            await send({"type": "http.response.start", "status": said, "headers": []})
+            await send({"type": "http.response.body", "body": b"Internal Server Error"})
+        raise KeyError("fn_index")
+
+    answer = ask(guarded(trips))
+    assert answer.status_code == 400
+    assert "KeyError" in answer.json()["error"]["message"]
+    assert "fn_index" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_an_apps_own_failure_is_passed_on() -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b"busy"})
+
+    answer = ask(guarded(fails))
+    assert (answer.status_code, answer.text) == (503, "busy")
+
+
 def test_every_answer_tells_the_browser_what_may_be_loaded() -> None:
     app = guarded(echo, keys=[KEY], people=True)
     for answer in (ask(app), ask(app, auth=("", KEY)), ask(app, headers={"Host": "evil.example"})):
