@@ -29,6 +29,7 @@ class Api:
         temperature: float = 0.7,
         repetition_penalty: float = 1.1,
         seed: int = 0,
+        in_order: bool = False,
     ) -> dict:
         """Continue a prompt with and without edits; both texts and a receipt of every edit.
 
@@ -42,9 +43,10 @@ class Api:
             temperature: 0 is greedy.
             repetition_penalty: 1 is none.
             seed: of the sampling noise.
+            in_order: edits of one feature act one after another; else they are refused.
         """
-        rows = read_rows(edits)
-        setup = Setup(prompt, chat, rows, max_new_tokens, temperature, repetition_penalty, seed)
+        numbers = max_new_tokens, temperature, repetition_penalty, seed
+        setup = Setup(prompt, chat, read_rows(edits), *numbers, in_order)
         return self.studio.run(setup).to_dict()
 
     def dictionaries(self) -> list[dict]:

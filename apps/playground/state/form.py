@@ -14,6 +14,8 @@ from steer.edits.positions import Tokens
 from steer.edits.schedules import Schedule
 from steer.errors import InterventionError
 
+USUAL = {"norm": 0.3, "max": 2.0, "mean": 2.0, "activation": 10.0, "times": 2.0}
+"""An amount of each unit to begin with: what is seen in most texts, and breaks few."""
 _SHARED = ("dictionary", "muted", "feature", "positions", "when", "schedule")
 """Fields that every kind of edit has."""
 
@@ -61,6 +63,8 @@ def _set(
 def _retyped(row: dict[str, Any], kind: str, amount: float, unit: str) -> dict[str, Any]:
     """The row with another amount, or as another kind, which shares only the usual fields."""
     same = row["kind"] == kind
+    if not same and unit in ("norm", "activation") and {"scale", "ablate"} & {kind, row["kind"]}:
+        amount = USUAL["times" if kind == "scale" else unit]  # twice is no share of a norm
     kept = {key: value for key, value in row.items() if key in _SHARED or same}
     kept = {key: value for key, value in kept.items() if key not in ("value", "factor")}
     kept["kind"] = kind

@@ -10,7 +10,7 @@ import base64
 import json
 import zlib
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from dictionaries.files.keys import refuse_unknown
 from steer.edits import Edit, Intervention, edit_from_dict
@@ -61,6 +61,7 @@ class Setup:
     """A prompt, the edits, and how tokens are chosen.
 
     chat: put the prompt into the model's chat template, as the user's turn.
+    in_order: edits of one feature act one after another instead of being refused.
     """
 
     prompt: str
@@ -70,6 +71,7 @@ class Setup:
     temperature: float = 0.7
     repetition_penalty: float = 1.1
     seed: int = 0
+    in_order: bool = False
 
     def __post_init__(self) -> None:
         """Raises `SteerError` with the limit that is passed. The rest is checked by `steer`."""
@@ -104,7 +106,10 @@ class Setup:
         groups: dict[str, list[Edit]] = {}
         for row in self.active:
             groups.setdefault(row.dictionary, []).append(row.edit)
-        return tuple(Intervention(name, edits) for name, edits in groups.items())
+        conflicts: Literal["refuse", "in_order"] = "in_order" if self.in_order else "refuse"
+        return tuple(
+            Intervention(name, edits, conflicts=conflicts) for name, edits in groups.items()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         rows = [row.to_dict() for row in self.rows]

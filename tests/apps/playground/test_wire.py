@@ -48,11 +48,11 @@ def lines(answer: httpx.Response) -> list[Any]:
 
 def test_the_lines_of_a_run_that_python_gives_too(url: str, studio: Studio) -> None:
     frames = lines(httpx.post(url, json=asked(), timeout=60))
-    assert [said for said, _, _ in frames] == [""] * len(frames)
-    counts = [re.findall(r"(\d+) of at most 8", texts) for _, texts, _ in frames]
+    assert [said for said, *_ in frames] == [""] * len(frames)
+    counts = [re.findall(r"(\d+) of at most 8", texts) for _, texts, *_ in frames]
     assert counts == [["1"], *([str(step)] for step in range(1, 9)), []]
     setup = Handlers(studio).setup(*asked()["values"])
-    assert [link for _, _, link in frames] == [""] * 9 + [setup.to_fragment()]
+    assert [link for _, _, link, _ in frames] == [""] * 9 + [setup.to_fragment()]
     assert studio.run(setup).text.split()[-1] in frames[-1][1]
 
 
@@ -82,9 +82,9 @@ def test_frames_come_while_the_model_runs_and_who_leaves_frees_it(
     ],
 )
 def test_a_mistake_is_a_sentence(url: str, wrong: dict[str, Any], says: str) -> None:
-    ((said, texts, link),) = lines(httpx.post(url, json=wrong, timeout=60))
+    ((said, texts, link, stale),) = lines(httpx.post(url, json=wrong, timeout=60))
     assert says in said
-    assert (texts, link) == (None, "")
+    assert (texts, link, stale) == (None, "", True)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"session": "me"}'])
