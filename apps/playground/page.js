@@ -3,6 +3,7 @@
 window.steer = {
   asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
   running: false,
+  pointed: false, // whether what is told was pointed at, and not reached by a key
 
   form() {
     return [...document.querySelectorAll("#edits .edit")].map((edit) => {
@@ -109,7 +110,7 @@ window.steer = {
 
   // A token's receipt: on hover, on a tap, and with the arrow keys in a text that has the focus.
   tell(token) {
-    const tip = document.querySelector("#tip") ?? document.body.appendChild(document.createElement("div"));
+    const tip = document.querySelector("#tip") ?? (document.querySelector("main") ?? document.body).appendChild(document.createElement("div"));
     const spoken = token?.matches("button, input, select") ? "tooltip" : "status";
     Object.assign(tip, { id: "tip", role: spoken, hidden: !token, textContent: token?.dataset.tip });
     document.querySelector(".t.told")?.classList.remove("told");
@@ -135,7 +136,11 @@ window.steer = {
   },
 
   tips(element) {
-    element.addEventListener("pointerover", (event) => window.steer.tell(event.target.closest("[data-tip]")));
+    element.addEventListener("pointerover", (event) => {
+      const token = event.target.closest("[data-tip]");
+      if (token || window.steer.pointed) window.steer.tell(token); // a page that scrolls is no pointing
+      window.steer.pointed = token !== null;
+    });
     element.addEventListener("pointerleave", (event) => {
       if (event.pointerType !== "touch") window.steer.tell(null);
     });

@@ -103,7 +103,7 @@ def reach(page: Any, name: str, most: int = 80) -> None:
 
 def test_the_whole_way_by_keyboard(page: Any) -> None:
     """A word is looked up, a feature found, added, changed, run, muted and removed."""
-    reach(page, "Run")
+    reach(page, "run")
     reach(page, "mute")
     reach(page, "amount")
     outline = "getComputedStyle(document.activeElement).outlineStyle"

@@ -88,7 +88,7 @@ def test_a_feature_twice_is_refused_in_the_words_of_the_page(do: Handlers) -> No
     assert "conflicts=" not in refused.notices
     assert refused.stale
     edits = json.dumps([form(row) for row in rows])
-    ordered = do.steer("me", 0, edits, tiny.PROMPT, False, *SAMPLING, True)
+    ordered = do.steer("me", 1, edits, tiny.PROMPT, False, *SAMPLING, True)
     assert "Receipt" in str(asyncio.run(drawn(ordered))[-1].texts)
     assert "data-twice" in do.rows(Desk(rows))
     assert "data-twice" not in do.rows(Desk(rows[:1]))
