@@ -45,8 +45,8 @@ ORDER = {
     ),
     "apps.safety": listed("asgi hosts bodies headers mistakes guesses keys login guarded"),
     "apps.playground": listed(
-        "html state studio find steer measure take_away handlers api tools panes page theme wire "
-        "server start"
+        "html state studio find steer measure take_away towards handlers api tools panes page "
+        "theme wire server start"
     ),
 }
 """Each name may import those before it."""

@@ -11,19 +11,21 @@ from typing import Any
 
 import gradio as gr
 
-from apps.playground.find.handlers import Looking, Pick, sentence
+from apps.playground.find.handlers import Pick, sentence
 from apps.playground.html.markup import notice
 from apps.playground.measure import measure
 from apps.playground.measure.view import measured_view
 from apps.playground.state.desk import Desk
 from apps.playground.state.examples import EXAMPLES
 from apps.playground.state.form import USUAL, read_form
+from apps.playground.state.groups import unit_at, units
 from apps.playground.state.setup import Row, Setup
 from apps.playground.steer import texts_view as view
 from apps.playground.steer.edits_view import RowFacts, rows_view
 from apps.playground.steer.frames import Frame, frames
 from apps.playground.studio.apart import apart, each_apart
 from apps.playground.take_away import forms as takeaway
+from apps.playground.towards.handlers import Towards
 from apps.studies.demo import DICTIONARY, FEATURE, VALUE
 from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
@@ -40,7 +42,7 @@ def said_here(error: Exception) -> str:
     return sentence(error).replace("say conflicts='in_order'", "tick “in order” below the edits")
 
 
-class Handlers(Looking):
+class Handlers(Towards):
     """Bound to the components by `apps.playground.page`."""
 
     # -- the list of edits ---------------------------------------------------------------------
@@ -83,6 +85,8 @@ class Handlers(Looking):
     def _picked(self, data: dict[str, Any], desk: Desk, dictionary: str) -> Pick:
         if data.get("number") is not None:
             row = desk.rows[data["number"]]
+            if data.get("feature") is not None:
+                return Pick(row.dictionary, int(data["feature"]))
             if not isinstance(row.edit, FeatureEdit):
                 raise SteerError(f"{row.edit.kind} edits no feature, so there is no card")
             return Pick(row.dictionary, row.edit.feature)
@@ -94,9 +98,10 @@ class Handlers(Looking):
             case "undo":
                 return desk.undo()
             case "mute" if number is not None:
-                rows[number] = replace(rows[number], muted=not rows[number].muted)
+                unit = unit_at(rows, number)
+                rows[unit] = [replace(row, muted=not row.muted) for row in rows[unit]]
             case "remove" if number is not None:
-                del rows[number]
+                del rows[unit_at(rows, number)]
             case "add":
                 name = data.get("dictionary") or dictionary
                 kept = [] if self.untouched(desk) else rows
@@ -133,12 +138,15 @@ class Handlers(Looking):
                 yield Frame(notice(said_here(error), "error"), idle, stale=True)
 
     def _labels(self, setup: Setup) -> list[str]:
-        return [
-            f"#{row.edit.feature} {self._facts(row).label}"
-            if isinstance(row.edit, FeatureEdit)
-            else row.edit.kind
-            for row in setup.active
-        ]
+        return [self._label(unit) for unit in units(setup.active)]
+
+    def _label(self, unit: tuple[Row, ...]) -> str:
+        row = unit[0]
+        if row.group is not None:
+            return f"towards {row.group.word}"
+        if isinstance(row.edit, FeatureEdit):
+            return f"#{row.edit.feature} {self._facts(row).label}"
+        return row.edit.kind
 
     def setup(
         self,

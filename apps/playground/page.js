@@ -8,6 +8,8 @@ window.steer = {
   form() {
     return [...document.querySelectorAll("#edits .edit")].map((edit) => {
       const amount = edit.querySelector('[data-field="amount"]');
+      const muted = edit.classList.contains("muted");
+      if (edit.dataset.rows) return { rows: JSON.parse(edit.dataset.rows), amount: amount.value, muted };
       const positions = edit.querySelector('[data-field="positions"]');
       return {
         row: JSON.parse(edit.dataset.row),
@@ -17,7 +19,7 @@ window.steer = {
         positions: positions.value,
         when: edit.querySelector('[data-field="when"]').value,
         schedule: edit.querySelector('[data-field="schedule"]').value,
-        muted: edit.classList.contains("muted"),
+        muted,
       };
     });
   },
@@ -182,6 +184,13 @@ window.steer = {
     element.addEventListener("click", (event) => {
       const chip = event.target.closest("[data-show].chip");
       if (chip) return window.steer.show(chip);
+      const mark = event.target.closest("[data-dose]");
+      if (mark) {
+        const amount = mark.closest(".edit").querySelector('[data-field="amount"]');
+        amount.value = mark.dataset.dose;
+        window.steer.follow(amount);
+        return send("change", {});
+      }
       const why = event.target.closest(".why");
       if (why) return window.steer.tell(why);
       const button = event.target.closest("[data-act]");
@@ -237,8 +246,9 @@ addEventListener("DOMContentLoaded", () => {
 // Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
 addEventListener("click", ({ target }) => {
   if (target.closest("#run")) window.steer.begin();
-  if (target.closest("#go")) window.steer.asked++;
+  if (target.closest("#go, #towards-go")) window.steer.asked++;
 }, true);
 addEventListener("keydown", ({ key, shiftKey, target }) => {
   if (key === "Enter" && shiftKey && target.closest("#prompt")) window.steer.begin();
+  if (key === "Enter" && target.closest("#towards")) window.steer.asked++;
 }, true);

@@ -179,7 +179,20 @@ def _wire_runs(do: Handlers, parts: Parts) -> None:
             show_progress="hidden",
             **_PRIVATE,
         )
-    unseen.gone.change(None, cancels=[measures])
+    searches = [
+        event(
+            do.towards,
+            [unseen.asked, asking.word, unseen.desk, unseen.dictionary],
+            [asking.found, unseen.desk, asking.edits],
+            js="(asked, ...rest) => [window.steer.asked, ...rest]",
+            show_progress="hidden",
+            concurrency_limit=1,
+            concurrency_id="words",
+            **_PRIVATE,
+        )
+        for event in (asking.towards.click, asking.word.submit)
+    ]
+    unseen.gone.change(None, cancels=[measures, *searches])
 
 
 def _wire_states(do: Handlers, parts: Parts, blocks: gr.Blocks) -> None:

@@ -94,6 +94,9 @@ class Asking:
     stop: gr.Button
     edits: gr.HTML
     in_order: gr.Checkbox
+    word: gr.Textbox
+    towards: gr.Button
+    found: gr.HTML
     shelf: gr.HTML
     query: gr.Textbox
     hits: gr.HTML
@@ -117,6 +120,17 @@ def asking(studio: Studio) -> Asking:
         elem_id="in-order",
         container=False,
     )
+    with gr.Row(elem_id="word"):
+        word = gr.Textbox(
+            label="Steer towards a word",
+            placeholder="ocean, money, Python code",
+            max_lines=1,
+            elem_id="towards",
+            scale=3,
+            min_width=160,
+        )
+        towards = gr.Button("Look for it", size="md", elem_id="towards-go", min_width=96, scale=1)
+    found = ours(name="found")
     shelf = ours(dictionaries_view(studio.shelf.names, studio.default), "dictionary")
     query = gr.Textbox(
         label="Find a feature to edit",
@@ -125,7 +139,21 @@ def asking(studio: Studio) -> Asking:
         elem_id="query",
     )
     hits = ours(name="hits")
-    return Asking(prompt, chat, run, stop, edits, in_order, shelf, query, hits, _numbers())
+    return Asking(
+        prompt=prompt,
+        chat=chat,
+        run=run,
+        stop=stop,
+        edits=edits,
+        in_order=in_order,
+        word=word,
+        towards=towards,
+        found=found,
+        shelf=shelf,
+        query=query,
+        hits=hits,
+        numbers=_numbers(),
+    )
 
 
 def _numbers() -> tuple[gr.components.Component, ...]:

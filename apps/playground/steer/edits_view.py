@@ -12,6 +12,7 @@ from apps.playground.html.markup import esc, figure
 from apps.playground.html.words import WORDS, why
 from apps.playground.state.examples import Example
 from apps.playground.state.form import USUAL, amount_of
+from apps.playground.state.groups import units
 from apps.playground.state.setup import KINDS, Row
 from steer.edits.phrases import show_condition, show_positions, show_schedule
 from steer.edits.positions import NAMED
@@ -43,9 +44,11 @@ class RowFacts:
 
 def rows_view(rows: Sequence[Row], facts: Sequence[RowFacts], undo: bool, turn: int) -> str:
     """The edits as a form. turn: differs at every drawing, so that the page redraws."""
-    cards = [
-        _row(number, row, fact) for number, (row, fact) in enumerate(zip(rows, facts, strict=True))
-    ]
+    cards, number = [], 0
+    for unit in units(rows):
+        single = unit[0].group is None
+        cards.append(_row(number, unit[0], facts[number]) if single else _group(number, unit))
+        number += len(unit)
     body = "".join(cards) or (
         '<p class="empty">No edits yet. Find a feature below by a word it fires on or promotes, '
         "by its number, or by a text.</p>"
@@ -95,6 +98,45 @@ def _row(number: int, row: Row, fact: RowFacts) -> str:
   data-tip="A feature's number: 7 · 7 > 2.5 · seen 3 · 7 and not seen 3" aria-label="When"></label>
   <label>over time <input data-field="schedule" list="schedules" value="{esc(schedule)}"
   placeholder="constant" aria-label="Strength over the generated tokens"></label></div></details>
+</article>"""
+
+
+def _group(number: int, unit: Sequence[Row]) -> str:
+    """All edits towards a word, with the one amount of them all."""
+    group = unit[0].group
+    assert group is not None
+    plain = [row.to_dict() for row in unit]
+    word, site = esc(group.word), unit[0].dictionary.rpartition("/")[2]
+    mute = "Unmute" if unit[0].muted else "Mute"
+    features = "".join(
+        f'<button class="id" data-act="card" data-feature="{each["feature"]}">'
+        f"#{each['feature']}</button>"
+        for each in plain
+        if "feature" in each
+    )
+    marks = (("weak", group.visible / 2), ("visible", group.visible), ("breaking", group.breaking))
+    high = 1.2 * group.breaking
+    named = "".join(
+        f'<button class="quiet" data-dose="{dose:.3g}" aria-label="{name}: {dose:.2g}" '
+        f'style="left:{dose / high:.1%}">{name}</button>'
+        for name, dose in marks
+    )
+    value = f"{group.dose:.3g}"
+    return f"""
+<article class="edit group{" muted" if unit[0].muted else ""}" data-rows="{esc(json.dumps(plain))}"
+ data-number="{number}">
+ <div class="title"><span class="label">towards <b>{word}</b></span>
+  <button class="quiet" data-act="mute" aria-label="{mute} {word}">{mute}</button>
+  <button class="quiet" data-act="remove" aria-label="Remove {word}">✕</button></div>
+ <div class="controls"><span class="soft">{len(unit)} {why("feature", "features")} at</span>
+  <input type="range" data-field="slide" min="0.01" max="{high:.3g}" step="any"
+  value="{value}" aria-label="Dose, by sliding">
+  <span class="value"><input type="number" data-field="amount" step="any" value="{value}"
+  data-unit="norm" data-fluent="{group.breaking:.3g}" aria-label="Dose">
+  <span class="unit">{why("norm", "× norm")}</span><output></output></span>
+  <div class="marks">{named}</div></div>
+ <details class="where"><summary>its features<span class="site">{esc(site)}</span></summary>
+  <p class="ids">{features}</p></details>
 </article>"""
 
 
