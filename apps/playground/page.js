@@ -233,15 +233,12 @@ window.cancelAnimationFrame = (number) => (number < 0 ? clearTimeout(-number) : 
 addEventListener("hashchange", () => location.hash.startsWith("#s=") && location.reload());
 
 // A measurement draws itself several times; only the last is told.
-addEventListener("DOMContentLoaded", () => {
-  new MutationObserver((changes) => {
-    const drawn = changes.some(({ target }) => target.closest?.("#measured"));
-    const whole = document.querySelector("#measured .measured:not([data-partial], [data-told])");
-    if (!drawn || !whole) return;
-    whole.setAttribute("data-told", "");
-    window.steer.say("The measurement is over.");
-  }).observe(document.body, { childList: true, subtree: true });
-});
+new MutationObserver(() => {
+  const whole = document.querySelector("#measured .measured:not([data-partial], [data-told])");
+  if (!whole) return;
+  whole.setAttribute("data-told", "");
+  window.steer.say("The measurement is over.");
+}).observe(document.documentElement, { childList: true, subtree: true });
 
 // Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
 addEventListener("click", ({ target }) => {

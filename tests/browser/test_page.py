@@ -326,7 +326,7 @@ def test_measure_and_take_away(page: Any) -> None:
     page.click("#go")
     page.wait_for_selector("#measured .measured[data-partial]")
     page.wait_for_selector("#measured .measured:not([data-partial])")
-    assert "over" in page.inner_text("#spoken")
+    page.wait_for_selector("#spoken:has-text('measurement is over')", state="attached")
     assert page.locator("#measured svg").count() == 3
     with page.expect_download() as download:
         page.click("#measured a[download$='.csv'] >> nth=0")

@@ -128,7 +128,7 @@ def _group(number: int, unit: Sequence[Row]) -> str:
  <div class="title"><span class="label">towards <b>{word}</b></span>
   <button class="quiet" data-act="mute" aria-label="{mute} {word}">{mute}</button>
   <button class="quiet" data-act="remove" aria-label="Remove {word}">✕</button></div>
- <div class="controls"><span class="soft">{len(unit)} {why("feature", "features")} at</span>
+ <div class="controls"><span class="label soft">{len(unit)} {why("feature", "features")} at</span>
   <input type="range" data-field="slide" min="0.01" max="{high:.3g}" step="any"
   value="{value}" aria-label="Dose, by sliding">
   <span class="value"><input type="number" data-field="amount" step="any" value="{value}"

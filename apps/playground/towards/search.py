@@ -20,7 +20,8 @@ BROKEN = 0.55
 """Share of the stream's norm from which most texts break, whatever the features."""
 _BEYOND = 1.3
 """Doses that many times the chosen one are past what the search found fluent."""
-_TICK = 0.5
+_TICK = 1.0
+"""Seconds after which it is said again."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,20 @@ def search(
         except Exception as error:
             told.put(error)
 
+    last = Doing("beginning", 0, 1)
     threading.Thread(target=work, daemon=True).start()
     while not stop.is_set():
         try:
             said = told.get(timeout=_TICK)
         except queue.Empty:
+            yield last  # its seconds go on
             continue
         if isinstance(said, Exception):
             raise said
         yield said
         if isinstance(said, Concept):
             return
+        last = said
 
 
 def rows_of(found: Concept) -> tuple[Row, ...]:

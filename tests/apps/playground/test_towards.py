@@ -50,8 +50,8 @@ def test_a_word_takes_the_place_of_the_demonstration(
 ) -> None:
     answers(monkeypatch, lambda _: tiny_concept(word="ocean"))
     demo = Desk(do.first().rows)
-    at, (said, desk, html) = do.towards(SESSION, 1, "ocean", demo, "tiny")
-    assert "examples" in at[0]
+    *before, (said, desk, html) = do.towards(SESSION, 1, "ocean", demo, "tiny")
+    assert any("examples" in str(at[0]) for at in before)
     assert "“ocean”: works" in said
     assert [row.edit for row in desk.rows] == [Add(5, 2.0), Add(9, 1.0)]
     assert html.count('class="edit group') == 1
