@@ -123,13 +123,13 @@ def asking(studio: Studio) -> Asking:
     with gr.Row(elem_id="word"):
         word = gr.Textbox(
             label="Steer towards a word",
-            placeholder="ocean, money, Python code",
+            placeholder="ocean, or money",
             max_lines=1,
             elem_id="towards",
             scale=3,
             min_width=160,
         )
-        towards = gr.Button("Look for it", size="md", elem_id="towards-go", min_width=96, scale=1)
+        towards = gr.Button("Look for it", size="md", elem_id="towards-go", min_width=104, scale=0)
     found = ours(name="found")
     shelf = ours(dictionaries_view(studio.shelf.names, studio.default), "dictionary")
     query = gr.Textbox(
