@@ -9,6 +9,10 @@ from dictionaries.errors import SteerError
 EXTRAS = {
     "gradio": ("gradio", "app"),
     "mcp": ("mcp", "mcp"),
+    "fastapi": ("fastapi", "serve"),
+    "uvicorn": ("uvicorn", "serve"),
+    "prometheus_client": ("prometheus-client", "serve"),
+    "inspect_ai": ("inspect-ai", "inspect"),
     "sklearn": ("scikit-learn", "analysis"),
     "plotly": ("plotly", "plots"),
     "kaleido": ("kaleido", "plots"),

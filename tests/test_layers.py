@@ -41,10 +41,14 @@ ORDER = {
         "defaults metric positionwise passes controls logits sweep attribution patching dose "
         "downstream tree paths"
     ),
-    "apps": listed("text_files corpora training labels studies reproduce server playground cli"),
+    "apps": listed(
+        "text_files corpora training labels studies reproduce safety server playground cli"
+    ),
     "apps.server": listed("request answer state routes guard app start bench"),
+    "apps.safety": listed("asgi hosts bodies headers mistakes guesses keys login guarded"),
     "apps.playground": listed(
-        "html state studio find steer measure take_away handlers api page theme wire start"
+        "html state studio find steer measure take_away towards handlers api tools panes page "
+        "theme wire server start"
     ),
 }
 """Each name may import those before it."""

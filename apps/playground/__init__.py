@@ -1,19 +1,16 @@
 """`steer app`: a page on this machine where an edit is tried by hand, and believed.
 
-| module                             | what                                                     |
-|------------------------------------|----------------------------------------------------------|
-| state, desk, form, export          | what the user asked for, and its forms: JSON, link, …    |
-| examples                           | states worth a click                                     |
-| studio                             | the model, the dictionaries on offer, streams            |
-| turns, steering                    | the line at the model; a run as what is drawn of it      |
-| find, contrast, ablation           | what is computed for Find; results are plain values      |
-| tokens, measure, controls, results | what is computed for Steer and Measure                   |
-| view, edits_view, find_view,       | data in, HTML out, everything escaped                    |
-| measure_view, takeaway, charts,    |                                                          |
-| markup                             |                                                          |
-| handlers, looking                  | a click -> new values; a mistake becomes a sentence      |
-| api                                | named endpoints                                          |
-| app, theme, start                  | components and wiring; the look; the server              |
+| module                           | what                                                       |
+|----------------------------------|------------------------------------------------------------|
+| html                             | markup, charts, and the words that say what they mean      |
+| state                            | what the user asked for, and its forms: JSON, link, groups |
+| studio                           | the model, the dictionaries on offer, streams, the line    |
+| find, steer, measure, take_away, | the tabs and the box for a word: what is computed, as      |
+| towards                          | plain values, and their HTML, everything escaped           |
+| handlers                         | a click -> new values; a mistake becomes a sentence        |
+| api, tools                       | named endpoints; the same as tools of MCP                  |
+| panes, page, wire                | components by place; which handler each event calls; runs  |
+| theme, server, start             | the look; the server and its doors; starting it            |
 """
 
 from apps.playground.start import launch

@@ -9,6 +9,9 @@ from apps.playground.measure.measure import measure, read_prompts
 from apps.playground.state.setup import Setup, read_rows
 from apps.playground.studio.studio import Studio
 from apps.playground.take_away.forms import forms
+from steer.errors import SteerError
+
+MOST_LISTED = 1000
 
 
 class Api:
@@ -26,6 +29,7 @@ class Api:
         temperature: float = 0.7,
         repetition_penalty: float = 1.1,
         seed: int = 0,
+        in_order: bool = False,
     ) -> dict:
         """Continue a prompt with and without edits; both texts and a receipt of every edit.
 
@@ -39,10 +43,41 @@ class Api:
             temperature: 0 is greedy.
             repetition_penalty: 1 is none.
             seed: of the sampling noise.
+            in_order: edits of one feature act one after another; else they are refused.
         """
-        rows = read_rows(edits)
-        setup = Setup(prompt, chat, rows, max_new_tokens, temperature, repetition_penalty, seed)
+        numbers = max_new_tokens, temperature, repetition_penalty, seed
+        setup = Setup(prompt, chat, read_rows(edits), *numbers, in_order)
         return self.studio.run(setup).to_dict()
+
+    def dictionaries(self) -> list[dict]:
+        """The dictionaries that edits may name: where each reads, and how many features it has."""
+        shelf, model = self.studio.shelf, self.studio.model
+        return [
+            {
+                "dictionary": name,
+                "model": model.name,
+                "site": model.site_of(shelf[name]),
+                "features": shelf[name].width,
+                "statistics": shelf[name].statistics is not None,
+            }
+            for name in shelf.names
+        ]
+
+    def labels(self, dictionary: str = "", start: int = 0, limit: int = 100) -> list[dict]:
+        """A dictionary's features in order: what each is said to mean, how often and how strongly
+        it is active.
+
+        Args:
+            dictionary: one of the app's; by default its first.
+            start: the first feature to list.
+            limit: how many, at most 1000.
+        """
+        index = self.studio.shelf.index(dictionary or self.studio.default)
+        if limit < 1 or limit > MOST_LISTED:
+            raise SteerError(f"limit {limit} is not allowed: 1 to {MOST_LISTED}")
+        index.dictionary.check_features([start])
+        listed = range(start, min(start + limit, index.dictionary.width))
+        return [index.facts(feature) for feature in listed]
 
     def features(self, text: str, dictionary: str = "", top: int = 5) -> list[dict]:
         """The most active features of each token of a text.
@@ -113,4 +148,14 @@ class Api:
         return forms(self.studio, Setup.from_dict(state))
 
 
-ENDPOINTS = ("steer", "features", "feature", "search", "contrast", "measure", "take_away")
+ENDPOINTS = (
+    "steer",
+    "dictionaries",
+    "labels",
+    "features",
+    "feature",
+    "search",
+    "contrast",
+    "measure",
+    "take_away",
+)

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from apps.playground.find.handlers import Looking, Pick, sentence
+from apps.playground.find.handlers import Pick, sentence
 from apps.playground.html.markup import notice
 from apps.playground.measure import measure
 from apps.playground.measure.view import measured_view
 from apps.playground.state.desk import Desk
 from apps.playground.state.examples import EXAMPLES
-from apps.playground.state.form import read_form
+from apps.playground.state.form import USUAL, read_form
+from apps.playground.state.groups import unit_at, units
 from apps.playground.state.setup import Row, Setup
 from apps.playground.steer import texts_view as view
 from apps.playground.steer.edits_view import RowFacts, rows_view
 from apps.playground.steer.frames import Frame, frames
-from apps.playground.studio.apart import apart
+from apps.playground.studio.apart import apart, each_apart
 from apps.playground.take_away import forms as takeaway
-from apps.studies.demo import FEATURE, PROMPT, VALUE
+from apps.playground.towards.handlers import Towards
+from apps.studies.demo import DICTIONARY, FEATURE, VALUE
 from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
 from steer.lm.hookpoints import is_hookpoint
 
+PROMPT = "My favourite thing about the city is"
+_CONTROLS = 9
+"""Values of the left side, without the notice."""
 _turns = itertools.count()
 
 
-class Handlers(Looking):
+def said_here(error: Exception) -> str:
+    """The sentence, with what can be done about it here instead of in Python."""
+    return sentence(error).replace("say conflicts='in_order'", "tick “in order” below the edits")
+
+
+class Handlers(Towards):
     """Bound to the components by `apps.playground.page`."""
 
     # -- the list of edits ---------------------------------------------------------------------
@@ -75,6 +85,8 @@ class Handlers(Looking):
     def _picked(self, data: dict[str, Any], desk: Desk, dictionary: str) -> Pick:
         if data.get("number") is not None:
             row = desk.rows[data["number"]]
+            if data.get("feature") is not None:
+                return Pick(row.dictionary, int(data["feature"]))
             if not isinstance(row.edit, FeatureEdit):
                 raise SteerError(f"{row.edit.kind} edits no feature, so there is no card")
             return Pick(row.dictionary, row.edit.feature)
@@ -86,21 +98,25 @@ class Handlers(Looking):
             case "undo":
                 return desk.undo()
             case "mute" if number is not None:
-                rows[number] = replace(rows[number], muted=not rows[number].muted)
+                unit = unit_at(rows, number)
+                rows[unit] = [replace(row, muted=not row.muted) for row in rows[unit]]
             case "remove" if number is not None:
-                del rows[number]
+                del rows[unit_at(rows, number)]
             case "add":
                 name = data.get("dictionary") or dictionary
-                rows.append(self.new_row(name, int(data["feature"])))
+                kept = [] if self.untouched(desk) else rows
+                rows = [*kept, self.new_row(name, int(data["feature"]))]
         Setup("x", rows=tuple(rows))
         return desk.change(rows)
 
     def new_row(self, dictionary: str, feature: int) -> Row:
-        """A clamp at twice the maximum, or at an activation of 10 without statistics."""
-        loaded = self.studio.shelf[dictionary]
-        loaded.check_features([feature])
-        value = VALUE if loaded.statistics is not None else 10.0
-        return Row(dictionary, Clamp(feature, value))
+        """A clamp at a share of the stream's norm that is seen in most texts."""
+        self.studio.shelf[dictionary].check_features([feature])
+        return Row(dictionary, Clamp(feature, f"{USUAL['norm']}x norm"))
+
+    def untouched(self, desk: Desk) -> bool:
+        """Whether it holds only the demonstration that the page begins with."""
+        return not desk.past and desk.rows == self.first().rows
 
     # -- steer ---------------------------------------------------------------------------------
 
@@ -119,15 +135,18 @@ class Handlers(Looking):
                         yield frame
             except Exception as error:
                 idle = view.welcome_view() if shown else None
-                yield Frame(notice(sentence(error), "error"), idle)
+                yield Frame(notice(said_here(error), "error"), idle, stale=True)
 
     def _labels(self, setup: Setup) -> list[str]:
-        return [
-            f"#{row.edit.feature} {self._facts(row).label}"
-            if isinstance(row.edit, FeatureEdit)
-            else row.edit.kind
-            for row in setup.active
-        ]
+        return [self._label(unit) for unit in units(setup.active)]
+
+    def _label(self, unit: tuple[Row, ...]) -> str:
+        row = unit[0]
+        if row.group is not None:
+            return f"towards {row.group.word}"
+        if isinstance(row.edit, FeatureEdit):
+            return f"#{row.edit.feature} {self._facts(row).label}"
+        return row.edit.kind
 
     def setup(
         self,
@@ -138,6 +157,7 @@ class Handlers(Looking):
         temperature: float,
         repetition_penalty: float,
         seed: float,
+        in_order: bool = False,
     ) -> Setup:
         """What the page's controls say."""
         rows = read_form(json.loads(form or "[]"))
@@ -154,6 +174,7 @@ class Handlers(Looking):
             float(temperature),
             float(repetition_penalty),
             int(seed),
+            bool(in_order),
         )
 
     def cancel(self, request: gr.Request, asked: int) -> tuple[Any, Any]:
@@ -171,9 +192,11 @@ class Handlers(Looking):
     # -- states that come from outside ---------------------------------------------------------
 
     def controls(self, setup: Setup, past: Desk | None = None) -> tuple[Any, ...]:
-        """Values of the whole left side: (desk, rows, prompt, chat, numbers…, notice)."""
+        """Values of the whole left side: (desk, rows, prompt, chat, numbers…, in order, notice)."""
         desk = Desk(setup.rows) if past is None else past.change(setup.rows)
-        return (desk, self.rows(desk), setup.prompt, setup.chat, *setup.sampling.values(), "")
+        numbers = setup.sampling.values()
+        rows = self.rows(desk)
+        return (desk, rows, setup.prompt, setup.chat, *numbers, setup.in_order, "")
 
     @apart
     def open(self, request: gr.Request, fragment: str) -> tuple[Any, ...]:
@@ -188,10 +211,12 @@ class Handlers(Looking):
             return session, *first, notice(sentence(error), "error")
 
     def first(self) -> Setup:
-        """The command line's demonstration."""
+        """The command line's demonstration, on a prompt that leaves room for any topic."""
         name = self.studio.default
-        feature = min(FEATURE, self.studio.shelf[name].width - 1)
-        return Setup(PROMPT, rows=(self.new_row(name, feature),))
+        dictionary = self.studio.shelf[name]
+        if name == DICTIONARY:
+            return Setup(PROMPT, rows=(Row(name, Clamp(FEATURE, VALUE)),))
+        return Setup(PROMPT, rows=(self.new_row(name, min(FEATURE, dictionary.width - 1)),))
 
     @apart
     def load(self, text: str, desk: Desk) -> tuple[Any, ...]:
@@ -199,7 +224,7 @@ class Handlers(Looking):
         try:
             return self.controls(Setup.from_json(text), desk)
         except Exception as error:
-            return (*[gr.skip()] * 8, notice(sentence(error), "error"))
+            return (*[gr.skip()] * _CONTROLS, notice(sentence(error), "error"))
 
     def example(self, event: gr.EventData, desk: Desk) -> tuple[Any, ...]:
         """One of the examples; or a file that was read by the page."""
@@ -207,7 +232,7 @@ class Handlers(Looking):
         if data.get("act") == "load":
             return self.load(str(data.get("text", "")), desk)
         if data.get("example") is None:
-            return tuple(gr.skip() for _ in range(9))
+            return (*[gr.skip()] * _CONTROLS, gr.skip())
         return self.load(EXAMPLES[int(data["example"])].setup.to_json(), desk)
 
     @apart
@@ -221,7 +246,6 @@ class Handlers(Looking):
 
     # -- measure -------------------------------------------------------------------------------
 
-    @apart
     def measure(
         self,
         request: gr.Request,
@@ -230,20 +254,17 @@ class Handlers(Looking):
         more: str,
         less: str,
         *values: Any,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> str:
+    ) -> Iterator[str]:
+        """First numbers as soon as there are any, then finer ones until all are there."""
         session, working = str(request.session_hash), self.studio.working("a measurement")
         with self.studio.job(session, asked) as stop, working:
-
-            def report(share: float, what: str) -> None:
-                if stop.is_set():
-                    raise SteerError("Stopped.")
-                progress(share, desc=what)
-
             try:
                 setup = self.setup(*values)
-                lines: Sequence[str] = measure.read_prompts(prompts or "")
-                found = measure.measure(self.studio, setup, lines, more or "", less or "", report)
-                return measured_view(found)
+                lines = measure.read_prompts(prompts or "")
+                course = measure.course(self.studio, setup, lines, more or "", less or "")
+                for found in each_apart(course):
+                    yield measured_view(found, stop.is_set())
+                    if stop.is_set():
+                        return
             except Exception as error:
-                return notice(sentence(error), "error")
+                yield notice(said_here(error), "error")

@@ -3,21 +3,23 @@
 window.steer = {
   asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
   running: false,
+  pointed: false, // whether what is told was pointed at, and not reached by a key
 
   form() {
     return [...document.querySelectorAll("#edits .edit")].map((edit) => {
       const amount = edit.querySelector('[data-field="amount"]');
+      const muted = edit.classList.contains("muted");
+      if (edit.dataset.rows) return { rows: JSON.parse(edit.dataset.rows), amount: amount.value, muted };
       const positions = edit.querySelector('[data-field="positions"]');
-      const told = amount?.dataset.unit;
       return {
         row: JSON.parse(edit.dataset.row),
         kind: edit.querySelector('[data-field="kind"]').value,
         amount: amount ? amount.value : 2,
-        unit: told && told !== "times" ? told : edit.dataset.unit,
+        unit: edit.querySelector('[data-field="unit"]')?.value ?? edit.dataset.unit,
         positions: positions.value,
         when: edit.querySelector('[data-field="when"]').value,
         schedule: edit.querySelector('[data-field="schedule"]').value,
-        muted: edit.classList.contains("muted"),
+        muted,
       };
     });
   },
@@ -28,10 +30,10 @@ window.steer = {
     if (!edit || (field !== "slide" && field !== "amount")) return;
     const number = edit.querySelector('[data-field="amount"]');
     const slide = edit.querySelector('[data-field="slide"]');
-    if (field === "slide") number.value = Math.round(target.value * 20) / 20;
+    const fine = number.dataset.unit === "norm" ? 100 : 20;
+    if (field === "slide") number.value = Math.round(target.value * fine) / fine;
     else slide.value = target.value;
-    const beyond = number.dataset.unit === "max" && Math.abs(number.value) > 3;
-    slide.classList.toggle("beyond", beyond);
+    slide.classList.toggle("beyond", Math.abs(number.value) > Number(number.dataset.fluent));
     const output = edit.querySelector("output");
     if (number.dataset.unit === "max" && output.textContent) {
       output.textContent = "= " + (number.value * number.dataset.scale).toPrecision(3) / 1;
@@ -54,16 +56,27 @@ window.steer = {
   // A run is asked for: its texts are in the first tab, and on a phone below what asked for them.
   begin() {
     window.steer.asked++;
+    window.steer.say("");
     const tab = document.querySelector("#views button[role=tab]");
     if (tab?.getAttribute("aria-selected") === "false") tab.click();
     if (matchMedia("(max-width: 760px)").matches) document.querySelector("#right").scrollIntoView();
   },
 
-  // A frame of a run: [what it has to say, the texts or null, the link of finished ones or ""].
-  draw([said, texts, link]) {
+  // A frame of a run: [what it has to say, the texts or null, the link of finished ones or "",
+  // whether what is left is of an earlier run].
+  draw([said, texts, link, stale]) {
     document.querySelector("#texts [data-said]").innerHTML = said;
-    if (texts !== null) document.querySelector("#texts [data-texts]").innerHTML = texts;
-    if (link) history.replaceState(null, "", `#s=${link}`);
+    const pane = document.querySelector("#texts [data-texts]");
+    if (texts !== null) pane.innerHTML = texts;
+    if (texts !== null || stale) pane.toggleAttribute("data-stale", Boolean(stale) && !pane.querySelector(".idle"));
+    if (!link) return;
+    history.replaceState(null, "", `#s=${link}`);
+    window.steer.say("The run is over: both texts and the receipt are there.");
+  },
+
+  // For who can't see it: what has just ended.
+  say(text) {
+    document.querySelector("#spoken").textContent = text;
   },
 
   // One run of a page at a time; its frames come as lines of JSON.
@@ -99,8 +112,9 @@ window.steer = {
 
   // A token's receipt: on hover, on a tap, and with the arrow keys in a text that has the focus.
   tell(token) {
-    const tip = document.querySelector("#tip") ?? document.body.appendChild(document.createElement("div"));
-    Object.assign(tip, { id: "tip", role: "status", hidden: !token, textContent: token?.dataset.tip });
+    const tip = document.querySelector("#tip") ?? (document.querySelector("main") ?? document.body).appendChild(document.createElement("div"));
+    const spoken = token?.matches("button, input, select") ? "tooltip" : "status";
+    Object.assign(tip, { id: "tip", role: spoken, hidden: !token, textContent: token?.dataset.tip });
     document.querySelector(".t.told")?.classList.remove("told");
     if (!token) return;
     token.classList.add("told");
@@ -124,16 +138,45 @@ window.steer = {
   },
 
   tips(element) {
-    element.addEventListener("pointerover", (event) => window.steer.tell(event.target.closest("[data-tip]")));
+    element.addEventListener("pointerover", (event) => {
+      const token = event.target.closest("[data-tip]");
+      if (token || window.steer.pointed) window.steer.tell(token); // a page that scrolls is no pointing
+      window.steer.pointed = token !== null;
+    });
     element.addEventListener("pointerleave", (event) => {
       if (event.pointerType !== "touch") window.steer.tell(null);
+    });
+    element.addEventListener("focusin", ({ target }) => {
+      if (target.matches("[data-tip]:focus-visible")) window.steer.tell(target);
     });
     element.addEventListener("focusout", () => window.steer.tell(null));
     element.addEventListener("keydown", window.steer.step);
   },
 
+  // A list that is drawn anew at a change: the control that had the focus has it again.
+  keep(element) {
+    let last = null;
+    element.addEventListener("focusin", ({ target }) => {
+      const { act, field, feature, position } = target.dataset;
+      const number = target.closest(".edit")?.dataset.number;
+      const of = { act, field, feature, position };
+      const named = Object.entries(of).filter(([, value]) => value !== undefined);
+      const row = number === undefined ? "" : `.edit[data-number="${number}"] `;
+      last = named.length ? row + named.map(([name, value]) => `[data-${name}="${value}"]`).join("") : null;
+    });
+    element.addEventListener("focusout", ({ relatedTarget }) => {
+      if (relatedTarget) last = null;
+    });
+    new MutationObserver(() => {
+      if (!last || document.activeElement !== document.body) return;
+      const same = element.querySelector(last) ?? element.querySelector("button:not(:disabled), select");
+      same?.focus({ preventScroll: true });
+    }).observe(element, { childList: true, subtree: true });
+  },
+
   listen(element, trigger) {
     window.steer.tips(element);
+    window.steer.keep(element);
     const send = (act, data) => {
       window.steer.draw(["", null, ""]);
       trigger("click", { act, form: window.steer.form(), ...data });
@@ -141,6 +184,15 @@ window.steer = {
     element.addEventListener("click", (event) => {
       const chip = event.target.closest("[data-show].chip");
       if (chip) return window.steer.show(chip);
+      const mark = event.target.closest("[data-dose]");
+      if (mark) {
+        const amount = mark.closest(".edit").querySelector('[data-field="amount"]');
+        amount.value = mark.dataset.dose;
+        window.steer.follow(amount);
+        return send("change", {});
+      }
+      const why = event.target.closest(".why");
+      if (why) return window.steer.tell(why);
       const button = event.target.closest("[data-act]");
       if (!button || button.disabled) return;
       if (button.dataset.act === "copy") return window.steer.copy(button);
@@ -159,7 +211,12 @@ window.steer = {
     element.addEventListener("change", async (event) => {
       const target = event.target;
       if (target.matches("[data-load]")) return send("load", { text: await target.files[0].text() });
-      if (target.dataset.field) send(target.dataset.field === "kind" ? "kind" : "change", {});
+      if (target.matches("[data-choose]")) return send("dictionary", { dictionary: target.value });
+      if (target.dataset.field === "unit") {
+        const amount = target.closest(".edit").querySelector('[data-field="amount"]');
+        amount.value = target.selectedOptions[0].dataset.amount;
+      }
+      if (target.dataset.field) send(["kind", "unit"].includes(target.dataset.field) ? "kind" : "change", {});
     });
   },
 };
@@ -172,11 +229,23 @@ window.requestAnimationFrame = (draw) =>
   window.steer.running ? -setTimeout(() => soon(draw), 250) : soon(draw);
 window.cancelAnimationFrame = (number) => (number < 0 ? clearTimeout(-number) : cancel(number));
 
+// A link that is pasted into an open page is opened.
+addEventListener("hashchange", () => location.hash.startsWith("#s=") && location.reload());
+
+// A measurement draws itself several times; only the last is told.
+new MutationObserver(() => {
+  const whole = document.querySelector("#measured .measured:not([data-partial], [data-told])");
+  if (!whole) return;
+  whole.setAttribute("data-told", "");
+  window.steer.say("The measurement is over.");
+}).observe(document.documentElement, { childList: true, subtree: true });
+
 // Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
 addEventListener("click", ({ target }) => {
   if (target.closest("#run")) window.steer.begin();
-  if (target.closest("#go")) window.steer.asked++;
+  if (target.closest("#go, #towards-go")) window.steer.asked++;
 }, true);
 addEventListener("keydown", ({ key, shiftKey, target }) => {
   if (key === "Enter" && shiftKey && target.closest("#prompt")) window.steer.begin();
+  if (key === "Enter" && target.closest("#towards")) window.steer.asked++;
 }, true);

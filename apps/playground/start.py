@@ -1,15 +1,15 @@
-"""Starting the server: on this machine alone unless asked otherwise."""
+"""Starting the page: on this machine alone unless asked otherwise."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 # nnsight gives every object a `.save`, after which anyio's server classes can't be defined.
 import anyio._backends._asyncio  # noqa: F401
@@ -22,9 +22,10 @@ from steer.errors import SteerError
 from steer.lm.default_model import NAME
 from steer.loading import load
 from steer.model import Model
+from steer.progress import Progress
 
-USER = "steer"
-"""Who logs in where there is a password."""
+if TYPE_CHECKING:
+    from apps.playground.server import Server
 
 
 def launch(
@@ -33,26 +34,41 @@ def launch(
     port: int | None = None,
     *,
     dtype: str = "float32",
+    allow: Sequence[str] = (),
     share: bool = False,
     password: str | None = None,
     dictionaries: Sequence[Dictionary] = (),
     open_browser: bool = False,
     wait: bool = True,
-) -> Any:
-    """Serve the page on 127.0.0.1; returns the Gradio app if not told to wait.
+    progress: Progress | None = None,
+) -> Server:
+    """Serve the page on 127.0.0.1; returns its server (`local_url`, `close()`) if not told to wait.
 
     dictionary: the first to offer, a name or a folder; the catalogue's of this model follow.
     dictionaries: objects to offer.
+    allow: host names, besides those of this machine, that it may be asked by, such as a proxy's.
+    password: asked for before anything is answered, page, API and tools.
     share: through Gradio's public tunnel; refused without a password.
-    Raises `SteerError` for that, and what `load` raises.
+    Raises `SteerError` for that, for a port that can't be had, and what `load` raises.
     """
     if share and not password:
         raise SteerError("sharing gives everyone this page: set a password too")
-    studio = apart(open_studio)(model, dictionary, dtype=dtype, dictionaries=dictionaries)
-    blocks = serve(studio, port, share=share, password=password, open_browser=open_browser)
+    if password is not None and not password.strip():
+        raise SteerError("the password is empty; give one of a few characters at least")
+    if importlib.util.find_spec("gradio") is None:
+        raise ModuleNotFoundError("the page needs gradio", name="gradio")
+    from apps.playground.server import listen, show
+
+    with listen(port) as door:
+        opened = apart(open_studio)(
+            model, dictionary, dtype=dtype, dictionaries=dictionaries, progress=progress
+        )
+        server = serve(opened, door.dup(), allow=allow, share=share, password=password)
+    if open_browser:
+        show(server)
     if wait:
-        blocks.block_thread()
-    return blocks
+        server.block_thread()
+    return server
 
 
 def open_studio(
@@ -61,9 +77,10 @@ def open_studio(
     *,
     dtype: str = "float32",
     dictionaries: Sequence[Dictionary] = (),
+    progress: Progress | None = None,
 ) -> Studio:
     """Model and dictionaries, loaded; what can be searched is being prepared meanwhile."""
-    loaded = model if isinstance(model, Model) else load(model, dtype=dtype)
+    loaded = model if isinstance(model, Model) else load(model, dtype=dtype, progress=progress)
     names = [] if dictionaries and dictionary is None else offered(loaded.name, dictionary)
     studio = Studio(loaded, Shelf(loaded, names, dictionaries))
     index = studio.shelf.index(studio.default)
@@ -73,51 +90,27 @@ def open_studio(
 
 def serve(
     studio: Studio,
-    port: int | None = None,
+    door: socket.socket | None = None,
     *,
+    allow: Sequence[str] = (),
     share: bool = False,
     password: str | None = None,
-    open_browser: bool = False,
-) -> Any:
-    """The running Gradio app.
+) -> Server:
+    """The running server, at a port that is being listened to, or at the first free one.
 
     Python's threads take turns every half millisecond from here on, not every 5: the server's has
     to get a word in, several times a token, while the model's runs.
     """
-    _private_folder()
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     sys.setswitchinterval(0.0005)
     from apps.playground.handlers import Handlers
     from apps.playground.page import page
-    from apps.playground.theme import styling
-    from apps.playground.wire import connect
+    from apps.playground.server import listen, start
 
     do = Handlers(studio)
     blocks = page(studio, do)
+    blocks.max_threads = MOST + 40  # of Gradio's jobs: a run that waits is one, though no thread
     blocks.queue(max_size=64, api_open=True)
     with suppress(AttributeError):  # Gradio's own: it looks for work 1,000 times a second
         blocks._queue.sleep_when_free = 0.005
-    blocks.launch(
-        server_name="127.0.0.1",
-        server_port=port,
-        share=share,
-        auth=(USER, password) if password else None,
-        inbrowser=open_browser,
-        prevent_thread_lock=True,
-        max_file_size=1,
-        max_threads=MOST + 40,  # of Gradio's jobs: a run that waits is one, though no thread
-        mcp_server=importlib.util.find_spec("mcp") is not None,
-        footer_links=["api"],
-        ssr_mode=False,
-        show_error=True,
-        quiet=True,
-        **styling(),
-    )
-    connect(blocks.app, do)
-    print(f"steer app: {blocks.share_url or blocks.local_url}", flush=True)
-    return blocks
-
-
-def _private_folder() -> None:
-    """Gradio's uploads and copies go to a folder of this process, not of all of Gradio's."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="steer-app-")
+    return start(blocks, do, door or listen(), allow=allow, share=share, password=password)

@@ -26,11 +26,11 @@ def search(page: Any, words: str) -> None:
 
 
 def add(page: Any, words: str, which: int = 1) -> None:
-    """Find a feature by typing, and add it."""
-    before = page.locator("#edits .edit").count()
+    """Find a feature by typing, and add it; the first takes the place of the demonstration."""
+    before = page.get_attribute("#edits .edits", "data-turn")
     search(page, words)
     page.click(f"#hits li:nth-child({which}) .hit")
-    page.wait_for_function(f"document.querySelectorAll('#edits .edit').length === {before + 1}")
+    page.wait_for_selector(f"#edits .edits:not([data-turn='{before}'])")
 
 
 def amount(page: Any, value: float, which: int = 0) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from tests.browser.driver import add, amount, run, search, tab, texts, type_into
+from tests.support.concepts import recorded
 
 
 def test_clamp_mute_and_undo(page: Any) -> None:
@@ -316,15 +317,19 @@ def test_find(page: Any) -> None:
     page.wait_for_selector("#card .card")
     page.wait_for_selector("#card .figures:has-text('nats')")
     assert page.locator("#card .examples p").count() > 3
+    feature = page.get_attribute("#card .card", "data-feature")
     page.click("#card .go")
-    page.wait_for_selector("#edits .edit:nth-of-type(2)")
+    page.wait_for_selector(f"#edits .id:text-is('#{feature}')")
+    assert page.locator("#edits .edit").count() == 1
 
 
 def test_measure_and_take_away(page: Any) -> None:
     tab(page, "Measure")
     page.fill("#prompts textarea", "The old bridge\nThe weather today is")
     page.click("#go")
-    page.wait_for_selector("#measured .measured")
+    page.wait_for_selector("#measured .measured[data-partial]")
+    page.wait_for_selector("#measured .measured:not([data-partial])")
+    page.wait_for_selector("#spoken:has-text('measurement is over')", state="attached")
     assert page.locator("#measured svg").count() == 3
     with page.expect_download() as download:
         page.click("#measured a[download$='.csv'] >> nth=0")
@@ -350,13 +355,16 @@ def test_mistakes_are_sentences(page: Any) -> None:
     page.wait_for_selector(".notice.error:visible:has-text('not a finite number')")
     page.wait_for_selector("#texts .notice.error", state="attached")
     assert page.locator(".notice.error:visible").count() == 1
-    amount(page, 2)
+    amount(page, 1.5)
     there = page.locator("#edits .id").first.inner_text().removeprefix("#")
     search(page, there)
     page.click(f"#hits .hit[data-feature='{there}']")
     page.wait_for_selector("#edits .edit:nth-of-type(2)")
     page.click("#run")
     page.wait_for_selector("#texts .notice.error:has-text('two edits')")
+    page.check("#in-order input")
+    run(page)
+    assert page.locator("#texts .receipt tbody tr:not(.note)").count() == 2
 
 
 def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
@@ -366,3 +374,29 @@ def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
     for name in ("Steer", "Find", "Measure", "Take away"):
         tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= 391
+
+
+def test_a_word_is_steered_towards(page: Any, monkeypatch: Any) -> None:
+    """Typed, looked for, found as one group, and run; the search itself is read from a record."""
+    found = recorded()
+
+    def concept(model: Any, word: str, *, dictionary: Any, progress: Any) -> Any:
+        progress("examples", 1, 2)
+        return found
+
+    monkeypatch.setattr("apps.playground.towards.search.concept", concept)
+    page.fill("#towards input", found.word)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#found .notice:has-text('{found.word}')")
+    assert page.locator("#edits .edit").count() == 1
+    assert page.locator("#edits .edit [data-field=slide]").count() == 1
+    page.click("#edits .marks button:has-text('visible')")
+    run(page)
+    baseline, edited = texts(page)
+    assert baseline != edited
+    assert f"towards {found.word}" in page.inner_text("#texts .legend")
+    page.click("#edits .marks button:has-text('weak')")
+    dose = float(page.locator("#edits [data-field=amount]").input_value())
+    assert abs(dose - found.dose / 2) < 0.01
+    run(page)
+    assert texts(page)[1] != edited

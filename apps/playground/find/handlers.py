@@ -13,10 +13,13 @@ from apps.playground.find import view as find_view
 from apps.playground.find.ablation import AblationLoss, ablation_loss
 from apps.playground.find.contrast import contrast
 from apps.playground.html.markup import notice
+from apps.playground.state.desk import Desk
 from apps.playground.studio.apart import apart
 from apps.playground.studio.studio import Studio
+from steer.edits import FeatureEdit
 from steer.errors import SteerError
 from steer.features.activations import Activation
+from steer.lm.hookpoints import is_hookpoint
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +54,20 @@ class Looking:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
+
+    def choose(self, event: gr.EventData, dictionary: str) -> str:
+        """The dictionary that was chosen to find features in."""
+        chosen = str((event._data or {}).get("dictionary") or dictionary)
+        return chosen if chosen in self.studio.shelf.names else dictionary
+
+    def begin(self, pick: Pick | None, desk: Desk) -> Any:
+        """The first card to show: of the first edited feature, if none was opened yet."""
+        features = (
+            Pick(row.dictionary, row.edit.feature)
+            for row in desk.rows
+            if isinstance(row.edit, FeatureEdit) and not is_hookpoint(row.dictionary)
+        )
+        return gr.skip() if pick else next(features, gr.skip())
 
     @apart
     def search(self, query: str, dictionary: str) -> str:

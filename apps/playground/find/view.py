@@ -9,6 +9,7 @@ from apps.playground.find.ablation import AblationLoss
 from apps.playground.find.contrast import Difference
 from apps.playground.html.charts import histogram
 from apps.playground.html.markup import esc, figure, visible
+from apps.playground.html.words import WORDS, why
 from apps.playground.studio.index import Card, Hit
 from steer.features.activations import Activation
 
@@ -64,7 +65,7 @@ def top_view(top: Sequence[Activation], token: str, labels: Sequence[str]) -> st
 
 def _bar(feature: int, label: str, share: float, value: str) -> str:
     return (
-        f'<li>{_id(feature)}<span class="label" title="{esc(label)}">{esc(label)}</span>'
+        f'<li>{_id(feature)}<span class="label" data-tip="{esc(label)}">{esc(label)}</span>'
         f'<i class="meter"><i style="width:{share:.1%}"></i></i>'
         f'<span class="num">{value}</span></li>'
     )
@@ -105,7 +106,7 @@ def card_view(card: Card, loss: AblationLoss | str | None = None) -> str:
   <button class="go" data-act="add" data-feature="{card.feature}">Steer with it</button></header>
  <div class="figures">{figures}</div>
  {_statistics(known) if known else '<p class="empty">This dictionary has no statistics.</p>'}
- <h3>nearest neighbours</h3><ul class="bars">{_neighbours(card)}</ul>
+ <h3>{why("neighbours", "nearest neighbours")}</h3><ul class="bars">{_neighbours(card)}</ul>
 </article>"""
 
 
@@ -120,10 +121,11 @@ def _known(facts: FeatureCard) -> str:
 def _statistics(facts: FeatureCard) -> str:
     examples = "".join(map(_example, facts.contexts)) or '<p class="empty">No examples.</p>'
     return f"""
- <div class="three"><div><h3>activations<small>but the highest 1%</small></h3>
+ <div class="three"><div><h3>{why("activation", "activations")}
+   <small>but the highest 1%</small></h3>
    {histogram(_bins(facts))}</div>
-  <div><h3>promotes</h3>{_chips(facts.promoted)}</div>
-  <div><h3>suppresses</h3>{_chips(facts.suppressed)}</div></div>
+  <div><h3>{why("promotes")}</h3>{_chips(facts.promoted)}</div>
+  <div><h3>{why("suppresses")}</h3>{_chips(facts.suppressed)}</div></div>
  <h3>fires on</h3><div class="examples">{examples}</div>"""
 
 
@@ -139,7 +141,8 @@ def _bins(facts: FeatureCard) -> tuple[tuple[float, float, float], ...]:
 
 
 def _figure(name: str, value: str, rest: str = "") -> str:
-    return f"<div><span>{name}</span><b>{esc(value)}</b><small>{esc(rest)}</small></div>"
+    said = why(name) if name in WORDS else esc(name)
+    return f"<div><span>{said}</span><b>{esc(value)}</b><small>{esc(rest)}</small></div>"
 
 
 def _loss(loss: AblationLoss | str | None) -> tuple[str, str]:
@@ -152,23 +155,30 @@ def _loss(loss: AblationLoss | str | None) -> tuple[str, str]:
 
 
 def _chips(pairs: Sequence[tuple[str, float]]) -> str:
+    named = ((visible(token), value) for token, value in pairs)
     items = "".join(
-        f'<span class="chiplet" title="{value:+.2f}">{visible(token)}</span>'
-        for token, value in pairs
+        f'<span class="chiplet" data-tip="{token}: logit {value:+.2f}">{token}</span>'
+        for token, value in named
     )
-    return f'<p class="chiplets">{items}</p>'
+    return (
+        '<p class="chiplets" tabindex="0" role="group" aria-label="Tokens: arrow keys step through '
+        f'them">{items}</p>'
+    )
 
 
 def _example(example: Context) -> str:
     top = max(example.activations, default=0.0) or 1.0
     tokens = "".join(
         f'<span class="t" style="--a0:{max(value, 0) / top:.2f}" '
-        f'title="{figure(value)}">{esc(token.replace(chr(10), "⏎"))}</span>'
+        f'data-tip="{visible(token)}: {figure(value)}">{esc(token.replace(chr(10), "⏎"))}</span>'
         if value > 0
         else esc(token.replace("\n", "⏎"))
         for token, value in zip(example.tokens, example.activations, strict=True)
     )
-    return f'<p dir="auto"><span class="num">{figure(top)}</span><span>{tokens}</span></p>'
+    return (
+        f'<p dir="auto" tabindex="0"><span class="num">{figure(top)}</span>'
+        f"<span>{tokens}</span></p>"
+    )
 
 
 def _neighbours(card: Card) -> str:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apps.playground.html.markup import esc, figure
+from apps.playground.html.markup import esc, figure, visible
 from steer.figures.palette import COLOURS
 
 WIDTH, HEIGHT = 420, 210
@@ -80,7 +80,7 @@ def bar_strip(title: str, labels: Sequence[str], values: Sequence[float], up: st
         (x, y), (_, floor) = frame.at(number, max(value, 0)), frame.at(number, 0)
         bars.append(
             f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{max(floor - y, 0.5):.1f}" '
-            f'fill="{COLOURS[0]}"><title>{esc(label)}  {value:.3f}</title></rect>'
+            f'fill="{COLOURS[0]}" data-tip="{visible(label)}  {value:.3f}"></rect>'
         )
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -99,14 +99,15 @@ def histogram(bins: Sequence[tuple[float, float, float]]) -> str:
     top, right = max(heights), bins[-1][1]
     bars = "".join(
         f'<rect x="{300 * low / right:.1f}" y="{60 - 56 * height / top:.1f}" '
-        f'width="{max(300 * (high - low) / right - 1, 0.5):.1f}" height="{56 * height / top:.1f}">'
-        f"<title>{share:.0%} of its active tokens: {figure(low)} to {figure(high)}</title></rect>"
+        f'width="{max(300 * (high - low) / right - 1, 0.5):.1f}" height="{56 * height / top:.1f}" '
+        f'data-tip="{share:.0%} of its active tokens: {figure(low)} to {figure(high)}"></rect>'
         for (low, high, share), height in zip(bins, heights, strict=True)
     )
-    return (
+    return stepped(
+        "Activations",
         f'<svg class="histogram" viewBox="0 0 300 74" role="img" aria-label="Activations">{bars}'
         f'<text x="0" y="72">0</text><text x="300" y="72" text-anchor="end">{figure(right)}</text>'
-        "</svg>"
+        "</svg>",
     )
 
 
@@ -152,7 +153,7 @@ def _line(line: Line, frame: _Frame, colour: str) -> str:
     outline += [frame.at(x, low) for x, low, _ in reversed(ends)]
     band = " ".join(f"{x},{y}" for x, y in outline)
     dots = "".join(
-        f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"><title>{esc(_said(line.name, p))}</title>'
+        f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}" data-tip="{esc(_said(line.name, p))}">'
         "</circle>"
         for (x, y), p in zip(at, line.points, strict=True)
     )
@@ -181,8 +182,14 @@ def _framed(title: str, svg: str, legend: str, table: str) -> str:
     )
     return (
         f'<figure class="chart"><figcaption>{esc(title)}<span class="get">{links}</span>'
-        f"</figcaption>{svg}{legend}</figure>"
+        f"</figcaption>{stepped(title, svg)}{legend}</figure>"
     )
+
+
+def stepped(title: str, svg: str) -> str:
+    """A picture whose parts are told on pointing, or one after another with the arrow keys."""
+    label = f"{esc(title)}: arrow keys step through it"
+    return f'<div class="plot" tabindex="0" role="group" aria-label="{label}">{svg}</div>'
 
 
 def to_csv(lines: Sequence[Line], across: str, up: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -23,7 +23,6 @@ from steer.splice.edited import edited_logits
 SHARES = (0.25, 0.5, 1.0, 1.5, 2.0)
 MOST_PROMPTS = 64
 _MOST_TOKENS = 500
-Report = Callable[[float, str], None]
 
 
 def read_prompts(text: str) -> tuple[str, ...]:
@@ -52,34 +51,61 @@ def read_tokens(studio: Studio, text: str) -> tuple[int, ...]:
 
 
 def measure(
-    studio: Studio,
-    setup: Setup,
-    prompts: Sequence[str],
-    more: str = "",
-    less: str = "",
-    report: Report = lambda share, what: None,
+    studio: Studio, setup: Setup, prompts: Sequence[str], more: str = "", less: str = ""
 ) -> Measured:
-    """Raises `SteerError` for no active edits, and what `steer` raises for bad ones."""
+    """All of it at once: the last of `course`."""
+    *_, found = course(studio, setup, prompts, more, less)
+    return found
+
+
+def course(
+    studio: Studio, setup: Setup, prompts: Sequence[str], more: str = "", less: str = ""
+) -> Iterator[Measured]:
+    """First the effect on one prompt, then on all, then beside controls, at every dose, and along
+    the texts; each with all that was there before.
+
+    Raises `SteerError` for no active edits, and what `steer` raises for bad ones.
+    """
     interventions = setup.interventions()
     if not interventions:
         raise SteerError("there is nothing to measure: add an edit, or unmute one")
     named = read_tokens(studio, more), read_tokens(studio, less)
     if bool(named[0]) != bool(named[1]):
         raise SteerError("name tokens on both sides, or on neither")
-    report(0.02, "the edit")
     batch = _batch(studio, prompts)
-    effect = _effect(studio, setup, prompts, interventions, batch)
-    curves = _curves(studio, setup, prompts, effect, batch, report)
-    report(0.9, "along the text")
+    first = _effect(studio, setup, prompts[:1], interventions, batch)
+    found = _measured(studio, first, 1, f"the first of {len(prompts)} prompts")
+    yield found
+    effect = first
+    if len(prompts) > 1:
+        effect = _effect(studio, setup, prompts, interventions, batch)
+        found = _measured(studio, effect, len(prompts), "controls")
+    if named[0]:
+        found = replace(found, difference=_difference(studio, prompts, effect, named, batch))
+    yield found
+    for curves in _curves(studio, setup, prompts, effect, batch):
+        kl = tuple((curve.name, curve.kl[curve.shares.index(1.0)]) for curve in curves)
+        doses = len(curves[0].shares)
+        found = replace(found, kl=kl, curves=curves, coming=f"doses, {doses} so far")
+        yield found
+    for text in _along(studio, setup):
+        found = replace(found, along=(*found.along, text), coming="along the texts")
+        yield found
+    yield replace(found, coming="")
+
+
+def _measured(studio: Studio, effect: LogitEffect, prompts: int, coming: str) -> Measured:
+    """What an effect says, before there is more."""
     return Measured(
-        prompts=len(prompts),
+        prompts=prompts,
         promoted=_moved(studio, effect, 1),
         suppressed=_moved(studio, effect, -1),
-        kl=tuple((curve.name, curve.kl[curve.shares.index(1.0)]) for curve in curves),
-        difference=_difference(studio, prompts, effect, named, batch) if named[0] else (),
-        curves=curves,
-        along=_along(studio, setup),
+        kl=(("the edit", interval(effect.kl.tolist())),),
+        difference=(),
+        curves=(),
+        along=(),
         dtype=effect.dtype,
+        coming=coming,
     )
 
 
@@ -131,18 +157,12 @@ def _difference(
 
 
 def _curves(
-    studio: Studio,
-    setup: Setup,
-    prompts: Sequence[str],
-    whole: LogitEffect,
-    batch: int,
-    report: Report,
-) -> tuple[Curve, ...]:
-    """The edit and its controls at every dose; at the present dose only, if it can't be varied."""
-    rows: dict[str, list[Interval]] = {}
-    shares, controls = _shares(setup), controls_of(studio, setup)
-    for number, share in enumerate(shares):
-        report(0.05 + 0.85 * number / len(shares), f"{share:g} of the dose, with its controls")
+    studio: Studio, setup: Setup, prompts: Sequence[str], whole: LogitEffect, batch: int
+) -> Iterator[tuple[Curve, ...]]:
+    """The edit and its controls at the present dose, and each time at one more."""
+    controls = controls_of(studio, setup)
+    rows: dict[str, dict[float, Interval]] = {name: {} for name in ("the edit", *controls)}
+    for share in sorted(_shares(setup), key=lambda share: abs(share - 1)):
         effect = whole
         if share != 1:
             edits = tuple(
@@ -150,11 +170,14 @@ def _curves(
                 for each in setup.interventions()
             )
             effect = _effect(studio, setup, prompts, edits, batch)
-        rows.setdefault("the edit", []).append(interval(effect.kl.tolist()))
+        rows["the edit"][share] = interval(effect.kl.tolist())
         for name, directions in controls.items():
             kl = control_kl(studio, prompts, effect.receipts, directions, batch)
-            rows.setdefault(name, []).append(interval(kl.tolist()))
-    return tuple(Curve(name, shares, tuple(values)) for name, values in rows.items())
+            rows[name][share] = interval(kl.tolist())
+        yield tuple(
+            Curve(name, tuple(sorted(values)), tuple(values[each] for each in sorted(values)))
+            for name, values in rows.items()
+        )
 
 
 def _shares(setup: Setup) -> tuple[float, ...]:
@@ -169,15 +192,14 @@ def _shares(setup: Setup) -> tuple[float, ...]:
 # -- along the text ----------------------------------------------------------------------------
 
 
-def _along(studio: Studio, setup: Setup) -> tuple[Along, ...]:
+def _along(studio: Studio, setup: Setup) -> Iterator[Along]:
     """On what the unedited model writes, and on what the edited one writes."""
     run = studio.run(setup)
     prompt = studio.read(setup).ids
     texts = {"the baseline text": run.baseline.ids, "the edited text": run.ids}
-    return tuple(
-        _kl_along(studio, setup, f"KL along {title}", (*prompt, *ids)[:_MOST_TOKENS], len(prompt))
-        for title, ids in texts.items()
-    )
+    for title, ids in texts.items():
+        read = (*prompt, *ids)[:_MOST_TOKENS]
+        yield _kl_along(studio, setup, f"KL along {title}", read, len(prompt))
 
 
 def _kl_along(studio: Studio, setup: Setup, title: str, ids: Sequence[int], prompt: int) -> Along:

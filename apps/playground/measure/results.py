@@ -51,6 +51,7 @@ class Measured:
     """Everything that the Measure view shows.
 
     difference: of the tokens that the user named: clean, edited, and the change.
+    coming: what is still being measured; empty once all is there.
     """
 
     prompts: int
@@ -61,6 +62,7 @@ class Measured:
     curves: tuple[Curve, ...]
     along: tuple[Along, ...]
     dtype: str
+    coming: str = ""
 
 
 def interval(values: Sequence[float], seed: int = 0) -> Interval:

@@ -6,26 +6,75 @@ from collections.abc import Sequence
 
 from apps.playground.html.charts import Line, Point, bar_strip, line_chart
 from apps.playground.html.markup import esc, visible
+from apps.playground.html.words import why, words_view
 from apps.playground.measure.results import Along, Curve, Interval, Measured, Moved
 
 
-def measured_view(found: Measured) -> str:
-    """Tables and charts of what the edits do."""
-    kl = "".join(f"<tr><th>{esc(name)}</th>{_cells(value)}</tr>" for name, value in found.kl)
-    named = "".join(
-        f"<tr><th>{esc(name)}</th>{_cells(value)}</tr>" for name, value in found.difference
+def measured_view(found: Measured, stopped: bool = False) -> str:
+    """Tables and charts of what the edits do, as far as it is measured."""
+    partial = " data-partial" if found.coming and not stopped else ""
+    kl = f"{why('KL')}(clean ‖ edited) of the next token, {why('nats')}"
+    tables = _table(kl, _rows(found.kl))
+    if found.difference:
+        tables += _table("logit difference", _rows(found.difference))
+    moved = "".join(
+        _table(f"{title}, Δ {why('logit')}", _moved(rows))
+        for title, rows in (("promoted", found.promoted), ("suppressed", found.suppressed))
     )
-    pairs = f"n = {found.prompts} prompts, {found.dtype}; intervals are 95% bootstraps over them"
+    along = "".join(map(_along, found.along))
     return f"""
-<section class="measured"><p class="count">{esc(pairs)}</p>
- <div class="two"><div>
-  <table><caption>KL(clean ‖ edited) of the next token, nats</caption>{kl}</table>
-  {f"<table><caption>logit difference</caption>{named}</table>" if named else ""}
- </div>{_curve(found.curves)}</div>
- <div class="two"><table><caption>promoted, Δ logit</caption>{_moved(found.promoted)}</table>
-  <table><caption>suppressed, Δ logit</caption>{_moved(found.suppressed)}</table></div>
- <div class="two">{"".join(map(_along, found.along))}</div>
+<section class="measured"{partial}><p class="count">{_said(found, stopped)}</p>
+ <div class="grid"><div>{tables}{_curve(found.curves)}</div>{moved}{along}</div>
 </section>"""
+
+
+def welcome_measure_view() -> str:
+    """Before anything is measured: what it will be."""
+    items = (
+        (
+            "In seconds",
+            "which tokens the edits promote and suppress, and how far the prediction of the next "
+            f"token moves ({why('KL')}): on one prompt, then on all",
+        ),
+        (
+            "Then, beside controls",
+            f"the same {why('dose', 'size')} of a {why('control')}: a feature that is active as "
+            "often, and a random direction",
+        ),
+        ("Then, by dose", "all three at a quarter of the present dose and up to twice, as curves"),
+        ("At last, along the texts", "where in both texts the prediction changes"),
+    )
+    listed = "".join(f"<div><dt>{name}</dt><dd>{said}</dd></div>" for name, said in items)
+    words = words_view(("KL", "nats", "logit", "control", "dose", "interval"))
+    return f'<dl class="words">{listed}</dl>{words}'
+
+
+def _said(found: Measured, stopped: bool) -> str:
+    prompts = "1 prompt" if found.prompts == 1 else f"{found.prompts} prompts"
+    said = f"{prompts}, {esc(found.dtype)}"
+    if found.prompts > 1:
+        said += f"; {why('interval', '95% intervals')} are bootstraps over them"
+    if stopped:
+        return f"{said} · stopped: what was there by then"
+    return (
+        f'{said} · <span class="coming">next: {esc(found.coming)}…</span>' if found.coming else said
+    )
+
+
+def _table(title: str, rows: str) -> str:
+    return f"<table><caption>{title}</caption><tbody>{rows}</tbody></table>"
+
+
+def _rows(values: Sequence[tuple[str, Interval]]) -> str:
+    return "".join(
+        f'<tr><th scope="row">{_name(name)}</th>{_cells(value)}</tr>' for name, value in values
+    )
+
+
+def _name(name: str) -> str:
+    """A control says what it is for."""
+    control = name.startswith(("control", "random"))
+    return why("control", name) if control else esc(name)
 
 
 def _cells(value: Interval) -> str:
@@ -34,10 +83,14 @@ def _cells(value: Interval) -> str:
 
 
 def _moved(rows: Sequence[Moved]) -> str:
-    return "".join(f"<tr><th>{visible(row.token)}</th>{_cells(row.change)}</tr>" for row in rows)
+    return "".join(
+        f'<tr><th scope="row">{visible(row.token)}</th>{_cells(row.change)}</tr>' for row in rows
+    )
 
 
 def _curve(curves: Sequence[Curve]) -> str:
+    if not curves or len(curves[0].shares) < 2:
+        return ""  # a line has two points
     lines = [
         Line(
             curve.name,

@@ -14,16 +14,18 @@ from steer.edits.positions import Tokens
 from steer.edits.schedules import Schedule
 from steer.errors import InterventionError
 
-_SHARED = ("dictionary", "muted", "feature", "positions", "when", "schedule")
+USUAL = {"norm": 0.3, "max": 2.0, "mean": 2.0, "activation": 10.0, "times": 2.0}
+"""An amount of each unit to begin with: what is seen in most texts, and breaks few."""
+_SHARED = ("dictionary", "muted", "group", "feature", "positions", "when", "schedule")
 """Fields that every kind of edit has."""
 
 
 def read_form(data: Any) -> tuple[Row, ...]:
     """Rows as the page's form gives them: the row it was made from, and what the controls say."""
-    plain = []
+    plain: list[dict[str, Any]] = []
     for number, item in enumerate(data if isinstance(data, list) else [], 1):
         try:
-            plain.append(_read_controls(item))
+            plain += _read_group(item) if "rows" in item else [_read_controls(item)]
         except InterventionError as error:
             raise InterventionError(f"edit {number}: {error}") from error
     return read_rows(plain)
@@ -36,6 +38,29 @@ def _read_controls(item: dict[str, Any]) -> dict[str, Any]:
     if item["kind"] not in KINDS:
         return row
     return _retyped(row, item["kind"], _number(item["amount"]), item["unit"])
+
+
+def _read_group(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of one group, all at the dose that its one control says."""
+    dose = _number(item["amount"])
+    if dose <= 0:
+        raise InterventionError(f"the dose {dose:g} is not above 0; mute the group instead")
+    rows = []
+    for row in item["rows"]:
+        share = dose / row["group"]["dose"]
+        changed = {"muted": item["muted"], "group": {**row["group"], "dose": dose}}
+        for name in ("value", "factor"):
+            if name in row and share != 1:
+                changed[name] = _times(row[name], share)
+        rows.append({**row, **changed})
+    return rows
+
+
+def _times(value: Any, share: float) -> Any:
+    """A value that many times."""
+    dose = parse_value(value)
+    amount = dose.amount * share
+    return amount if dose.unit == "activation" else f"{amount!r}x {dose.unit}"
 
 
 def _positions(typed: str) -> Any:
@@ -61,6 +86,8 @@ def _set(
 def _retyped(row: dict[str, Any], kind: str, amount: float, unit: str) -> dict[str, Any]:
     """The row with another amount, or as another kind, which shares only the usual fields."""
     same = row["kind"] == kind
+    if not same and unit in ("norm", "activation") and {"scale", "ablate"} & {kind, row["kind"]}:
+        amount = USUAL["times" if kind == "scale" else unit]  # twice is no share of a norm
     kept = {key: value for key, value in row.items() if key in _SHARED or same}
     kept = {key: value for key, value in kept.items() if key not in ("value", "factor")}
     kept["kind"] = kind

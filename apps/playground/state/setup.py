@@ -10,8 +10,9 @@ import base64
 import json
 import zlib
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
+from apps.playground.state.groups import Group, units
 from dictionaries.files.keys import refuse_unknown
 from steer.edits import Edit, Intervention, edit_from_dict
 from steer.edits.positions import Rows, canonical, refuse_other_rows
@@ -19,8 +20,10 @@ from steer.errors import InterventionError, SteerError
 
 VERSION = 1
 MOST_ROWS = 12
+MOST_EDITS = 200
 MOST_TOKENS = 400
 MOST_CHARACTERS = 40_000
+_OF_ROWS = ("dictionary", "muted", "group")
 _MOST_BYTES = 2**20
 KINDS = ("clamp", "add", "scale", "ablate", "floor", "cap")
 """The kinds that the page offers; any other comes from JSON and can be muted or removed."""
@@ -37,6 +40,7 @@ class Row:
     dictionary: str
     edit: Edit
     muted: bool = False
+    group: Group | None = None
 
     def __post_init__(self) -> None:
         positions = canonical(self.edit.positions)
@@ -45,15 +49,19 @@ class Row:
             object.__setattr__(self, "edit", replace(self.edit, positions=positions.specs[0]))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"dictionary": self.dictionary, "muted": self.muted, **self.edit.to_dict()}
+        group = {} if self.group is None else {"group": asdict(self.group)}
+        named = {"dictionary": self.dictionary, "muted": self.muted, **group}
+        return {**named, **self.edit.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Any) -> Row:
         """Inverse of `to_dict`. Raises `InterventionError`, as `edit_from_dict` does."""
         if not isinstance(data, dict) or not isinstance(data.get("dictionary"), str):
             raise InterventionError("an edit is a JSON object that names its dictionary")
-        rest = {key: value for key, value in data.items() if key not in ("dictionary", "muted")}
-        return cls(data["dictionary"], edit_from_dict(rest), bool(data.get("muted", False)))
+        rest = {key: value for key, value in data.items() if key not in _OF_ROWS}
+        group = None if data.get("group") is None else Group.from_dict(data["group"])
+        muted = bool(data.get("muted", False))
+        return cls(data["dictionary"], edit_from_dict(rest), muted, group)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ class Setup:
     """A prompt, the edits, and how tokens are chosen.
 
     chat: put the prompt into the model's chat template, as the user's turn.
+    in_order: edits of one feature act one after another instead of being refused.
     """
 
     prompt: str
@@ -70,6 +79,7 @@ class Setup:
     temperature: float = 0.7
     repetition_penalty: float = 1.1
     seed: int = 0
+    in_order: bool = False
 
     def __post_init__(self) -> None:
         """Raises `SteerError` with the limit that is passed. The rest is checked by `steer`."""
@@ -77,8 +87,10 @@ class Setup:
             raise SteerError(
                 f"the prompt has {len(self.prompt):,} characters; at most {MOST_CHARACTERS:,}"
             )
-        if len(self.rows) > MOST_ROWS:
-            raise SteerError(f"there are {len(self.rows)} edits; at most {MOST_ROWS} at once")
+        if (count := len(units(self.rows))) > MOST_ROWS:
+            raise SteerError(f"there are {count} edits; at most {MOST_ROWS} at once")
+        if len(self.rows) > MOST_EDITS:
+            raise SteerError(f"there are {len(self.rows)} features; at most {MOST_EDITS} at once")
         for name, low, high in (
             ("max_new_tokens", 1, MOST_TOKENS),
             ("temperature", 0, 5),
@@ -104,7 +116,10 @@ class Setup:
         groups: dict[str, list[Edit]] = {}
         for row in self.active:
             groups.setdefault(row.dictionary, []).append(row.edit)
-        return tuple(Intervention(name, edits) for name, edits in groups.items())
+        conflicts: Literal["refuse", "in_order"] = "in_order" if self.in_order else "refuse"
+        return tuple(
+            Intervention(name, edits, conflicts=conflicts) for name, edits in groups.items()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         rows = [row.to_dict() for row in self.rows]

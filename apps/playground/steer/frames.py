@@ -30,11 +30,13 @@ class Frame(NamedTuple):
     """What is drawn.
 
     texts: None leaves them. link: of the state that they are of, once they are finished.
+    stale: what is left is of an earlier run.
     """
 
     notices: str = ""
     texts: str | None = None
     link: str = ""
+    stale: bool = False
 
 
 async def frames(

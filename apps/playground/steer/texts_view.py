@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apps.playground.html.markup import esc, figure, notice
+from apps.playground.html.words import why
 from apps.playground.steer.tokens import Fluency, Shown, Texts
 from steer.splice.receipt import EditReceipt
 
@@ -78,7 +79,8 @@ def texts_view(texts: Texts, receipt: Sequence[EditReceipt], labels: Sequence[st
 
 
 def _pane(title: str, body: str, remark: str = "") -> str:
-    small = f"<small>{esc(remark)}</small>" if remark else ""
+    """body, remark: as HTML."""
+    small = f"<small>{remark}</small>" if remark else ""
     return (
         f'<article class="pane {title.lower()}"><h3>{title}{small}</h3>'
         f'<div class="body" tabindex="0" role="group" aria-label="{title} text">'
@@ -87,7 +89,9 @@ def _pane(title: str, body: str, remark: str = "") -> str:
 
 
 def _loss(fluency: Fluency | None, row: int) -> str:
-    return f"{fluency.loss[row]:.2f} nats a token to the unedited model" if fluency else ""
+    if fluency is None:
+        return ""
+    return f"{fluency.loss[row]:.2f} {why('nats a token')} to the unedited model"
 
 
 def _tokens(tokens: Sequence[Shown]) -> str:
@@ -109,14 +113,16 @@ def receipt_view(receipt: Sequence[EditReceipt]) -> str:
     if not receipt:
         return ""
     rows = "".join(_receipt(entry) for entry in receipt)
-    heads = "<th>edit</th><th>tokens</th><th>activation</th><th>re-encoded</th><th>‖Δ‖ / ‖x‖</th>"
-    return f"""<table class="receipt"><caption>Receipt</caption>
+    words = (why(word) for word in ("edit", "activation", "re-encoded", "‖Δ‖ / ‖x‖"))
+    first, *rest = (f'<th scope="col">{word}</th>' for word in words)
+    heads = f'{first}<th scope="col">tokens</th>{"".join(rest)}'
+    return f"""<table class="receipt"><caption>{why("receipt", "Receipt")}</caption>
 <thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"""
 
 
 def _receipt(entry: EditReceipt) -> str:
     feature = f" #{entry.feature}" if entry.feature is not None else ""
-    name = f"<th>{esc(entry.kind)}{feature}</th>"
+    name = f'<th scope="row">{esc(entry.kind)}{feature}</th>'
     if not entry.acted:
         return (
             f'<tr class="silent">{name}<td colspan="4">did nothing: {esc(entry.reason)}</td></tr>'

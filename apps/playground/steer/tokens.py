@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from apps.playground.state.groups import units
 from apps.playground.state.setup import Row, Setup
 from apps.playground.studio.studio import Studio
 from steer.edits import FeatureEdit
@@ -165,6 +166,7 @@ def _shown(
     for start, stop, text in whole_characters(studio, ids):
         values = readings[start:stop].amax(0).tolist()
         levels = tuple(min(v / m, 1.0) if m else 0.0 for v, m in zip(values, maxima, strict=True))
+        levels = by_unit(rows, levels)
         done = "\n".join(notes[at] for at in range(start, stop) if at in notes)
         read = "\n".join(
             f"{_name(row)} reads {value:.3g}"
@@ -179,6 +181,12 @@ def _shown(
             acted=bool(done),
             tip=f"position {start}\n{done or read}" if done or read else "",
         )
+
+
+def by_unit(rows: Sequence[Row], levels: Sequence[float]) -> tuple[float, ...]:
+    """The highest level of each group, and that of each edit that is in none."""
+    left = iter(levels)
+    return tuple(max(next(left) for _ in unit) for unit in units(rows))
 
 
 def _name(row: Row) -> str:

@@ -9,7 +9,7 @@ and its pool's threads stay, so they must not compute.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import ParamSpec, TypeVar
@@ -28,3 +28,11 @@ def apart(call: Callable[P, T]) -> Callable[P, T]:
             return alone.submit(context.run, functools.partial(call, *args, **kwargs)).result()
 
     return wrapped
+
+
+def each_apart(values: Iterator[T]) -> Iterator[T]:
+    """The same values, each of which is computed apart."""
+    end = object()
+    step = apart(next)
+    while (value := step(values, end)) is not end:
+        yield value  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from dictionaries.dictionary import Dictionary
 from dictionaries.measures.neighbours import nearest
 
 NEIGHBOURS = 8
+_WORDS = re.compile(r"\w[\w ’'.,-]*")
+"""What is looked for inside examples and labels: words, beginning with a letter or a digit."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,16 @@ class Index:
         towards = f"→ “{promoted}”" if (promoted := self._promoted(feature)) else ""
         return f"{fires} {towards}".strip() or "no statistics"
 
+    def facts(self, feature: int) -> dict[str, Any]:
+        """Its label, density and maximum, the last two None without statistics."""
+        known = self.statistics
+        return {
+            "feature": feature,
+            "label": self.label(feature),
+            "density": known and known.density[feature].item(),
+            "maximum": known and known.maximum[feature].item(),
+        }
+
     def _promoted(self, feature: int) -> str:
         """The token it promotes most, without its space."""
         if self.statistics is None or not self.statistics.promoted.numel():
@@ -123,16 +136,18 @@ class Index:
     def search(self, query: str, limit: int = 12) -> list[Hit]:
         """Features whose id, label, promoted tokens or examples match, best first.
 
-        Raises `DictionaryError` for a number that is no feature's and that nothing else matches.
+        What holds something else than words is a token as a whole, or nothing.
+        Raises `DictionaryError` for a number that is no feature's.
         """
         plain = query.strip().lower()
         if not plain:
             return []
         scores: dict[int, tuple[float, str]] = {}
         number = int(plain.lstrip("#")) if plain.lstrip("#").isdecimal() else None
-        if number is not None and number < self.dictionary.width:
+        if number is not None:
+            self.dictionary.check_features([number])
             scores[number] = (100.0, "its id")
-        words = any(map(str.isalnum, plain))
+        words = _WORDS.fullmatch(plain) is not None
         for rank, label in enumerate(self.dictionary.labels.search(plain, limit) if words else ()):
             if label.clear:
                 _raise(scores, label.feature, 5 - rank / 100, "its label")
@@ -141,11 +156,10 @@ class Index:
             _raise(scores, feature, 3 * matching / (counts.total() or 1), f"fires on “{plain}”")
         for feature, rank in self.promoters.get(plain, ()):
             _raise(scores, feature, 2 - rank / 10, f"promotes “{plain}”")
-        for feature, text in enumerate(self.texts):
-            count = text.count(plain) if plain in text else 0
+        whole = re.compile(rf"(?<!\w){re.escape(plain)}(?!\w)")
+        for feature, text in enumerate(self.texts if words else ()):
+            count = len(whole.findall(text)) if plain in text else 0
             _raise(scores, feature, min(count, 10) / 10, f"{count} times in its examples")
-        if number is not None and not scores:
-            self.dictionary.check_features([number])
         ranked = sorted(scores.items(), key=lambda item: (-item[1][0], item[0]))[:limit]
         return [Hit(f, self.label(f), why, score) for f, (score, why) in ranked]
 

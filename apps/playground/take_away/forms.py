@@ -41,9 +41,10 @@ def forms_view(found: dict[str, str]) -> str:
         "shell": "Command line",
         "json": "JSON, to load here or keep",
     }
-    return "".join(
+    figures = "".join(
         f'<figure class="code"><figcaption>{title}'
         f'<button class="quiet" data-act="copy">Copy</button></figcaption>'
         f'<pre id="take-{name}" tabindex="0">{esc(found[name])}</pre></figure>'
         for name, title in titles.items()
     )
+    return f'<div class="forms">{figures}</div>'

@@ -31,7 +31,8 @@ def python_script(setup: Setup, prompt: str | list[dict[str, str]], model: str, 
 
 def _intervention(intervention: Intervention) -> str:
     edits = "".join(f"\n        {_edit(edit)}," for edit in intervention.edits)
-    return f"\n    steer.Intervention({intervention.dictionary!r}, [{edits}\n    ]),\n"
+    order = "" if intervention.conflicts == "refuse" else f", conflicts={intervention.conflicts!r}"
+    return f"\n    steer.Intervention({intervention.dictionary!r}, [{edits}\n    ]{order}),\n"
 
 
 def _edit(edit: Edit) -> str:
@@ -73,7 +74,7 @@ def _heredoc(number: int, intervention: Intervention) -> str:
 
 def _flags(interventions: tuple[Intervention, ...]) -> list[str] | None:
     """The edits as options, or None where the options can't say them."""
-    if len(interventions) != 1:
+    if len(interventions) != 1 or interventions[0].conflicts != "refuse":
         return None
     edits = interventions[0].edits
     positions = {edit.positions for edit in edits}

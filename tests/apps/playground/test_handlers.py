@@ -14,8 +14,9 @@ import pytest
 from apps.playground.find.handlers import Pick, sentence
 from apps.playground.handlers import Handlers
 from apps.playground.state.desk import Desk
-from apps.playground.state.setup import Row, Setup
+from apps.playground.state.setup import MOST_ROWS, Row, Setup
 from apps.playground.studio.studio import Shelf, Studio
+from apps.playground.theme import styling
 from steer import Ablate, Clamp, DictionaryError
 from tests.apps.playground.test_state import form
 from tests.support import tiny
@@ -58,13 +59,46 @@ def asking(
 
 def test_add_mute_remove_undo(do: Handlers) -> None:
     desk = do.act(event("add", feature=5), Desk(), "tiny")[0]
-    assert desk.rows == (Row("tiny", Clamp(5, "2x max")),)
+    assert desk.rows == (Row("tiny", Clamp(5, "0.3x norm")),)
     desk = do.act(event("mute", desk.rows, number=0), desk, "tiny")[0]
     assert desk.rows[0].muted
     desk = do.act(event("remove", desk.rows, number=0), desk, "tiny")[0]
     assert desk.rows == ()
     desk = do.act(event("undo"), desk, "tiny")[0]
     assert desk.rows[0].muted
+
+
+def test_the_first_hit_replaces_the_untouched_demonstration(do: Handlers) -> None:
+    """So that what is found is what is seen; an edit that somebody made stays."""
+    demo = Desk(do.first().rows)
+    found = do.act(event("add", demo.rows, feature=5), demo, "tiny")[0]
+    assert [row.edit for row in found.rows] == [Clamp(5, "0.3x norm")]
+    assert found.undo().rows == demo.rows
+    both = do.act(event("add", found.rows, feature=6), found, "tiny")[0]
+    assert len(both.rows) == 2
+    moved = (Row("tiny", Clamp(7, "1x max")),)
+    kept = do.act(event("add", moved, feature=5), demo, "tiny")[0]
+    assert len(kept.rows) == 2
+
+
+def test_a_feature_twice_is_refused_in_the_words_of_the_page(do: Handlers) -> None:
+    rows = (Row("tiny", Clamp(5, 3.0)), Row("tiny", Clamp(5, 8.0)))
+    (refused,) = steered(do, rows)
+    assert "tick “in order”" in refused.notices
+    assert "conflicts=" not in refused.notices
+    assert refused.stale
+    edits = json.dumps([form(row) for row in rows])
+    ordered = do.steer("me", 1, edits, tiny.PROMPT, False, *SAMPLING, True)
+    assert "Receipt" in str(asyncio.run(drawn(ordered))[-1].texts)
+    assert "data-twice" in do.rows(Desk(rows))
+    assert "data-twice" not in do.rows(Desk(rows[:1]))
+
+
+def test_every_edit_has_a_colour(do: Handlers) -> None:
+    style = styling()["css"]
+    for number in range(MOST_ROWS):
+        assert f'.texts[data-show="{number}"] .t' in style
+        assert f"var(--a{number}, 0)" in style
 
 
 def test_a_slider_changes_the_rows_without_redrawing(do: Handlers) -> None:
@@ -190,11 +224,11 @@ def test_who_is_held_up_by_a_measurement_is_told(do: Handlers) -> None:
     asked = (tiny.PROMPT, "", "", edits, tiny.PROMPT, False, *SAMPLING)
 
     async def use() -> tuple[str, str]:
-        loop, silent = asyncio.get_running_loop(), lambda *_, **__: None
+        loop = asyncio.get_running_loop()
         with do.studio.model.lock:
             work = loop.run_in_executor(
                 None,
-                lambda: do.measure(OTHER, 1, *asked, progress=silent),  # type: ignore[arg-type]
+                lambda: list(do.measure(OTHER, 1, *asked))[-1],  # type: ignore[arg-type]
             )
             while not do.studio.beside:
                 await asyncio.sleep(0.01)
@@ -296,7 +330,10 @@ def test_find(do: Handlers) -> None:
     assert 'data-feature="7"' in do.search("7", "tiny")
     assert "Nothing matches" in do.search("zebra", "tiny")
     assert "Nothing matches" in do.search("²", "tiny")
-    assert "out of range" in do.search("#99999", "tiny")
+    for number in ("#99999", "99999"):
+        assert "out of range" in do.search(number, "tiny")
+    for odd in ("-4", "<b>", "w20<", "()"):
+        assert "Nothing matches" in do.search(odd, "tiny")
     assert do.search("", "tiny") == ""
     reading, tokens, top = do.read(tiny.PROMPT, "tiny")
     assert tokens.count("data-position") == 6

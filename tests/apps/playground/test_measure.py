@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from apps.playground.measure import controls, results
@@ -74,10 +76,11 @@ def test_a_control_says_how_near_it_is(studio: Studio) -> None:
 def test_everything_is_measured(studio: Studio) -> None:
     rows = (Row("tiny", Clamp(5, "2x max")), Row("tiny", Ablate(9), muted=True))
     setup = Setup(tiny.PROMPT, rows=rows, max_new_tokens=6)
-    told: list[float] = []
-    found = m.measure(
-        studio, setup, tiny.PROMPTS, "w5, w6", "w7", lambda share, what: told.append(share)
-    )
+    first, *_, found = m.course(studio, setup, tiny.PROMPTS, "w5, w6", "w7")
+    assert (first.prompts, first.coming, first.curves) == (1, "the first of 3 prompts", ())
+    assert first.promoted
+    assert "data-partial" in measured_view(first)
+    assert found == m.measure(studio, setup, tiny.PROMPTS, "w5, w6", "w7")
     assert next(name for name, _ in found.kl) == "the edit"
     assert len(found.kl) == 3
     assert found.promoted[0].change.mean > 0 > found.suppressed[0].change.mean
@@ -85,10 +88,23 @@ def test_everything_is_measured(studio: Studio) -> None:
     assert change == pytest.approx(edited - clean, abs=1e-4)
     assert [curve.shares for curve in found.curves] == [m.SHARES] * 3
     assert len(found.along) == 2
-    assert told == sorted(told)
     html = measured_view(found)
     assert html.count("<svg") == 3
-    assert "n = 3 prompts" in html
+    assert "3 prompts" in html
+    assert "data-partial" not in html
+
+
+def test_numbers_come_one_after_another(studio: Studio) -> None:
+    """Each time there is more, and nothing that was there changes."""
+    setup = Setup(tiny.PROMPT, rows=(Row("tiny", Clamp(5, "2x max")),), max_new_tokens=6)
+    _, *later = m.course(studio, setup, tiny.PROMPTS)
+    assert [len(each.curves[0].shares) for each in later if each.curves][:5] == [1, 2, 3, 4, 5]
+    assert [len(each.along) for each in later][-3:] == [1, 2, 2]
+    for before, after in pairwise(later):
+        assert before.promoted == after.promoted
+        assert set(before.kl) <= set(after.kl)
+        for one, other in zip(before.curves, after.curves, strict=False):
+            assert set(zip(one.shares, one.kl)) <= set(zip(other.shares, other.kl))  # noqa: B905
 
 
 def test_kl_at_the_last_token_agrees_with_kl_along(studio: Studio) -> None:

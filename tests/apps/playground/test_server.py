@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from apps.playground import launch
+from apps.playground.api import ENDPOINTS
 from steer import SteerError
 from tests.support import ROOT, tiny
 
@@ -38,10 +39,7 @@ def client(address: str) -> Any:
 
 def test_endpoints_are_named_and_documented(client: Any) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {
-        f"/{name}"
-        for name in ("steer", "features", "feature", "search", "contrast", "measure", "take_away")
-    }
+    assert set(endpoints) == {f"/{name}" for name in ENDPOINTS}
     steer = endpoints["/steer"]["parameters"]
     assert [each["parameter_name"] for each in steer][:2] == ["prompt", "edits"]
     assert steer[0]["python_type"]["type"] == "str"
@@ -114,23 +112,31 @@ def test_an_assistant_can_steer(address: str, client: Any) -> None:
     from mcp.client.streamable_http import streamable_http_client
 
     arguments = {"prompt": tiny.PROMPT, "edits": [edit(5)], "max_new_tokens": 6}
+    last = tiny.dictionary().width - 2
 
-    async def talk() -> tuple[dict[str, Any], str]:
+    async def talk() -> tuple[dict[str, Any], list[Any]]:
         async with (
-            streamable_http_client(address + "gradio_api/mcp/") as (reader, writer, _),
+            streamable_http_client(address + "mcp") as (reader, writer, _),
             mcp.ClientSession(reader, writer) as session,
         ):
             await session.initialize()
             tools = {tool.name: tool for tool in (await session.list_tools()).tools}
-            answer = await session.call_tool("steer", arguments)
-            return tools, answer.content[0].text
+            asked = [("steer", arguments), ("dictionaries", {}), ("labels", {"start": last})]
+            asked.append(("steer", {"prompt": "w3", "edits": [edit(9999)]}))
+            return tools, [await session.call_tool(*each) for each in asked]
 
-    tools, answer = asyncio.run(talk())
+    tools, (answer, shelf, labels, wrong) = asyncio.run(talk())
     assert {"steer", "features", "measure"} <= set(tools)
     assert "receipt" in tools["steer"].description
     assert set(arguments) <= set(tools["steer"].inputSchema["properties"])
     called = client.predict(**arguments, api_name="/steer")
-    assert ast.literal_eval(answer) == called
+    assert json.loads(answer.content[0].text) == answer.structuredContent == called
+    assert [each["dictionary"] for each in json.loads(shelf.content[0].text)] == ["tiny"]
+    listed = labels.structuredContent["result"]
+    assert [each["feature"] for each in listed] == [last, last + 1]
+    assert set(listed[0]) == {"feature", "label", "density", "maximum"}
+    assert wrong.isError
+    assert "out of range" in wrong.content[0].text
 
 
 def test_one_bad_caller_harms_no_other(address: str, client: Any) -> None:

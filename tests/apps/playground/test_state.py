@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.playground.state.desk import Desk
-from apps.playground.state.form import amount_of, read_form
+from apps.playground.state.form import USUAL, amount_of, read_form
 from apps.playground.state.setup import KINDS, Row, Setup, read_rows
 from steer import Ablate, Active, Add, Clamp, First, Ramp, Rows, Scale, Seen, SteerError, Tokens
 from steer.edits import Edit
@@ -39,6 +39,7 @@ setups = st.builds(
     max_new_tokens=st.integers(1, 400),
     temperature=st.floats(0, 5),
     seed=st.integers(0, 2**32 - 1),
+    in_order=st.booleans(),
 )
 
 
@@ -154,6 +155,22 @@ def test_changing_the_kind_keeps_the_amount() -> None:
     assert row.edit == Scale(7, 3)
     (row,) = read_form([form(Row(D, Clamp(7, "3x max")), kind="ablate")])
     assert row.edit == Ablate(7)
+
+
+def test_a_share_of_the_norm_is_no_factor() -> None:
+    (row,) = read_form([form(Row(D, Clamp(7, "0.4x norm")), kind="add")])
+    assert row.edit == Add(7, "0.4x norm")
+    (row,) = read_form([form(Row(D, Clamp(7, "0.4x norm")), kind="scale")])
+    assert row.edit == Scale(7, USUAL["times"])
+    for before in (Scale(7, 5.0), Ablate(7)):
+        (row,) = read_form([form(Row(D, before), kind="clamp", unit="norm")])
+        assert row.edit == Clamp(7, f"{USUAL['norm']}x norm")
+
+
+def test_in_order_is_in_every_intervention() -> None:
+    rows = (Row(D, Clamp(7, 1.0)), Row(D, Scale(7, 2.0)))
+    assert Setup("x", rows=rows, in_order=True).interventions()[0].conflicts == "in_order"
+    assert Setup("x", rows=rows).interventions()[0].conflicts == "refuse"
 
 
 @pytest.mark.parametrize("before", KINDS)

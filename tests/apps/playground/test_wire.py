@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from apps.playground.handlers import Handlers
-from apps.playground.start import USER, open_studio, serve
+from apps.playground.start import open_studio, serve
 from apps.playground.state.setup import Row
 from apps.playground.studio.studio import Studio
 from apps.playground.wire import PATH
@@ -48,11 +48,11 @@ def lines(answer: httpx.Response) -> list[Any]:
 
 def test_the_lines_of_a_run_that_python_gives_too(url: str, studio: Studio) -> None:
     frames = lines(httpx.post(url, json=asked(), timeout=60))
-    assert [said for said, _, _ in frames] == [""] * len(frames)
-    counts = [re.findall(r"(\d+) of at most 8", texts) for _, texts, _ in frames]
+    assert [said for said, *_ in frames] == [""] * len(frames)
+    counts = [re.findall(r"(\d+) of at most 8", texts) for _, texts, *_ in frames]
     assert counts == [["1"], *([str(step)] for step in range(1, 9)), []]
     setup = Handlers(studio).setup(*asked()["values"])
-    assert [link for _, _, link in frames] == [""] * 9 + [setup.to_fragment()]
+    assert [link for _, _, link, _ in frames] == [""] * 9 + [setup.to_fragment()]
     assert studio.run(setup).text.split()[-1] in frames[-1][1]
 
 
@@ -82,9 +82,9 @@ def test_frames_come_while_the_model_runs_and_who_leaves_frees_it(
     ],
 )
 def test_a_mistake_is_a_sentence(url: str, wrong: dict[str, Any], says: str) -> None:
-    ((said, texts, link),) = lines(httpx.post(url, json=wrong, timeout=60))
+    ((said, texts, link, stale),) = lines(httpx.post(url, json=wrong, timeout=60))
     assert says in said
-    assert (texts, link) == (None, "")
+    assert (texts, link, stale) == (None, "", True)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"session": "me"}'])
@@ -96,7 +96,9 @@ def test_what_is_no_click_is_refused(url: str, body: bytes) -> None:
 def test_another_sites_page_cannot_start_a_run(url: str) -> None:
     """Its browser sends plain text without asking first, which is no click; and JSON not at all."""
     plain = {"Content-Type": "text/plain", "Origin": "https://elsewhere.example"}
-    assert httpx.post(url, content=json.dumps(asked()), headers=plain).status_code == 422
+    assert httpx.post(url, content=json.dumps(asked()), headers=plain).status_code == 403
+    own = {**plain, "Origin": url.removesuffix(PATH)}
+    assert httpx.post(url, content=json.dumps(asked()), headers=own).status_code == 422
     ask = {
         "Origin": "https://elsewhere.example",
         "Access-Control-Request-Method": "POST",
@@ -111,9 +113,9 @@ def test_a_password_is_asked_for_here_too() -> None:
     try:
         with httpx.Client(base_url=app.local_url, timeout=60) as visitor:
             assert visitor.post(PATH, json=asked()).status_code == 401
-            visitor.post("/login", data={"username": USER, "password": "wrong"})
+            visitor.post("/login", data={"password": "wrong"})
             assert visitor.post(PATH, json=asked()).status_code == 401
-            visitor.post("/login", data={"username": USER, "password": "right"})
+            visitor.post("/login", data={"password": "right"})
             assert len(lines(visitor.post(PATH, json=asked()))) == 10
     finally:
         app.close()

@@ -12,6 +12,7 @@ import typer
 from apps.cli.command import command
 from apps.cli.options.port import free_port
 from apps.cli.options.single import MODEL, Dtype, ModelName
+from apps.cli.progress import progress_bars
 from dictionaries.extras import need
 
 
@@ -27,8 +28,13 @@ def app(
         typer.Option(min=1, max=65535, help="By default the first free one from 7860."),
     ] = None,
     dtype: Dtype = "float32",
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Another host name to answer to, such as a proxy's.")
+    ] = None,
     share: Annotated[bool, typer.Option(help="A public tunnel; needs --password.")] = False,
-    password: Annotated[str | None, typer.Option(help="Ask for it (user: steer).")] = None,
+    password: Annotated[
+        str | None, typer.Option(help="Ask for it before anything is answered.")
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = False,
 ) -> None:
     """Try edits by hand, in a page on this machine (127.0.0.1)."""
@@ -40,12 +46,14 @@ def app(
 
         options: dict[str, Any] = {
             "dtype": dtype,
+            "allow": allow or (),
             "share": share,
             "password": password,
             "open_browser": browser,
         }
-        blocks = launch(model, dictionary, port, wait=False, **options)
-    blocks.block_thread()
+        with progress_bars(True) as progress:
+            server = launch(model, dictionary, port, wait=False, progress=progress, **options)
+    server.block_thread()
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from apps.cli.command import command
-from apps.cli.extras import missing
+from apps.cli.options.port import free_port
 from apps.cli.options.run import Run
 from apps.cli.options.serving import Address, Load
+from dictionaries.extras import need
 
 
 @command("steer serve --edits my-edits --port 8000")
@@ -29,10 +30,10 @@ def serve(
     run: Run,
 ) -> None:
     """Serve the model and its edits over HTTP, on this machine (127.0.0.1)."""
-    try:
-        from apps.server.start import Settings, serve
-    except ModuleNotFoundError as error:
-        raise missing(str(error.name), "serve") from error
+    need("fastapi", "uvicorn", "prometheus_client")
+    free_port(address.port, address.host)
+    from apps.server.start import Settings, serve
+
     settings = Settings(
         model=run.model,
         dictionary=dictionary,

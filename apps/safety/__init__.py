@@ -1,0 +1,11 @@
+"""What stands between a network and a server here: ASGI middleware, whatever framework is inside.
+
+`guarded` puts all of it around an app: answers only what was meant for this server (`hosts`), with
+the key if there is one (`keys`, `login`), and bodies that are not too long (`bodies`); what the
+app trips over becomes a sentence (`mistakes`), and every answer tells a browser what the page may
+do (`headers`).
+"""
+
+from apps.safety.guarded import guarded
+
+__all__ = ["guarded"]
