@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from tests.browser.driver import add, amount, run, search, tab, texts, type_into
-from tests.support.concepts import recorded
 
 
 def test_clamp_mute_and_undo(page: Any) -> None:
@@ -374,29 +373,3 @@ def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
     for name in ("Steer", "Find", "Measure", "Take away"):
         tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= 391
-
-
-def test_a_word_is_steered_towards(page: Any, monkeypatch: Any) -> None:
-    """Typed, looked for, found as one group, and run; the search itself is read from a record."""
-    found = recorded()
-
-    def concept(model: Any, word: str, *, dictionary: Any, progress: Any) -> Any:
-        progress("examples", 1, 2)
-        return found
-
-    monkeypatch.setattr("apps.playground.towards.search.concept", concept)
-    page.fill("#towards input", found.word)
-    page.keyboard.press("Enter")
-    page.wait_for_selector(f"#found .notice:has-text('{found.word}')")
-    assert page.locator("#edits .edit").count() == 1
-    assert page.locator("#edits .edit [data-field=slide]").count() == 1
-    page.click("#edits .marks button:has-text('visible')")
-    run(page)
-    baseline, edited = texts(page)
-    assert baseline != edited
-    assert f"towards {found.word}" in page.inner_text("#texts .legend")
-    page.click("#edits .marks button:has-text('weak')")
-    dose = float(page.locator("#edits [data-field=amount]").input_value())
-    assert abs(dose - found.dose / 2) < 0.01
-    run(page)
-    assert texts(page)[1] != edited

@@ -45,7 +45,8 @@ def test_a_card_says_what_the_command_says(do: Handlers, feature: int, run: Run)
     for context in said["contexts"]:
         assert "".join(context["tokens"]).replace("\n", "⏎") in page
     for row in (*said["promoted"], *said["suppressed"]):
-        assert f'title="{row["logit"]:+.2f}">{visible(row["token"])}</span>' in drawn
+        token = visible(row["token"])
+        assert f'data-tip="{token}: logit {row["logit"]:+.2f}">{token}</span>' in drawn
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def _drawn(do: Handlers, example: Example) -> tuple[str, str]:
         frames = [frame async for frame in do.steer("anyone", 1, *asked)]
         return frames[-1]
 
-    notices, texts, _ = asyncio.run(last())
+    notices, texts, *_ = asyncio.run(last())
     return notices, texts
 
 

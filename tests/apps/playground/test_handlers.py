@@ -14,9 +14,8 @@ import pytest
 from apps.playground.find.handlers import Pick, sentence
 from apps.playground.handlers import Handlers
 from apps.playground.state.desk import Desk
-from apps.playground.state.setup import MOST_ROWS, Row, Setup
+from apps.playground.state.setup import Row, Setup
 from apps.playground.studio.studio import Shelf, Studio
-from apps.playground.theme import styling
 from steer import Ablate, Clamp, DictionaryError
 from tests.apps.playground.test_state import form
 from tests.support import tiny
@@ -92,13 +91,6 @@ def test_a_feature_twice_is_refused_in_the_words_of_the_page(do: Handlers) -> No
     assert "Receipt" in str(asyncio.run(drawn(ordered))[-1].texts)
     assert "data-twice" in do.rows(Desk(rows))
     assert "data-twice" not in do.rows(Desk(rows[:1]))
-
-
-def test_every_edit_has_a_colour(do: Handlers) -> None:
-    style = styling()["css"]
-    for number in range(MOST_ROWS):
-        assert f'.texts[data-show="{number}"] .t' in style
-        assert f"var(--a{number}, 0)" in style
 
 
 def test_a_slider_changes_the_rows_without_redrawing(do: Handlers) -> None:

@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 from apps.playground.html import charts
 from apps.playground.html.charts import Line, Point, bar_strip, histogram, line_chart
 from apps.playground.html.markup import notice, visible
-from apps.playground.state.setup import Row
+from apps.playground.state.setup import MOST_ROWS, Row
 from apps.playground.steer import texts_view as view
 from apps.playground.steer.edits_view import RowFacts, rows_view
 from apps.playground.steer.tokens import Fluency, Shown, Texts
+from apps.playground.theme import styling
 from steer import Ablate, Clamp, Scale
 from steer.splice.receipt import EditReceipt
 
@@ -144,3 +145,10 @@ def test_charts_of_one_point_and_of_none() -> None:
 def test_nothing_is_loaded_from_elsewhere() -> None:
     chart = bar_strip("t", ["a"], [1.0], "y")
     assert "http" not in chart.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_every_edit_has_a_colour() -> None:
+    style = styling()["css"]
+    for number in range(MOST_ROWS):
+        assert f'.texts[data-show="{number}"] .t' in style
+        assert f"var(--a{number}, 0)" in style
