@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,12 @@ def test_a_judge_over_http(run: Run, trained: Path, tmp_path: Path) -> None:
 )
 def test_a_judge_with_bad_input(run: Run, trained: Path, options: list[str], said: str) -> None:
     folder = trained / "out" / "toy" / "resid_post.1"
-    more = [] if "--endpoint" in options else ["--endpoint", "http://127.0.0.1:9/v1"]
-    code, _, err = run(
-        *("labels", "judge", *options, *more, "--dictionary", str(folder), *common(trained))
-    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        more = [] if "--endpoint" in options else ["--endpoint", address]
+        code, _, err = run(
+            *("labels", "judge", *options, *more, "--dictionary", str(folder), *common(trained))
+        )
     assert code == 2
     assert said in err
     assert err.count("\n") == 1
