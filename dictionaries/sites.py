@@ -73,11 +73,15 @@ def from_module(path: str | None, side: Side, model: str | None = None) -> str |
         return None
     match = _BLOCK.fullmatch(path)
     kind = _MODULES.get((match[2] or "", side)) if match else None
-    sandwiched = bool(_SANDWICHED.search((model or "").lower()))
     bare = match is not None and match[2] in ("mlp", "attn", "self_attn", "attention")
-    if match is None or kind is None or (sandwiched and bare and side == "output"):
+    if match is None or kind is None or (bare and side == "output" and is_sandwiched(model)):
         return f"{path}:{side}"
     return f"{kind}.{match[1]}"
+
+
+def is_sandwiched(model: str | None) -> bool:
+    """Whether a model of this name normalises what a sublayer gives before the residual gets it."""
+    return bool(_SANDWICHED.search((model or "").lower()))
 
 
 def from_named_module(named: str | None) -> str | None:

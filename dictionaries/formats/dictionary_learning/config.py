@@ -15,7 +15,7 @@ from typing import Any
 from dictionaries.errors import FormatError
 from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import read_json, whole_number
-from dictionaries.sites import from_module
+from dictionaries.sites import Side, from_module, is_sandwiched
 
 _NAMED = re.compile(r"(resid_pre|resid_mid|resid_post|resid_out|attn_out|mlp_out|attn_z|mlp_in|"
                     r"mlp_hidden|resid|attn|mlp)_layer_?(\d+)")  # fmt: skip
@@ -76,32 +76,40 @@ def read_config(path: Path) -> LearningConfig:
     if io not in ("in", "out"):
         raise FormatError(f"{path} says io = {io!r}; allowed: in, out")
     k = trainer.get("k")
+    model = _text(trainer, "lm_name", path)
+    submodule = _text(trainer, "submodule_name", path)
     return LearningConfig(
         dict_class=_text(trainer, "dict_class", path),
         k=k if isinstance(k, int) and not isinstance(k, bool) else None,
-        model=_text(trainer, "lm_name", path),
-        hookpoint=_site(_text(trainer, "submodule_name", path), trainer.get("layer"), io),
+        model=model,
+        hookpoint=_site(submodule, trainer.get("layer"), io, model),
         d_in=_size(trainer, "activation_dim", path),
         width=_size(trainer, "dict_size", path),
     )
 
 
-def _site(submodule: str | None, layer: object, io: str) -> str | None:
+def _site(submodule: str | None, layer: object, io: str, model: str | None) -> str | None:
     if submodule is None:
         if not isinstance(layer, int):
             return None
         return f"resid_pre.{layer}" if io == "in" else f"resid_post.{layer}"
-    return _named(submodule, io) or from_module(submodule, "input" if io == "in" else "output")
+    side: Side = "input" if io == "in" else "output"
+    return _named(submodule, io, model) or from_module(submodule, side, model)
 
 
-def _named(text: str, io: str) -> str | None:
-    """`mlp_out_layer_3`, `resid_out_layer3` -> `mlp_out.3`, `resid_post.3`."""
+def _named(text: str, io: str, model: str | None = None) -> str | None:
+    """`mlp_out_layer_3`, `resid_out_layer3` -> `mlp_out.3`, `resid_post.3`.
+
+    They stand for the outputs of modules, which are not what every model adds to its residual.
+    """
     match = _NAMED.fullmatch(text)
     if match is None:
         return None
     kind = _KINDS.get(match[1], match[1])
     if io == "in":
         return f"{_INPUTS[kind]}.{match[2]}" if kind in _INPUTS else f"{text}:input"
+    if kind in ("attn_out", "mlp_out") and is_sandwiched(model):
+        return f"{text}:output"
     return f"{kind}.{match[2]}"
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from dictionaries.architectures import AbsTopK, BatchTopK, Gated, GroupMax, JumpReLU, ReLU, TopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
+from dictionaries.sites import is_sandwiched
 
 
 def write(dictionary: Dictionary, folder: Path) -> None:
@@ -22,6 +23,12 @@ def write(dictionary: Dictionary, folder: Path) -> None:
         raise FormatError(
             "dictionary_learning has autoencoders of the raw site only, so "
             f"{dictionary!r} can't be written"
+        )
+    added = (config.hookpoint or "").startswith(("attn_out.", "mlp_out."))
+    if added and is_sandwiched(config.model):
+        raise FormatError(
+            f"dictionary_learning names modules, and no module's output is the {config.hookpoint} "
+            f"of {config.model}, which has a norm behind it: {dictionary!r} can't be written"
         )
     dict_class, tensors = _describe(dictionary)
     trainer: dict[str, Any] = {

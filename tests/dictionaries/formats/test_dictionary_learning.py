@@ -70,6 +70,16 @@ SITES: dict[str, tuple[dict[str, Any], str, str]] = {
     "layer only": ({"submodule_name": None}, "out", "resid_post.3"),
     "layer only, input": ({"submodule_name": None}, "in", "resid_pre.3"),
     "module": ({"submodule_name": "gpt_neox.layers.4.mlp"}, "out", "mlp_out.4"),
+    "a norm after it": (
+        {"submodule_name": "model.layers.4.mlp", "lm_name": "google/gemma-2-2b"},
+        "out",
+        "model.layers.4.mlp:output",
+    ),
+    "a norm after it, named": (
+        {"submodule_name": "mlp_out_layer_4", "lm_name": "google/gemma-2-2b"},
+        "out",
+        "mlp_out_layer_4:output",
+    ),
     "unknown": ({"submodule_name": "router_layer_3"}, "out", "router_layer_3:output"),
 }
 
@@ -158,3 +168,9 @@ def test_a_threshold_that_was_never_set(case: str, copied: Callable[[str], Path]
     torch.save(state, folder / "ae.pt")
     with pytest.raises(FormatError, match="never calibrated"):
         load_folder(folder)
+
+
+def test_a_site_behind_a_norm_has_no_name(make: Callable[..., Dictionary], tmp_path: Path) -> None:
+    gemma = make("standard", hookpoint="mlp_out.3", model="google/gemma-2-2b")
+    with pytest.raises(FormatError, match=r"output is the mlp_out\.3 of google/gemma-2-2b"):
+        dictionary_learning.write(gemma, tmp_path)
