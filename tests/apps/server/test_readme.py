@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,11 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.documents import Block, assert_shown, blocks
-from tests.support.serving import Server, serving
+from tests.support.serving import Server
 
 README = ROOT / "apps" / "server" / "README.md"
 ADDRESS = "http://127.0.0.1:8000"
 WITH_SERVER = [block for block in blocks(README) if "test_readme.py" in (block.mark or "")]
-
-
-@pytest.fixture(scope="module")
-def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    edits = tmp_path_factory.mktemp("my-edits")
-    (edits / "longer.json").write_text('[{"feature": 1176, "clamp": "2x max"}]')
-    with serving("--edits", edits) as running:
-        yield running
 
 
 def test_there_are_transcripts_of_curl_and_of_openai_s_client() -> None:
@@ -31,8 +22,8 @@ def test_there_are_transcripts_of_curl_and_of_openai_s_client() -> None:
 
 
 @pytest.mark.parametrize("block", WITH_SERVER, ids=str)
-def test_a_transcript_holds(block: Block, documented: Server, tmp_path: Path) -> None:
-    text = block.text.replace(ADDRESS, documented.url)
+def test_a_transcript_holds(block: Block, server: Server, tmp_path: Path) -> None:
+    text = block.text.replace(ADDRESS, server.url)
     if block.language == "python":
         pytest.importorskip("openai")
         namespace: dict[str, Any] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from apps.server.bench.started import Target
 from tests.support import ROOT
 from tests.support.command import Run
 from tests.support.documents import blocks
-from tests.support.serving import MODEL, NAME, Server, serving
+from tests.support.serving import MODEL, NAME, Server
 
 README = ROOT / "steer" / "evals" / "README.md"
 EDIT = steer.Intervention(NAME, [steer.Clamp(1176, "2x max")])
@@ -24,12 +23,6 @@ def edits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("my-edits")
     EDIT.save(folder / "longer.json")
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(edits: Path) -> Iterator[Server]:
-    with serving("--edits", edits) as running:
-        yield running
 
 
 def test_log_likelihoods_and_scores_are_those_in_process(server: Server, edits: Path) -> None:
