@@ -1,11 +1,11 @@
-"""Tiny models of each family; see `tests.support.tiny`."""
+"""Tiny models of each family, see `tests.support.tiny`; and a server with the default model."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import steer
 from tests.support import tiny
 from tests.support.command import Output, Run
 from tests.support.cross_layer import random_blocks, write_pairs, write_scope
+from tests.support.serving import Server, serving, write_edits
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 torch.set_num_threads(1)
@@ -93,3 +94,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Output(code if isinstance(code, int) else 0, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`steer serve` with the default model and named edits, one for all tests that ask for it."""
+    edits = write_edits(tmp_path_factory.mktemp("edits"))
+    with serving("--edits", edits, "--max-tokens", 200) as running:
+        yield running

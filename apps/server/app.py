@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from apps.server.answer.errors import answer
 from apps.server.guard import Guard, Rules
-from apps.server.routes import chat, completions, look, neuronpedia
+from apps.server.routes import chat, completions, concepts, look, neuronpedia
 from apps.server.state import State
 
 Route = Callable[[State, Request], Awaitable[Response]]
@@ -28,7 +28,7 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/tokenizer_info", look.tokenizer_info),
     ("POST", "/v1/explain", look.explain),
     ("POST", "/v1/features", look.features),
-    ("POST", "/v1/concept", look.concept),
+    ("POST", "/v1/concept", concepts.concept),
     ("POST", "/v1/steer/completion", neuronpedia.completion),
     ("POST", "/v1/steer/completion-chat", neuronpedia.completion_chat),
     ("GET", "/health", look.health),

@@ -6,6 +6,7 @@ host that is asked for, and the origin that asks, must be ones that are known.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -29,7 +30,8 @@ _OPEN = ("/health",)
 class Rules:
     """host: where the server listens. api_key: None only on this machine.
 
-    hosts: further names that it is asked for by. most_bytes: of a body.
+    hosts: further names that it is asked for by.
+    most_bytes, body_seconds: of a body, and until its next part comes.
     Raises `SteerError` for an address that others reach, without a key.
     """
 
@@ -37,6 +39,7 @@ class Rules:
     api_key: str | None = None
     hosts: tuple[str, ...] = ()
     most_bytes: int = 2**20
+    body_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         if self.host not in LOCAL and not self.api_key:
@@ -79,7 +82,7 @@ class Rules:
 
 
 class Guard:
-    """An ASGI app that lets in what the rules let in. counted: told path and status of others."""
+    """An ASGI app that lets in what the rules let in."""
 
     def __init__(self, app: App, rules: Rules) -> None:
         self.app, self.rules = app, rules
@@ -89,24 +92,37 @@ class Guard:
             return await self.app(scope, receive, send)
         if refused := self.rules.refusal(scope):
             return await _refuse(scope, send, *refused)
-        taken = 0
+        taken, whole = 0, False
 
         async def limited() -> MutableMapping[str, Any]:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, whole
+            message = await (receive() if whole else self._in_time(receive))
             taken += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if taken > self.rules.most_bytes:
-                raise TooLargeError(self.rules.too_large)
+                raise BadBodyError(413, self.rules.too_large)
             return message
 
         try:
             await self.app(scope, limited, send)
-        except TooLargeError as error:
-            await _refuse(scope, send, 413, str(error))
+        except BadBodyError as error:
+            await _refuse(scope, send, error.status, str(error))
+
+    async def _in_time(self, receive: Receive) -> MutableMapping[str, Any]:
+        """A part of a body, from a client that does not keep the connection for nothing."""
+        try:
+            async with asyncio.timeout(self.rules.body_seconds):
+                return await receive()
+        except TimeoutError:
+            raise BadBodyError(408, "the body did not come in time") from None
 
 
-class TooLargeError(Exception):
-    """A body that did not say how large it is, and is too large. No `Exception` handler's."""
+class BadBodyError(BaseException):
+    """A body that grows too large, or stops coming: no route's to answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 async def _refuse(scope: Scope, send: Send, status: int, message: str) -> None:

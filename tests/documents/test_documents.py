@@ -24,7 +24,9 @@ from tests.support.documents import (
     DOCUMENTS,
     ROOMS,
     Block,
+    alike,
     anchors,
+    assert_shown,
     blocks,
     folders,
     inline_commands,
@@ -140,21 +142,6 @@ def test_commands_run(
         assert found.code == 0, found.err
         if block.language == "console":
             assert_shown(block.text.splitlines()[1:], found.out.splitlines())
-
-
-def assert_shown(shown: list[str], printed: list[str]) -> None:
-    """The lines stand in the output, in order, `…` for any others; numbers may differ by 2%."""
-    left = iter(printed)
-    for line in shown:
-        if line != "…":
-            assert any(alike(line, other) for other in left), f"not printed there: {line}"
-
-
-def alike(line: str, other: str) -> bool:
-    number = re.compile(r"\d+(?:\.\d+)?")
-    mine, theirs = ([float(n) for n in number.findall(text)] for text in (line, other))
-    words, others = (number.sub("0", text).split() for text in (line, other))
-    return words == others and mine == pytest.approx(theirs, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -91,6 +92,21 @@ def anchors(document: Path) -> set[str]:
     tokens = _parsed(document)
     heads = [after.content for token, after in pairwise(tokens) if token.type == "heading_open"]
     return {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
+
+
+def assert_shown(shown: list[str], printed: list[str]) -> None:
+    """The lines stand in the output, in order, `…` for any others; numbers may differ by 2%."""
+    left = iter(printed)
+    for line in shown:
+        if line != "…":
+            assert any(alike(line, other) for other in left), f"not printed there: {line}"
+
+
+def alike(line: str, other: str) -> bool:
+    number = re.compile(r"\d+(?:\.\d+)?")
+    mine, theirs = ([float(n) for n in number.findall(text)] for text in (line, other))
+    words, others = (number.sub("0", text).split() for text in (line, other))
+    return words == others and mine == pytest.approx(theirs, rel=0.02)
 
 
 def _parsed(document: Path) -> list[Token]:

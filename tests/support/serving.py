@@ -20,7 +20,7 @@ from tests.support import ROOT
 MODEL = "smollm2-135m"
 NAME = "smollm2-135m/resid_post.20"
 EDITS: dict[str, Any] = {
-    "comparatives": [{"feature": 1176, "clamp": "2x max"}],
+    "longer": [{"feature": 1176, "clamp": "2x max"}],
     "without": {"dictionary": NAME, "edits": [{"kind": "ablate", "feature": 1176}]},
     "early": {
         "dictionary": "smollm2-135m/resid_post.10",

@@ -19,7 +19,7 @@ from steer.edits import Ablate, Clamp, Intervention, Scale
 from steer.loading import load
 
 _EDITS = {
-    "comparatives": Intervention(NAME, [Clamp(1176, "2x max")]),
+    "longer": Intervention(NAME, [Clamp(1176, "2x max")]),
     "without": Intervention(NAME, [Ablate(feature) for feature in (143, 1092, 516, 5386)]),
     "early": Intervention("smollm2-135m/resid_post.10", [Scale(657, 3.0)]),
 }

@@ -1,4 +1,4 @@
-"""What a client may ask beside texts: models, tokens, plans, features, concepts, health."""
+"""What a client may ask beside texts: models, tokens, plans, features, health."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from apps.labels.feature_card import feature_card
 from apps.server.request.asks import acting
 from apps.server.request.bodies import (
     BodyError,
-    ConceptBody,
     DetokenizeBody,
     ExplainBody,
     FeaturesBody,
@@ -110,16 +109,6 @@ async def features(state: State, request: Request) -> Response:
     text = body.text or ""
     found = await _between(state, lambda: model.features(text, dictionary))
     return JSONResponse({"dictionary": dictionary.name, "tokens": found.to_list(body.top)})
-
-
-async def concept(state: State, request: Request) -> Response:
-    """Minutes of the model, in the queue with all others' calls: once a word, then remembered."""
-    body = await read_body(request, ConceptBody)
-    _known(state, body.model)
-    from steer.concepts.concept import concept as search
-
-    found = await _between(state, lambda: search(state.offer.model, body.word, seed=body.seed))
-    return JSONResponse(found.to_dict())
 
 
 async def health(state: State, request: Request) -> Response:

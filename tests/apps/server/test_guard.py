@@ -86,6 +86,23 @@ def test_a_body_may_not_be_larger_than_said_nor_grow_without_saying() -> None:
     assert ask(rules, content=parts()) == 413
 
 
+def test_a_body_that_stops_coming_is_not_waited_for() -> None:
+    async def silent() -> Any:
+        await asyncio.sleep(60)
+
+    async def run() -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "path": "/v1/models", "headers": [(b"host", b"localhost")]}
+        await Guard(_app, Rules(body_seconds=0.01))(scope, silent, send)
+        return int(sent[0]["status"])
+
+    assert asyncio.run(run()) == 408
+
+
 def test_the_real_server_lets_nobody_else_in(server: Server) -> None:
     assert server.get("/v1/models", headers={"Host": "evil.example"}).status_code == 421
     assert server.get("/v1/models", headers={"Origin": "http://evil.example"}).status_code == 403

@@ -70,7 +70,7 @@ def test_a_completion_is_what_the_library_gives_and_says_how_it_was_steered(
 
 
 def test_a_streamed_completion_is_the_same_and_proves_it_in_its_last_chunk(client: Any) -> None:
-    options = {"model": f"{MODEL}@comparatives", "prompt": PROMPT, "max_tokens": 10, "seed": 1}
+    options = {"model": f"{MODEL}@longer", "prompt": PROMPT, "max_tokens": 10, "seed": 1}
     whole = client.completions.create(**options)
     chunks = list(client.completions.create(**options, stream=True))
     assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text
@@ -88,7 +88,7 @@ def test_a_chat_streamed_and_not_with_log_probabilities(client: Any, model: stee
         "temperature": 0,
         "logprobs": True,
         "top_logprobs": 2,
-        "extra_body": {"vllm_xargs": {"steer": json.dumps(EDITS["comparatives"])}},
+        "extra_body": {"vllm_xargs": {"steer": json.dumps(EDITS["longer"])}},
     }
     whole = client.chat.completions.create(**options)
     run = model.generate(messages, CLAMP, max_new_tokens=8, temperature=0)
@@ -158,7 +158,7 @@ def test_tokens_plans_features_and_counts(server: Server, model: steer.Model) ->
     told = server.post("/v1/tokenize", {"model": MODEL, "prompt": PROMPT}).json()
     assert told["tokens"] == ids
     assert server.post("/v1/detokenize", {"tokens": ids}).json()["prompt"] == PROMPT
-    plan = server.post("/v1/explain", {"model": f"{MODEL}@comparatives"}).json()
+    plan = server.post("/v1/explain", {"model": f"{MODEL}@longer"}).json()
     assert plan["plans"] == json.loads(json.dumps(model.explain(CLAMP).to_dict()))["plans"]
     card = server.post("/v1/features", {"model": MODEL, "feature": 1176}).json()
     assert card["feature"] == 1176

@@ -64,7 +64,7 @@ def test_what_is_typed(text: str, means: Condition) -> None:
         ("(7", "a closing parenthesis"),
         ("7 and", "the text ends"),
         ("7 = 3", "found '= 3'"),
-        ("comparatives", "found 'comparatives'"),
+        ("longer", "found 'longer'"),
     ],
 )
 def test_what_is_not_understood(text: str, says: str) -> None:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import steer
-from tests.support.serving import MODEL, NAME, Server, serving, write_edits
+from tests.support.serving import MODEL, NAME, Server
 
 inspect_ai = pytest.importorskip("inspect_ai")
 CLAMP = steer.Intervention(NAME, [steer.Clamp(1176, "2x max")])
 QUESTIONS = ("Name a colour.", "What is a bridge?")
 OPTIONS: dict[str, Any] = {"max_tokens": 6, "temperature": 0.8, "seed": 3}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving("--edits", write_edits(tmp_path_factory.mktemp("edits"))) as running:
-        yield running
 
 
 def evaluated(folder: Path, name: str = MODEL, **arguments: Any) -> list[tuple[str, Any]]:
@@ -52,7 +45,7 @@ def test_in_process_and_against_a_server_texts_and_proofs_are_the_library_s(
     CLAMP.save(file)
     here = evaluated(tmp_path, intervention=str(file))
     there = evaluated(tmp_path, base_url=f"{server.url}/v1", intervention=str(file))
-    named = evaluated(tmp_path, f"{MODEL}@comparatives", base_url=f"{server.url}/v1")
+    named = evaluated(tmp_path, f"{MODEL}@longer", base_url=f"{server.url}/v1")
     model = steer.load(MODEL)
     for question, mine, theirs, by_name in zip(QUESTIONS, here, there, named, strict=True):
         run = model.generate(

@@ -1,0 +1,62 @@
+"""POST /v1/concept: from a word to an edit, found in a process of its own.
+
+The search generates for minutes. In the engine's thread it would hold up every text, so it is the
+command `steer concept`, one at a time; what it found is remembered in the cache folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+
+from apps.server.request.bodies import ConceptBody, read_body
+from apps.server.state import State
+from steer.concepts.examples import check_word
+from steer.errors import SteerError
+from steer.serving.ask import BusyError, LateError
+
+_ONE = asyncio.Lock()
+
+
+async def concept(state: State, request: Request) -> Response:
+    body = await read_body(request, ConceptBody)
+    state.offer.named(body.model)
+    word = check_word(body.word)
+    if _ONE.locked():
+        raise BusyError("another concept is being searched for: ask again in a minute")
+    async with _ONE:
+        return JSONResponse(await _searched(state, word, body.seed))
+
+
+async def _searched(state: State, word: str, seed: int) -> Any:
+    model = state.offer.model
+    command = [sys.executable, "-P", "-c", "from apps.cli import main; main()", "concept"]
+    options = ["--json", "--model", model.name, "--dtype", model.dtype, "--seed", str(seed)]
+    search = await asyncio.create_subprocess_exec(
+        *command,
+        *options,
+        "--",
+        word,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(state.engine.limits.seconds):
+            out, err = await search.communicate()
+    except TimeoutError:
+        raise LateError(
+            f"the search for {word!r} was not done within {state.engine.limits.seconds:g} seconds"
+        ) from None
+    finally:
+        if search.returncode is None:
+            search.kill()
+            await search.wait()
+    if search.returncode:
+        lines = err.decode(errors="replace").strip().splitlines() or ["steer: the search ended"]
+        raise SteerError(lines[-1].removeprefix("steer: "))
+    return json.loads(out)
