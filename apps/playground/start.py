@@ -15,6 +15,7 @@ from typing import Any
 import anyio._backends._asyncio  # noqa: F401
 
 from apps.playground.studio.apart import apart
+from apps.playground.studio.remote import Remote
 from apps.playground.studio.studio import Shelf, Studio, offered
 from apps.playground.studio.turns import MOST
 from dictionaries.dictionary import Dictionary
@@ -36,6 +37,7 @@ def launch(
     share: bool = False,
     password: str | None = None,
     dictionaries: Sequence[Dictionary] = (),
+    server: str | None = None,
     open_browser: bool = False,
     wait: bool = True,
 ) -> Any:
@@ -44,11 +46,14 @@ def launch(
     dictionary: the first to offer, a name or a folder; the catalogue's of this model follow.
     dictionaries: objects to offer.
     share: through Gradio's public tunnel; refused without a password.
+    server: address of a `steer serve` of the same model that writes the texts.
     Raises `SteerError` for that, and what `load` raises.
     """
     if share and not password:
         raise SteerError("sharing gives everyone this page: set a password too")
-    studio = apart(open_studio)(model, dictionary, dtype=dtype, dictionaries=dictionaries)
+    studio = apart(open_studio)(
+        model, dictionary, dtype=dtype, dictionaries=dictionaries, server=server
+    )
     blocks = serve(studio, port, share=share, password=password, open_browser=open_browser)
     if wait:
         blocks.block_thread()
@@ -61,11 +66,13 @@ def open_studio(
     *,
     dtype: str = "float32",
     dictionaries: Sequence[Dictionary] = (),
+    server: str | None = None,
 ) -> Studio:
     """Model and dictionaries, loaded; what can be searched is being prepared meanwhile."""
     loaded = model if isinstance(model, Model) else load(model, dtype=dtype)
     names = [] if dictionaries and dictionary is None else offered(loaded.name, dictionary)
-    studio = Studio(loaded, Shelf(loaded, names, dictionaries))
+    remote = Remote.of(server, loaded) if server else None
+    studio = Studio(loaded, Shelf(loaded, names, dictionaries), remote=remote)
     index = studio.shelf.index(studio.default)
     threading.Thread(target=index.warm, daemon=True).start()
     return studio

@@ -27,6 +27,10 @@ def app(
     dtype: Dtype = "float32",
     share: Annotated[bool, typer.Option(help="A public tunnel; needs --password.")] = False,
     password: Annotated[str | None, typer.Option(help="Ask for it (user: steer).")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A steer serve of this model that writes the texts."),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = False,
 ) -> None:
     """Try edits by hand, in a page on this machine (127.0.0.1)."""
@@ -39,6 +43,7 @@ def app(
             "dtype": dtype,
             "share": share,
             "password": password,
+            "server": server,
             "open_browser": browser,
         }
         blocks = launch(model, dictionary, port, wait=False, **options)
