@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import anyio._backends._asyncio  # noqa: F401
 
 from apps.playground.studio.apart import apart
+from apps.playground.studio.remote import Remote
 from apps.playground.studio.studio import Shelf, Studio, offered
 from apps.playground.studio.turns import MOST
 from dictionaries.dictionary import Dictionary
@@ -38,6 +39,7 @@ def launch(
     share: bool = False,
     password: str | None = None,
     dictionaries: Sequence[Dictionary] = (),
+    server: str | None = None,
     open_browser: bool = False,
     wait: bool = True,
     progress: Progress | None = None,
@@ -49,6 +51,7 @@ def launch(
     allow: host names, besides those of this machine, that it may be asked by, such as a proxy's.
     password: asked for before anything is answered, page, API and tools.
     share: through Gradio's public tunnel; refused without a password.
+    server: address of a `steer serve` of the same model that writes the texts.
     Raises `SteerError` for that, for a port that can't be had, and what `load` raises.
     """
     if share and not password:
@@ -61,14 +64,19 @@ def launch(
 
     with listen(port) as door:
         opened = apart(open_studio)(
-            model, dictionary, dtype=dtype, dictionaries=dictionaries, progress=progress
+            model,
+            dictionary,
+            dtype=dtype,
+            dictionaries=dictionaries,
+            server=server,
+            progress=progress,
         )
-        server = serve(opened, door.dup(), allow=allow, share=share, password=password)
+        page = serve(opened, door.dup(), allow=allow, share=share, password=password)
     if open_browser:
-        show(server)
+        show(page)
     if wait:
-        server.block_thread()
-    return server
+        page.block_thread()
+    return page
 
 
 def open_studio(
@@ -77,12 +85,14 @@ def open_studio(
     *,
     dtype: str = "float32",
     dictionaries: Sequence[Dictionary] = (),
+    server: str | None = None,
     progress: Progress | None = None,
 ) -> Studio:
     """Model and dictionaries, loaded; what can be searched is being prepared meanwhile."""
     loaded = model if isinstance(model, Model) else load(model, dtype=dtype, progress=progress)
     names = [] if dictionaries and dictionary is None else offered(loaded.name, dictionary)
-    studio = Studio(loaded, Shelf(loaded, names, dictionaries))
+    remote = Remote.of(server, loaded) if server else None
+    studio = Studio(loaded, Shelf(loaded, names, dictionaries), remote=remote)
     index = studio.shelf.index(studio.default)
     threading.Thread(target=index.warm, daemon=True).start()
     return studio

@@ -19,6 +19,7 @@ Route = Callable[[State, Request], Awaitable[Response]]
 
 ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "/v1/models", look.models),
+    ("GET", "/v1/models/{name:path}", look.model),
     ("POST", "/v1/completions", completions.completions),
     ("POST", "/v1/chat/completions", chat.chat),
     ("POST", "/v1/tokenize", look.tokenize),

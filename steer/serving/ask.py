@@ -78,12 +78,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class Piece:
-    """What was added to the text. scored: the tokens that are new with it, if they are asked for.
+    """What was added to the text. ids: the tokens that are new with it; scored: the same, if asked.
 
     Of text that may yet be the beginning of a stop, or half a letter, nothing is told.
     """
 
     text: str
+    ids: tuple[int, ...]
     scored: tuple[Scored, ...] = ()
 
 

@@ -195,8 +195,13 @@ class Engine:
         return LateError(f"not done within {self.limits.seconds:g} seconds: ask for fewer tokens")
 
     def _admit(self) -> None:
-        """As many as there is room for; what is wrong with one is found here."""
+        """As many as there is room for, and as a step can read: lowering takes time, too.
+
+        What is wrong with one is found here.
+        """
         while self._waiting and len(self._reading) + len(self._batch.rows) < self.rows:
+            if sum(row.left for _, row in self._reading) >= self.limits.budget:
+                return
             with self._wake:
                 ticket = self._waiting.popleft()
             try:

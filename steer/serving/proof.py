@@ -12,12 +12,18 @@ from steer.splice.receipt import EditReceipt
 
 
 def proof(
-    model: LanguageModel, name: str, asks: Sequence[Ask], answers: Sequence[Answer]
+    model: LanguageModel,
+    name: str,
+    asks: Sequence[Ask],
+    answers: Sequence[Answer],
+    *,
+    whole: bool = False,
 ) -> dict[str, Any]:
     """digests: of the interventions that were asked for, none if unsteered; of what acted, a row a
     text, with the seed that gives it again. silent: a line for every edit that did nothing.
 
     name: what the model is called where it was asked.
+    whole: with the receipts, token by token.
     """
     rows = [
         {
@@ -25,6 +31,7 @@ def proof(
             "seed": ask.sampling.seed,
             "digests": _digests(ask.interventions),
             "edits": [_edit(entry) for entry in answer.receipt],
+            **({"receipt": answer.receipt.to_list()} if whole else {}),
         }
         for index, (ask, answer) in enumerate(zip(asks, answers, strict=True))
     ]

@@ -45,7 +45,7 @@ class Row:
         self._passes: list[list[Record]] = []
         self._prompt_scored: list[Scored] = []
         self._scored: list[Scored] = []
-        self._text, self._told, self._told_scores = "", 0, 0
+        self._text, self._told, self._told_ids = "", 0, 0
         self._silent = {(n, k) for n, plan in enumerate(self.plans) for k in range(len(plan.edits))}
 
     # -- the prompt, a part at a time ----------------------------------------------------------
@@ -96,11 +96,12 @@ class Row:
         if self.ask.refuse_silent and self._silent:
             return None
         whole = self._text if self.finish else settled(self._text, self.ask.stop)
-        new, fresh = whole[self._told :], tuple(self._scored[self._told_scores :])
-        if not new and not (self.finish and fresh):
+        new, ids = whole[self._told :], tuple(self.new_ids[self._told_ids :])
+        if not new and not (self.finish and ids):
             return None
-        self._told, self._told_scores = len(whole), len(self._scored)
-        return Piece(new, fresh)
+        scored_too = tuple(self._scored[self._told_ids :])
+        self._told, self._told_ids = len(whole), len(self.new_ids)
+        return Piece(new, ids, scored_too)
 
     def answer(self) -> Answer:
         """Of a row that is finished. Raises `SilentEditError` if an edit had to act and did not."""

@@ -15,6 +15,7 @@ from functools import cached_property
 
 from apps.playground.state.setup import Setup
 from apps.playground.studio.index import Index
+from apps.playground.studio.remote import Remote
 from apps.playground.studio.turns import Turns
 from dictionaries import catalogue
 from dictionaries.dictionary import Dictionary
@@ -81,6 +82,8 @@ class Studio:
     """session -> the last of its requests that it cancelled, by the page's own count"""
     beside: list[str] = field(default_factory=list)
     """What is at work now and is no run: the runs have a line of their own."""
+    remote: Remote | None = None
+    """The server that writes the texts; None if the model here does"""
 
     @cached_property
     def default(self) -> str:
@@ -126,6 +129,16 @@ class Studio:
         self, setup: Setup, on_step: OnStep | None = None, on_first: OnStep | None = None
     ) -> Run:
         """The run, watched or not."""
+        if self.remote:
+            return self.remote.run(
+                self.model,
+                self.read(setup),
+                setup.interventions(),
+                self.shelf.used(setup),
+                setup.sampling,
+                on_step,
+                on_first,
+            )
         return self.model.generate(
             self.prompt(setup),
             setup.interventions(),

@@ -13,9 +13,11 @@ from steer.serving.ask import Answer, Ask
 HEADER = "X-Steer"
 
 
-def proof(offer: Offer, asks: Sequence[Ask], answers: Sequence[Answer]) -> dict[str, Any]:
+def proof(
+    offer: Offer, asks: Sequence[Ask], answers: Sequence[Answer], whole: bool = False
+) -> dict[str, Any]:
     """Of texts of what is on offer: see `steer.serving.proof`."""
-    return proofs.proof(offer.model, offer.name, asks, answers)
+    return proofs.proof(offer.model, offer.name, asks, answers, whole=whole)
 
 
 def about(offer: Offer, asks: Sequence[Ask]) -> dict[str, Any]:

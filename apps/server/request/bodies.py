@@ -78,6 +78,7 @@ class CompletionBody(Generating):
     """POST /v1/completions.
 
     context_tokens: how many of an echoed prompt's tokens are the prompt as edits mean it.
+    return_token_ids: as in vLLM. receipt: `tokens` proves it token by token.
     best_of, suffix, logit_bias: only where they ask for nothing.
     """
 
@@ -91,6 +92,8 @@ class CompletionBody(Generating):
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     context_tokens: Annotated[int, Field(ge=1)] | None = None
+    return_token_ids: bool | None = None
+    receipt: Literal["summary", "tokens"] = "summary"
     best_of: Annotated[int, Field(ge=1, le=1)] | None = None
     suffix: Literal[""] | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None

@@ -49,7 +49,7 @@ async def completions(state: State, request: Request) -> Response:
     async with while_connected(request, running):
         answers = await running.answers()
     state.metrics.finished(rows, answers)
-    told = proof(state.offer, rows, answers)
+    told = proof(state.offer, rows, answers, body.receipt == "tokens")
     choices = [
         _choice(state.offer.model, body, number, ask, answer)
         for number, (ask, answer) in enumerate(zip(rows, answers, strict=True))
@@ -83,11 +83,13 @@ def _choice(
 ) -> dict[str, Any]:
     shown = answer.prompt_scored + answer.scored if body.echo else answer.scored
     text = ask.prompt.text + answer.text if body.echo else answer.text
+    ids = {"token_ids": list(answer.ids), "prompt_token_ids": list(ask.prompt.ids)}
     return {
         "index": number,
         "text": text,
         "finish_reason": answer.finish,
         "logprobs": None if body.logprobs is None else _logprobs(model.token, shown),
+        **(ids if body.return_token_ids else {}),
     }
 
 
@@ -127,6 +129,8 @@ async def _stream(
             chunk["text"] = prefix + what.text
             if body.logprobs is not None:
                 chunk["logprobs"] = _logprobs(token, what.scored)
+            if body.return_token_ids:
+                chunk["token_ids"] = list(what.ids)
             yield event({**head, "choices": [chunk]})
             continue
         done[index] = what
@@ -135,7 +139,7 @@ async def _stream(
         if len(done) == len(rows):
             answers = [done[number] for number in range(len(rows))]
             state.metrics.finished(rows, answers)
-            last["steer"] = proof(state.offer, rows, answers)
+            last["steer"] = proof(state.offer, rows, answers, body.receipt == "tokens")
         yield event({**head, "choices": [chunk], **last})
     if body.stream_options and body.stream_options.include_usage:
         yield event({**head, "choices": [], "usage": usage(rows, answers), **last})

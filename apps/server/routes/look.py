@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -30,26 +30,33 @@ T = TypeVar("T")
 
 async def models(state: State, request: Request) -> Response:
     offer = state.offer
-    listed = []
-    for name in offer.ids:
-        edits = [each.to_dict() for each in offer.named(name)]
-        digests = [each.digest for each in offer.named(name)]
-        listed.append(
-            {
-                "id": name,
-                "object": "model",
-                "created": state.began,
-                "owned_by": "steer",
-                "max_model_len": offer.model.context,
-                "steer": {"interventions": edits, "digests": digests},
-            }
-        )
+    listed = [_model(state, name) for name in offer.ids]
     about = {
         "fingerprint": offer.model.fingerprint,
         "dtype": offer.model.dtype,
         "dictionaries": list(offer.dictionaries),
     }
     return JSONResponse({"object": "list", "data": listed, "steer": about})
+
+
+async def model(state: State, request: Request) -> Response:
+    """One of them."""
+    return JSONResponse(_model(state, request.path_params["name"]))
+
+
+def _model(state: State, name: str) -> dict[str, Any]:
+    acting = state.offer.named(name)
+    return {
+        "id": name,
+        "object": "model",
+        "created": state.began,
+        "owned_by": "steer",
+        "max_model_len": state.offer.model.context,
+        "steer": {
+            "interventions": [each.to_dict() for each in acting],
+            "digests": [each.digest for each in acting],
+        },
+    }
 
 
 async def tokenize(state: State, request: Request) -> Response:

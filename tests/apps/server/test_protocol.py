@@ -30,6 +30,9 @@ def test_models_are_the_model_and_one_for_every_named_edit(client: Any, server: 
     listed = [each.id for each in client.models.list().data]
     assert listed == server.announced["models"]
     assert listed == [MODEL, *(f"{MODEL}@{name}" for name in sorted(EDITS))]
+    assert client.models.retrieve(f"{MODEL}@longer").steer["digests"] == [CLAMP.digest]
+    with pytest.raises(openai.NotFoundError, match="not served here"):
+        client.models.retrieve("gpt-4")
 
 
 def test_a_completion_is_what_the_library_gives_and_says_how_it_was_steered(

@@ -154,6 +154,7 @@ def test_pieces_are_the_text_and_end_before_a_stop(llama: steer.Model) -> None:
     assert "".join(piece.text for piece in pieces) == answer.text == whole[: whole.index(stop)]
     assert answer.finish == "stop"
     assert sum((piece.scored for piece in pieces), ()) == answer.scored
+    assert sum((piece.ids for piece in pieces), ()) == answer.ids
 
 
 def test_echoed_log_probabilities_are_those_of_one_pass(llama: steer.Model) -> None:

@@ -35,6 +35,10 @@ def app(
     password: Annotated[
         str | None, typer.Option(help="Ask for it before anything is answered.")
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A steer serve of this model that writes the texts."),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = False,
 ) -> None:
     """Try edits by hand, in a page on this machine (127.0.0.1)."""
@@ -49,11 +53,12 @@ def app(
             "allow": allow or (),
             "share": share,
             "password": password,
+            "server": server,
             "open_browser": browser,
         }
         with progress_bars(True) as progress:
-            server = launch(model, dictionary, port, wait=False, progress=progress, **options)
-    server.block_thread()
+            page = launch(model, dictionary, port, wait=False, progress=progress, **options)
+    page.block_thread()
 
 
 @contextmanager
