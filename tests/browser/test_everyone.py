@@ -77,6 +77,9 @@ STATES = [opened, has_run, refused, unfolded, searched, steered_towards, read]
 STATES += [about_to_measure, measured, taken]
 
 
+FADED = "!document.getAnimations().some(each => each instanceof CSSTransition)"
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing(page: Any, state: Callable[[Any], None]) -> None:
     """In any state, light and dark, wide and on a phone."""
@@ -87,6 +90,9 @@ def test_axe_finds_nothing(page: Any, state: Callable[[Any], None]) -> None:
         page.set_viewport_size({"width": width, "height": 4000})
         for dark in (False, True):
             page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+            page.wait_for_function(
+                "document.getAnimations().every(each => each.playState !== 'running')"
+            )
             page.wait_for_timeout(400)  # colours fade
             for each in axe_core.Axe().run(page).response["violations"]:
                 nodes = [node["html"][:200] + node["failureSummary"] for node in each["nodes"][:3]]

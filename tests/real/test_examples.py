@@ -34,6 +34,8 @@ TOO_LONG = {
     "reproduce": "minutes",
     "train": "an hour",
     "bench": "minutes",
+    "serve": "serves until it is stopped; tests/apps/server",
+    "certify": "it names a release on the hub; tests/real/test_certify_real.py",
     "docs": "half a minute; tests/apps/studies/test_docs.py",
     "labels make": "an hour, the first time",
     "labels judge": "it needs a judge; tests/apps/cli/test_measuring_cli.py",

@@ -104,7 +104,7 @@ def test_unrelated_features_are_alive_others_of_like_density() -> None:
 
 def test_concepts_have_patterns_that_find_what_they_name() -> None:
     shown = {
-        "longer": "longer than",
+        "comparatives": "longer than",
         "superlatives": "the largest",
         "but": "But now",
         "spans of time": "two centuries",

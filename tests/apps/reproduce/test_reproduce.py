@@ -95,7 +95,7 @@ def test_a_picture_that_cannot_be_made_is_left_out(
     frontier: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "kaleido", None)
-    assert "pip install kaleido" in frontier.write(tmp_path)
+    assert "kaleido is missing: pip install" in frontier.write(tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".html", ".json", ".md"}
 
 
