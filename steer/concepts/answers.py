@@ -65,6 +65,11 @@ def background(model: Model, seed: int, progress: Progress | None) -> dict[str, 
     return {about: tuple(dict.fromkeys(texts)) for about, texts in found.items() if texts}
 
 
+def asked(model: Model, about: str) -> Prompt:
+    """The first of the requests."""
+    return _prompt(model, REQUESTS[0].format(about))
+
+
 def _answers(
     model: Model, asked: Sequence[tuple[str, int]], seed: int, progress: Progress | None
 ) -> dict[str, list[str]]:

@@ -19,8 +19,8 @@ from steer.concepts.trials import Trial, Unsteered, try_edits
 if TYPE_CHECKING:
     from steer.model import Model
 
-FIRST = 0.4
-DOSES = (0.33, 0.46, 0.52)
+FIRST = 0.36
+DOSES = (0.28, 0.32, 0.4, 0.46)
 """Shares of the residual's norm at the site."""
 BUDGET = 1.0
 """Nats a token that the text may cost more than the unsteered one."""
