@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steer.concepts.store import remembered
 from steer.concepts.writing import Row, write
+from steer.disk.remembered import remembered
 from steer.lm.prompts import Prompt, read_prompt
 from steer.progress import Progress
 

@@ -1,4 +1,4 @@
-"""The slope of what is fitted is autograd's of a plain hook, and fitting makes the texts likelier."""
+"""One fitting step goes where autograd says, and fitting makes the texts likelier."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from steer import Model
 from steer.concepts.fitted import Told, fit, told
-from tests.support.tiny import D, PROMPT, plain_model, tiny_model
+from tests.support.tiny import PROMPT, D, plain_model, tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What was written or measured once for a word, kept in the cache folder and found by content."""
+"""What was written or measured once, kept in the cache folder and found by content."""
 
 from __future__ import annotations
 
