@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steer.concepts.store import remembered
 from steer.concepts.writing import Row, write
+from steer.disk.remembered import remembered
 from steer.lm.prompts import Prompt, read_prompt
 from steer.progress import Progress
 
@@ -63,6 +63,11 @@ def background(model: Model, seed: int, progress: Progress | None) -> dict[str, 
         asked = [(NOTHING, each) for each in SEEDS] + [(each, SEEDS[0]) for each in OTHERS]
         found = _answers(model, asked, seed, progress)
     return {about: tuple(dict.fromkeys(texts)) for about, texts in found.items() if texts}
+
+
+def asked(model: Model, about: str) -> Prompt:
+    """The first of the requests."""
+    return _prompt(model, REQUESTS[0].format(about))
 
 
 def _answers(

@@ -20,6 +20,9 @@ COUNTS = (8, 20, 40)
 """Features of the sets by contrast."""
 SPARSE = 16
 """Features of the sparse projection of the difference of means."""
+WRITTEN = (32, 64)
+"""Features of the sparse projections of the fitted direction, which takes more to be held."""
+DENSEST_WRITTEN = 0.05
 SINGLES = 1
 DENSEST = 0.03
 """A feature active on a larger share of background tokens is about no concept."""
@@ -107,8 +110,23 @@ def candidates(
         if len(chosen) >= 2 and len(chosen) != len(made[-1].features):
             made.append(weighted(f"contrast {len(chosen)}", chosen, scores[chosen], rows))
     if len(order) >= 2:
-        made.append(_sparse(difference(fit, background), order, rows))
+        made.append(_sparse("sparse", difference(fit, background), order, rows, SPARSE))
     return made
+
+
+def written(
+    dictionary: Dictionary, fit: Reading, background: Background, direction: Tensor
+) -> list[Candidate]:
+    """What the dictionary holds of a fitted direction [d], of features that fire more about it."""
+    more = fit.mean.mean(0) > background.means.mean(0)
+    pool = (more & (background.share < DENSEST_WRITTEN)).nonzero().flatten().tolist()
+    rows = dictionary.W_dec.float().cpu()
+    made = [_sparse("written", direction, pool, rows, n) for n in WRITTEN if pool]
+    return [
+        each
+        for number, each in enumerate(made)
+        if each.features not in [before.features for before in made[:number]]
+    ]
 
 
 def difference(fit: Reading, background: Background) -> Tensor:
@@ -123,14 +141,14 @@ def weighted(name: str, features: list[int], weights: Tensor, rows: Tensor) -> C
     return Candidate(name, tuple(features), tuple(scaled.tolist()))
 
 
-def _sparse(direction: Tensor, order: list[int], rows: Tensor) -> Candidate:
-    """Non-negative matching pursuit of the difference of means on the features that count."""
+def _sparse(name: str, direction: Tensor, order: list[int], rows: Tensor, most: int) -> Candidate:
+    """Non-negative matching pursuit of a direction on some features, at most `most` of them."""
     pool = torch.tensor(order)
     units = rows[pool] / rows[pool].norm(dim=1, keepdim=True)
     rest, weights = direction.clone(), torch.zeros(len(pool))
-    for _ in range(4 * SPARSE):
+    for _ in range(4 * most):
         gains = units @ rest
-        if (weights > 0).sum() >= SPARSE:
+        if (weights > 0).sum() >= most:
             gains = torch.where(weights > 0, gains, -torch.inf)
         best = int(gains.argmax())
         if gains[best] <= 1e-3 * direction.norm():
@@ -142,7 +160,7 @@ def _sparse(direction: Tensor, order: list[int], rows: Tensor) -> Candidate:
     used = weights.nonzero().flatten()
     chosen = pool[used].tolist()
     amounts = weights[used] / rows[pool[used]].norm(dim=1)
-    return weighted(f"sparse {len(chosen)}", chosen, amounts, rows)
+    return weighted(f"{name} {len(chosen)}", chosen, amounts, rows)
 
 
 def matched_at_random(

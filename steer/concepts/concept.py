@@ -12,7 +12,7 @@ from steer.concepts.examples import check_texts, check_word, gather
 from steer.concepts.reading import content
 from steer.concepts.result import Concept
 from steer.concepts.search import Search
-from steer.concepts.store import remembered
+from steer.disk.remembered import remembered
 from steer.errors import SteerError
 from steer.lm.default_model import NAME as DEFAULT_MODEL
 from steer.lm.prompts import read_prompt

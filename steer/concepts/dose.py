@@ -19,12 +19,12 @@ from steer.concepts.trials import Trial, Unsteered, try_edits
 if TYPE_CHECKING:
     from steer.model import Model
 
-FIRST = 0.4
-DOSES = (0.33, 0.46, 0.52)
+FIRST = 0.36
+DOSES = (0.28, 0.32, 0.4, 0.46)
 """Shares of the residual's norm at the site."""
 BUDGET = 1.0
 """Nats a token that the text may cost more than the unsteered one."""
-CAUTION = 0.95
+CAUTION = 0.85
 """Share of the budget that the choosing half may spend, since what was chosen looks too good."""
 VARIED = 0.8
 """Least share of different token pairs."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.concepts.store import remembered_tensors
+from steer.disk.remembered import remembered_tensors
 from steer.evals.steering.embeddings import PACKAGE, Embed, minilm
 
 VOCABULARY = 12_000

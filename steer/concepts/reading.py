@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.concepts.store import remembered_tensors
+from steer.disk.remembered import remembered_tensors
 from steer.maths.precision import exact
 
 if TYPE_CHECKING:

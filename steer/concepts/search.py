@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from dictionaries.dictionary import Dictionary
 from steer.concepts import trials
-from steer.concepts.candidates import Background, candidates, difference
+from steer.concepts.candidates import Background, candidates, difference, written
 from steer.concepts.controls import RANDOM, arms
 from steer.concepts.detector import detector
 from steer.concepts.dose import Choice, Tried, choose
 from steer.concepts.embedded import embedder, vocabulary
 from steer.concepts.examples import Examples
+from steer.concepts.fitted import LENGTH, told
+from steer.concepts.fitted import fit as fit_direction
 from steer.concepts.judge import Judge, judge
 from steer.concepts.reading import Reading, read
 from steer.concepts.result import Concept, Control, Pair, nothing
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 
 KNOWN = 0.5
 """Least share of examples that are told from other texts once the word itself is masked."""
-_STEPS = 5
+_STEPS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +71,14 @@ class Search:
         sets = candidates(self.dictionary, fit, held_out, background)
         if not sets:
             return self._none("no feature fires in its texts and hardly in others", how)
-        self._tell("choosing features and dose", 2)
+        self._tell("fitting", 2)
+        sets += written(self.dictionary, fit, background, self._fitted(fit, background, norm))
+        self._tell("choosing features and dose", 3)
         choice = choose(self.model, self.dictionary, sets, choosing, how, norm, self.budget)
         if choice.chosen is None:
             reason = f"no dose that was tried stays within {self.budget:g} nats a token"
             return self._none(reason, how, choice.tried)
-        self._tell("measuring", 3)
+        self._tell("measuring", 4)
         single = choice.best_single or Tried(sets[0], choice.chosen.dose, choice.chosen.trial)
         length = choice.chosen.dose * norm
         edits = arms(
@@ -86,7 +92,7 @@ class Search:
             seed=self.seed,
         )
         measured = self._measure(edits, reporting, how)
-        self._tell("showing", 4)
+        self._tell("showing", 5)
         return self._concept(
             choice=choice,
             chosen=choice.chosen,
@@ -121,6 +127,13 @@ class Search:
             read(self.model, self.dictionary, each, self.key) for each in texts
         )
         return fit, held_out, Background(neutral, tuple(others))
+
+    def _fitted(self, fit: Reading, background: Background, norm: float) -> Tensor:
+        """The direction under which the model writes the fitting half unasked [d]."""
+        texts = told(self.model, self.word, self.examples.fit)
+        begin, length = difference(fit, background), LENGTH * norm
+        site = self.model.site_of(self.dictionary)
+        return fit_direction(self.model, site, texts, begin, length, self.seed)
 
     def _measure(
         self, edits: Mapping[str, Intervention], plain: Unsteered, how: Judge

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from steer.concepts.judge import Judge
-from steer.concepts.store import remembered
 from steer.concepts.writing import TEMPERATURE, Row, Written, losses, variety, write
+from steer.disk.remembered import remembered
 from steer.edits import Intervention
 from steer.lm.prompts import Prompt, read_prompt
 

@@ -1,4 +1,4 @@
-"""What was written or measured once for a word, kept in the cache folder and found by content."""
+"""What was written or measured once, kept in the cache folder and found by content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from steer.disk.cache import cache_folder
 
-VERSION = 1
+VERSION = 2
 """Part of every key: to be raised when what is computed from the same settings changes."""
 
 

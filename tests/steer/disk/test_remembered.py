@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from steer.concepts import store
+from steer.disk import remembered as store
 
 
 @pytest.fixture(autouse=True)
