@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from apps.server.answer.errors import BadBodyError
+from apps.server.answer.errors import body
 from steer.errors import SteerError
 
 Scope = MutableMapping[str, Any]
@@ -113,3 +115,26 @@ class Guard:
                 return await receive()
         except TimeoutError:
             raise BadBodyError(408, "the body did not come in time") from None
+
+
+class BadBodyError(BaseException):
+    """A body that grows too large, or stops coming: no route's to answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def _refuse(scope: Scope, send: Send, status: int, message: str) -> None:
+    text = json.dumps(body(scope["path"], status, message, "refused")).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(text))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+def _name(address: str) -> str | None:
+    """The host of an address, without its port; None if it is none."""
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None

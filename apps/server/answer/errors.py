@@ -23,18 +23,8 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 RETRY_SECONDS = 1
 
 
-class BadBodyError(SteerError):
-    """A body that grows too large, or stops coming. status: of the answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 def status_of(error: BaseException) -> int:
     """400 for what the caller can put right; 500 for what is a fault of ours."""
-    if isinstance(error, BadBodyError):
-        return error.status
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
