@@ -234,11 +234,15 @@ class Engine:
 
     @property
     def _next_part(self) -> int:
-        """How much of the next prompt is read at once. One that is scored is read whole where that
-        holds up no text, as it is in process: in parts it differs by rounding."""
+        """How much of the next prompt is read at once.
+
+        One that is scored is read whole where that holds up no text, and its last token, behind
+        which nothing is scored, alone: as in process, where other parts differ by rounding.
+        """
         row = self._reading[0][1]
-        whole = row.wants_all and not self._batch.rows and row.left <= _WHOLE * self.limits.budget
-        return row.left if whole else min(row.left, self.limits.budget)
+        if row.wants_all and not self._batch.rows and row.left <= _WHOLE * self.limits.budget:
+            return max(1, row.left - 1)
+        return min(row.left, self.limits.budget)
 
     def _hand_out(self, rows: Sequence[Served]) -> None:
         """What is new of each text; those that are finished leave, and have their answer."""
