@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from apps.server.answer.errors import body
+from apps.server.answer.errors import BadBodyError, body
 from steer.errors import SteerError
 
 Scope = MutableMapping[str, Any]
@@ -100,7 +100,7 @@ class Guard:
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if taken > self.rules.most_bytes:
-                raise BadBodyError(413, self.rules.too_large)
+                raise BadBodyError(self.rules.too_large, 413)
             return message
 
         try:
@@ -114,15 +114,7 @@ class Guard:
             async with asyncio.timeout(self.rules.body_seconds):
                 return await receive()
         except TimeoutError:
-            raise BadBodyError(408, "the body did not come in time") from None
-
-
-class BadBodyError(BaseException):
-    """A body that grows too large, or stops coming: no route's to answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+            raise BadBodyError("the body did not come in time", 408) from None
 
 
 async def _refuse(scope: Scope, send: Send, status: int, message: str) -> None:

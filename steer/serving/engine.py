@@ -27,6 +27,8 @@ from steer.serving.rows_cache import check_cache
 from steer.serving.ticket import Listener, Ticket, promised, settle
 
 T = TypeVar("T")
+_WHOLE = 8
+"""A text of more budgets than that is scored in parts."""
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,10 @@ class Engine:
         budget, read, begun = self.limits.budget, 0, []
         while self._reading and (not read or read + self._next_part <= budget):
             ticket, row = self._reading[0]
-            read += self._next_part
+            part = self._next_part
+            read += part
             try:
-                read_part(self.model, row, budget)
+                read_part(self.model, row, part)
             except Exception as error:
                 ticket.done.set_exception(error)
                 self._reading.popleft()
@@ -231,7 +234,15 @@ class Engine:
 
     @property
     def _next_part(self) -> int:
-        return min(self._reading[0][1].left, self.limits.budget)
+        """How much of the next prompt is read at once.
+
+        One that is scored is read whole where that holds up no text, and its last token, behind
+        which nothing is scored, alone: as in process, where other parts differ by rounding.
+        """
+        row = self._reading[0][1]
+        if row.wants_all and not self._batch.rows and row.left <= _WHOLE * self.limits.budget:
+            return max(1, row.left - 1)
+        return min(row.left, self.limits.budget)
 
     def _hand_out(self, rows: Sequence[Served]) -> None:
         """What is new of each text; those that are finished leave, and have their answer."""

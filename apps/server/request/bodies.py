@@ -182,11 +182,12 @@ Read = TypeVar("Read", bound=BaseModel)
 
 async def read_body(request: Request, kind: type[Read]) -> Read:
     """The body as one of these. Raises `BodyError`, naming the field and what it may be."""
+    text = await request.body()
     try:
-        data = json.loads(
-            await request.body(), object_pairs_hook=_once, parse_constant=_refuse_constant
-        )
+        data = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
         return kind.model_validate(data)
+    except BodyError:
+        raise
     except ValidationError as error:
         raise BodyError(_told(error)) from error
     except (ValueError, RecursionError) as error:

@@ -31,7 +31,7 @@ def test_log_likelihoods_and_scores_are_those_in_process(server: Server, edits: 
     assert [row["edit"] for row in found] == ["none", "longer"]
     for row in found:
         assert row["log-likelihoods"] == 6
-        assert row["largest difference"] < 1e-4  # rounding; measured below 1e-5
+        assert row["largest difference"] < 1e-5
         assert row["same scores"]
 
 
