@@ -51,12 +51,12 @@ def reproduce(
     chosen = [find(name)] if name else list(EXPERIMENTS.values())
     if (judge or endpoint) and EXPERIMENTS["e2"] not in chosen:
         raise SteerError(f"{name} asks no judge; only e2 does: leave --judge and --endpoint out")
-    writable_folder(out)
     settings = Settings(
         model=run.model, fast=fast, seed=seed, judge=judge, endpoint=endpoint, out=out
     )
     if endpoint:
         check_endpoint(endpoint)
+    writable_folder(out)
     with run.progress() as progress:
         if progress is not None:
             settings = settings.showing(progress)
