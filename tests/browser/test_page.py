@@ -101,7 +101,12 @@ def test_a_condition_and_a_schedule(page: Any) -> None:
     page.wait_for_selector(".notice.error:visible:has-text('is not understood')")
 
 
+COUNTING = ", ".join(map(str, range(1, 30))) + ","
+
+
 def begin_a_long_run(page: Any) -> None:
+    """Its texts do not end by themselves: one that is over early would be waited for in vain."""
+    page.fill("#prompt textarea", COUNTING)
     page.click("text=Sampling")
     page.locator("input[aria-label='number input for New tokens']").fill("400")
     page.keyboard.press("Tab")
