@@ -64,6 +64,7 @@ def serve(settings: Settings, announce: bool = False) -> None:
         state = open_state(settings)
         # The engine's thread holds the interpreter for most of a token: others get it sooner.
         sys.setswitchinterval(0.0005)
+        listening.listen(128)  # who reads the line may ask at once
         print(_line(state, listening, announce), flush=True)
         config = uvicorn.Config(
             make_app(state, settings.rules, settings.closing),
