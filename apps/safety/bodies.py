@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from apps.safety.asgi import App, Message, Receive, Scope, Send, header_values, refuse
 
 
@@ -9,10 +11,11 @@ class BodyLimit:
     """most: bytes. What announces more is not read at all; what sends more, up to there.
 
     The body is handed on only once all of it is here, so what is too long reaches nobody.
+    seconds: until its next part comes, so that nobody holds a connection for nothing.
     """
 
-    def __init__(self, app: App, most: int) -> None:
-        self.app, self.most = app, most
+    def __init__(self, app: App, most: int, seconds: float = 30.0) -> None:
+        self.app, self.most, self.seconds = app, most, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -20,14 +23,14 @@ class BodyLimit:
             return
         announced = [each for each in header_values(scope, b"content-length") if each.isdigit()]
         if any(int(each[:20]) > self.most for each in announced):
-            await self._refuse(scope, send)
+            await refuse(scope, send, 413, self.too_long, [(b"connection", b"close")])
             return
         limited = _Limited(self, scope, receive, send)
         await self.app(scope, limited.receive, limited.send)
 
-    async def _refuse(self, scope: Scope, send: Send) -> None:
-        sentence = f"the request's body is longer than {self.most:,} bytes, the most that is read"
-        await refuse(scope, send, 413, sentence, [(b"connection", b"close")])
+    @property
+    def too_long(self) -> str:
+        return f"the request's body is longer than {self.most:,} bytes, the most that is read"
 
 
 class _Limited:
@@ -44,16 +47,24 @@ class _Limited:
         self.read = True
         parts = bytearray()
         while True:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(self.limit.seconds):
+                    message = await self._receive()
+            except TimeoutError:
+                return await self._ended(408, "the request's body did not come in time")
             if message["type"] != "http.request":
                 return message
             parts += message.get("body", b"")
             if len(parts) > self.limit.most:
-                self.refused = True
-                await self.limit._refuse(self.scope, self._send)
-                return {"type": "http.disconnect"}
+                return await self._ended(413, self.limit.too_long)
             if not message.get("more_body"):
                 return {"type": "http.request", "body": bytes(parts), "more_body": False}
+
+    async def _ended(self, status: int, sentence: str) -> Message:
+        """Refused in the middle of the body: for the app, the client is gone."""
+        self.refused = True
+        await refuse(self.scope, self._send, status, sentence, [(b"connection", b"close")])
+        return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         """What the app says of a body that it never got is not sent after the refusal."""

@@ -49,6 +49,8 @@ class Keys:
 class KeyCheck:
     """Answers who has the key: `Authorization: Bearer KEY`, or Basic with it as the password.
 
+    `X-SECRET-KEY: KEY` is Neuronpedia's way to send it.
+
     free: paths that anyone may ask, such as `/health`.
     """
 
@@ -90,7 +92,7 @@ def key_of(scope: Scope) -> str | None:
             return base64.b64decode(rest, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
             return ""
-    return None
+    return header(scope, b"x-secret-key")
 
 
 def new_key() -> str:

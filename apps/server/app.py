@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from apps.safety.asgi import App
 from apps.server.answer.errors import answer
-from apps.server.guard import Guard, Rules
+from apps.server.guard import Rules
 from apps.server.routes import chat, completions, concepts, look, neuronpedia
 from apps.server.state import State
 
@@ -38,7 +39,7 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
 """Those without /v1 are where vLLM has them, and lm-eval looks for them."""
 
 
-def make_app(state: State, rules: Rules, closing: float = 10.0) -> Guard:
+def make_app(state: State, rules: Rules, closing: float = 10.0) -> App:
     """closing: seconds that what is served has when the server is told to end."""
 
     @asynccontextmanager
@@ -52,7 +53,7 @@ def make_app(state: State, rules: Rules, closing: float = 10.0) -> Guard:
     handle: Any = answer
     app.add_exception_handler(HTTPException, handle)
     app.add_exception_handler(Exception, handle)
-    return Guard(app, rules)
+    return rules.around(app)
 
 
 def _bound(state: State, path: str, route: Route) -> Callable[[Request], Awaitable[Response]]:

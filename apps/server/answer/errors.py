@@ -12,15 +12,6 @@ from apps.server.request.offer import UnknownModelError
 from steer.errors import SilentEditError, SteerError
 from steer.serving.ask import BusyError, GoneError, LateError
 
-
-class BadBodyError(SteerError):
-    """A body that grows too large, or stops coming. status: HTTP's."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownModelError, 404),
     (SilentEditError, 422),
@@ -34,8 +25,6 @@ RETRY_SECONDS = 1
 
 def status_of(error: BaseException) -> int:
     """400 for what the caller can put right; 500 for what is a fault of ours."""
-    if isinstance(error, BadBodyError):
-        return error.status
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from apps.server.guard import Guard, Rules
+from apps.server.guard import Rules
 from steer.errors import SteerError
 from tests.support.serving import Server
 
@@ -24,7 +24,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 
 def ask(rules: Rules, path: str = "/v1/models", content: Any = None, **headers: str) -> int:
     async def run() -> int:
-        transport = httpx.ASGITransport(app=Guard(_app, rules))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app=rules.around(_app))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             response = await client.post(path, content=content, headers=headers)
             return response.status_code
@@ -67,7 +67,8 @@ def test_health_needs_no_key() -> None:
         ({"Host": "lab.example"}, 200),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
-        ({"Origin": "http://localhost:7860"}, 200),
+        ({"Origin": "http://localhost:7860"}, 403),
+        ({"Origin": "http://localhost"}, 200),
     ],
 )
 def test_host_and_origin(headers: dict[str, str], status: int) -> None:
@@ -97,7 +98,7 @@ def test_a_body_that_stops_coming_is_not_waited_for() -> None:
             sent.append(message)
 
         scope = {"type": "http", "path": "/v1/models", "headers": [(b"host", b"localhost")]}
-        await Guard(_app, Rules(body_seconds=0.01))(scope, silent, send)
+        await Rules(body_seconds=0.01).around(_app)(scope, silent, send)
         return int(sent[0]["status"])
 
     assert asyncio.run(run()) == 408
