@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -39,3 +39,14 @@ def from_tagged(
         return cls(**arguments)
     except TypeError as error:
         raise InterventionError(f"{what} of kind {kind} needs more: {error}") from error
+
+
+def dictionaries_named(data: object) -> Iterator[str]:
+    """Values of every `dictionary` in nested plain data, such as an intervention's."""
+    if isinstance(data, dict):
+        if isinstance(name := data.get("dictionary"), str):
+            yield name
+        data = list(data.values())
+    if isinstance(data, list | tuple):
+        for each in data:
+            yield from dictionaries_named(each)

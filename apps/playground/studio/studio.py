@@ -19,6 +19,7 @@ from apps.playground.studio.remote import Remote
 from apps.playground.studio.turns import Turns
 from dictionaries import catalogue
 from dictionaries.dictionary import Dictionary
+from steer.edits.json import dictionaries_named
 from steer.errors import DictionaryError, PromptError, SteerError
 from steer.lm.hookpoints import is_hookpoint
 from steer.lm.prompts import Prompt, read_prompt
@@ -63,7 +64,7 @@ class Shelf:
 
     def used(self, setup: Setup) -> list[Dictionary]:
         """Every dictionary that the active edits name, also inside a direction or a condition."""
-        names = {name for row in setup.active for name in _named(row.to_dict())}
+        names = {name for row in setup.active for name in dictionaries_named(row.to_dict())}
         return [self[name] for name in sorted(names) if not is_hookpoint(name)]
 
 
@@ -191,17 +192,6 @@ class Studio:
         if stream := self.streams.get(session):
             stream.cancel()
         return bool(jobs)
-
-
-def _named(data: object) -> Iterator[str]:
-    """Values of every `dictionary` in nested plain data."""
-    if isinstance(data, dict):
-        if isinstance(name := data.get("dictionary"), str):
-            yield name
-        data = list(data.values())
-    if isinstance(data, list | tuple):
-        for each in data:
-            yield from _named(each)
 
 
 def offered(model: str, dictionary: str | None) -> list[str]:

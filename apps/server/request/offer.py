@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from apps.server.request.steering import read_steering
 from dictionaries import catalogue
 from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
+from steer.edits.json import dictionaries_named
 from steer.errors import DictionaryError, InterventionError, ModelError, SteerError
 from steer.lm.hookpoints import is_hookpoint
 from steer.model import Model
@@ -80,7 +81,7 @@ class Offer:
         """Of a request's steering. Raises `InterventionError` or `DictionaryError`."""
         found = read_steering(steering, next(iter(self.dictionaries), ""))
         for each in found:
-            for name in _named(each.to_dict()):
+            for name in dictionaries_named(each.to_dict()):
                 self.dictionary(name)
         return found
 
@@ -107,14 +108,3 @@ def _folder(path: Path) -> Path:
     if not path.is_dir():
         raise InterventionError(f"{path} is no folder; --edits is one with a JSON file an edit")
     return path
-
-
-def _named(data: object) -> Iterator[str]:
-    """Values of every `dictionary` in nested plain data."""
-    if isinstance(data, dict):
-        if isinstance(name := data.get("dictionary"), str):
-            yield name
-        data = list(data.values())
-    if isinstance(data, list | tuple):
-        for each in data:
-            yield from _named(each)
