@@ -31,6 +31,7 @@ from steer.errors import SteerError
 
 ADDRESS = "127.0.0.1"
 PORTS = range(7860, 7960)
+BACKLOG = 128
 TUNNEL = ".gradio.live"
 _POLICY = {
     **POLICY,
@@ -99,6 +100,7 @@ def listen(port: int | None = None) -> socket.socket:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             door.bind((ADDRESS, number))
+            door.listen(BACKLOG)  # till then a second process may bind the same port
         except OSError as error:
             door.close()
             problem = f"port {number} can't be used ({error.strerror})"

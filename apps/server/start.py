@@ -64,7 +64,6 @@ def serve(settings: Settings, announce: bool = False) -> None:
         state = open_state(settings)
         # The engine's thread holds the interpreter for most of a token: others get it sooner.
         sys.setswitchinterval(0.0005)
-        listening.listen(128)  # who reads the line may ask at once
         print(_line(state, listening, announce), flush=True)
         config = uvicorn.Config(
             make_app(state, settings.rules, settings.closing),
@@ -83,6 +82,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # till then a second process may bind the same port
     except OSError as error:
         listening.close()
         raise SteerError(f"{host}:{port} can't be listened on: {error.strerror}") from error

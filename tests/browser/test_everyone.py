@@ -130,7 +130,7 @@ def test_the_whole_way_by_keyboard(page: Any) -> None:
     assert page.locator("#dictionary select").count() == 1
     page.locator("#query input").focus()
     page.keyboard.type("than", delay=40)
-    page.wait_for_selector("#hits li")
+    page.wait_for_selector("#hits [data-query=than]")
     reach(page, "add")
     page.keyboard.press("Enter")
     page.wait_for_selector("#edits .edit[data-row*='norm']")
@@ -188,7 +188,7 @@ def test_the_dictionary_is_chosen_without_opening_on_the_way(page: Any) -> None:
 
 def test_a_refused_run_says_that_the_texts_are_old(page: Any) -> None:
     refused(page)
-    assert page.locator("#texts [data-stale]").count() == 1
+    page.wait_for_selector("#texts [data-stale]")
     amount(page, 2)
     run(page)
     assert page.locator("#texts [data-stale]").count() == 0

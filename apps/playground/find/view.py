@@ -26,7 +26,7 @@ def hits_view(hits: Sequence[Hit], query: str) -> str:
         f"<small>{esc(hit.why)}</small></button></li>"
         for hit in hits
     )
-    return f'<ul class="hits">{items}</ul>'
+    return f'<ul class="hits" data-query="{esc(query.strip())}">{items}</ul>'
 
 
 def found_nothing_view() -> str:

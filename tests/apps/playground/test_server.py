@@ -15,7 +15,9 @@ import pytest
 
 from apps.playground import launch
 from apps.playground.api import ENDPOINTS
+from apps.playground.server import listen
 from steer import SteerError
+from steer.errors import SteerError
 from tests.support import ROOT, tiny
 
 gradio_client = pytest.importorskip("gradio_client")
@@ -193,3 +195,12 @@ def test_it_listens_here_only(address: str) -> None:
 def test_sharing_needs_a_password() -> None:
     with pytest.raises(SteerError, match="password"):
         launch(tiny.tiny_model("llama"), dictionaries=[tiny.dictionary()], share=True)
+
+
+def test_two_that_start_together_get_a_port_each() -> None:
+    """Neither has begun to answer: a port that is only bound could be bound twice."""
+    with listen() as one, listen() as other:
+        taken = one.getsockname()[1]
+        assert other.getsockname()[1] != taken
+        with pytest.raises(SteerError, match=f"port {taken} can't be used"):
+            listen(taken)

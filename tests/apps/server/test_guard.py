@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from apps.server.guard import Rules
+from apps.server.start import _listen
 from steer.errors import SteerError
 from tests.support.serving import Server
 
@@ -109,3 +110,10 @@ def test_the_real_server_lets_nobody_else_in(server: Server) -> None:
     assert server.get("/v1/models", headers={"Origin": "http://evil.example"}).status_code == 403
     huge = {"model": "x", "prompt": "a" * 2**20}
     assert server.post("/v1/completions", huge).status_code == 413
+
+
+def test_a_port_is_one_servers_from_the_start() -> None:
+    with _listen("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(SteerError, match=f"127.0.0.1:{port} can't be listened on"):
+            _listen("127.0.0.1", port)
