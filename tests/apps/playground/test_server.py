@@ -17,7 +17,6 @@ from apps.playground import launch
 from apps.playground.api import ENDPOINTS
 from apps.playground.server import listen
 from steer import SteerError
-from steer.errors import SteerError
 from tests.support import ROOT, tiny
 
 gradio_client = pytest.importorskip("gradio_client")
