@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,16 @@ from tests.browser.driver import HOW, chromium
 
 @pytest.fixture(scope="module")
 def studio() -> Any:
-    """What the served page works with, to see what it is doing."""
+    """What the served page works with, to see what it is doing.
+
+    What earlier tests left in this process is no garbage of the page's, as in `steer app`: to look
+    through it takes a second, in which nothing is answered.
+    """
     from apps.playground.start import open_studio
 
-    return open_studio()
+    opened = open_studio()
+    gc.freeze()
+    return opened
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,10 @@ def begin_a_long_run(page: Any) -> None:
     page.keyboard.press("Tab")
     page.click("#run")
     page.wait_for_selector("#texts .live")
-    page.wait_for_function("/^\\d+ of/.test(document.querySelector('#texts .count')?.innerText)")
+    # Not at every frame, as is usual: a page behind another one is not drawn.
+    page.wait_for_function(
+        "/^\\d+ of/.test(document.querySelector('#texts .count')?.innerText)", polling=100
+    )
 
 
 def test_closing_the_page_frees_the_model(browser: Any, address: str, studio: Any) -> None:
