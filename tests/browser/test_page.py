@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from apps.playground.state.setup import Row, Setup
+from apps.studies.demo import DICTIONARY
+from steer import Clamp
 from tests.browser.driver import add, amount, run, search, tab, texts, type_into
 
 
@@ -101,20 +104,29 @@ def test_a_condition_and_a_schedule(page: Any) -> None:
     page.wait_for_selector(".notice.error:visible:has-text('is not understood')")
 
 
-COUNTING = ", ".join(map(str, range(1, 30))) + ","
+LONG = Setup(
+    ", ".join(map(str, range(1, 30))) + ",",
+    rows=(Row(DICTIONARY, Clamp(1176, "2x max")),),
+    max_new_tokens=400,
+    temperature=0,
+    repetition_penalty=1,
+)
+"""It counts on, so that neither text is over early: who waits for it would wait in vain."""
 
 
 def begin_a_long_run(page: Any) -> None:
-    """Its texts do not end by themselves: one that is over early would be waited for in vain."""
-    page.fill("#prompt textarea", COUNTING)
-    page.click("text=Sampling")
-    page.locator("input[aria-label='number input for New tokens']").fill("400")
-    page.keyboard.press("Tab")
-    page.click("#run")
-    page.wait_for_selector("#texts .live")
+    page.evaluate("link => (location.href = link)", f"#s={LONG.to_fragment()}")
     # Not at every frame, as is usual: a page behind another one is not drawn.
     page.wait_for_function(
-        "/^\\d+ of/.test(document.querySelector('#texts .count')?.innerText)", polling=100
+        "text => document.querySelector('#prompt textarea')?.value === text",
+        arg=LONG.prompt,
+        polling=100,
+    )
+    page.click("#run")
+    page.wait_for_selector("#texts .live")
+    page.wait_for_function(
+        "/^\\d+ of at most 400/.test(document.querySelector('#texts .count')?.innerText)",
+        polling=100,
     )
 
 
@@ -160,7 +172,9 @@ def watch_counts(page: Any) -> None:
     )
 
 
-def test_a_run_that_is_soon_there_is_not_waited_for(page: Any, monkeypatch: Any) -> None:
+def test_a_run_that_is_soon_there_is_not_waited_for(
+    page: Any, studio: Any, monkeypatch: Any
+) -> None:
     """However slow this machine: no frame comes before the first token's. A slow one says why."""
     monkeypatch.setattr("apps.playground.steer.frames.PATIENCE", 60)
     watch_counts(page)
@@ -169,9 +183,10 @@ def test_a_run_that_is_soon_there_is_not_waited_for(page: Any, monkeypatch: Any)
     assert said
     assert not any("reading the prompt" in each or "before you" in each for each in said)
     monkeypatch.setattr("apps.playground.steer.frames.PATIENCE", 0)
-    page.fill("#prompt textarea", "The old bridge. " * 100)
-    run(page)
-    assert any("reading the prompt" in each for each in page.evaluate("window.said"))
+    with studio.model.lock:  # so that no token can come
+        page.click("#run")
+        page.wait_for_selector("#texts .count:has-text('reading the prompt')")
+    page.wait_for_selector("#texts .receipt")
 
 
 def test_the_page_draws_little_while_the_model_computes(page: Any, studio: Any) -> None:
