@@ -2,7 +2,7 @@
 // seen, and hands clicks on our own HTML to the server.
 window.steer = {
   asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
-  running: false,
+  running: null, // the run whose last frame is not yet there
   pointed: false, // whether what is told was pointed at, and not reached by a key
 
   form() {
@@ -79,10 +79,12 @@ window.steer = {
     document.querySelector("#spoken").textContent = text;
   },
 
-  // One run of a page at a time; its frames come as lines of JSON.
+  // One run of a page at a time; its frames come as lines of JSON. It is over with its last frame,
+  // a little before the server ends the answer: who runs again at once is heard.
   async run(session, rest) {
     if (window.steer.running) return;
-    window.steer.running = true;
+    const own = (window.steer.running = {});
+    const over = () => window.steer.running === own && (window.steer.running = null);
     try {
       const values = [JSON.stringify(window.steer.form()), ...rest];
       const answer = await fetch(location.pathname.replace(/\/?$/, "/steer/run"), {
@@ -95,14 +97,17 @@ window.steer = {
       for (let left = "", part; !(part = await reader.read()).done; ) {
         const lines = (left + part.value).split("\n");
         left = lines.pop();
-        for (const line of lines) window.steer.draw(JSON.parse(line));
+        for (const line of lines) {
+          window.steer.draw(JSON.parse(line));
+          if (!document.querySelector("#texts .live")) over();
+        }
       }
     } catch (error) {
       const said = Object.assign(document.createElement("p"), { className: "notice error", role: "alert" });
       said.textContent = `The server can't be reached (${error.message}): is it still running?`;
       window.steer.draw([said.outerHTML, null, ""]);
     } finally {
-      window.steer.running = false;
+      over();
     }
   },
 

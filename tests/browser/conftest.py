@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.driver import HOW, chromium
+from tests.browser.driver import HOW, chromium, open_page
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,12 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
     """A fresh page at laptop size, that fails its test on an error of its own scripts."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 800})
     errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.set_default_timeout(120_000)
-    opened.goto(address)
-    opened.wait_for_selector("#edits .edit")
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    opened = open_page(context, address)
     yield opened
-    opened.close()
+    context.close()
     assert not errors
 
 

@@ -18,11 +18,23 @@ def chromium() -> str | None:
 
 
 def search(page: Any, words: str) -> None:
-    """Type into the search box, and wait for what it finds."""
+    """Type into the search box, and wait for what it finds: not for an earlier search's hits."""
     page.click("#query input")
     page.fill("#query input", "")
+    page.wait_for_selector("#hits [data-query]", state="detached")
     page.keyboard.type(words, delay=40)
     page.wait_for_selector(f"#hits [data-query='{words.strip()}'] li")
+
+
+def open_page(browser: Any, address: str, **options: Any) -> Any:
+    """A page that has opened its state: what is typed earlier would be overwritten by it."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    page.wait_for_selector("#edits .edit")
+    # Not at every frame, as is usual: a page behind another one is not drawn.
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value", polling=100)
+    return page
 
 
 def add(page: Any, words: str, which: int = 1) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from apps.playground.state.setup import Row, Setup
 from apps.studies.demo import DICTIONARY
 from steer import Clamp
-from tests.browser.driver import add, amount, run, search, tab, texts, type_into
+from tests.browser.driver import add, amount, open_page, run, search, tab, texts, type_into
 
 
 def test_clamp_mute_and_undo(page: Any) -> None:
@@ -131,10 +131,7 @@ def begin_a_long_run(page: Any) -> None:
 
 
 def test_closing_the_page_frees_the_model(browser: Any, address: str, studio: Any) -> None:
-    gone = browser.new_page()
-    gone.set_default_timeout(120_000)
-    gone.goto(address)
-    gone.wait_for_selector("#edits .edit")
+    gone = open_page(browser, address)
     begin_a_long_run(gone)
     (stream,) = studio.streams.values()
     gone.close()
@@ -146,10 +143,7 @@ def test_closing_the_page_frees_the_model(browser: Any, address: str, studio: An
 
 
 def test_who_waits_sees_the_queue(page: Any, browser: Any, address: str) -> None:
-    other = browser.new_page()
-    other.set_default_timeout(120_000)
-    other.goto(address)
-    other.wait_for_selector("#edits .edit")
+    other = open_page(browser, address)
     begin_a_long_run(page)
     other.click("#run")
     other.wait_for_selector("#texts .live .count:has-text('1 before you')")
@@ -206,10 +200,7 @@ def test_the_page_draws_little_while_the_model_computes(page: Any, studio: Any) 
 
 def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, studio: Any) -> None:
     """It ends at once, while the other's run goes on, and nothing of it is computed."""
-    other = browser.new_page()
-    other.set_default_timeout(120_000)
-    other.goto(address)
-    other.wait_for_selector("#edits .edit")
+    other = open_page(browser, address)
     begin_a_long_run(page)
     (running,) = studio.streams
     other.click("#run")
@@ -229,10 +220,7 @@ def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, st
 
 def test_who_waits_can_close_the_page(page: Any, browser: Any, address: str, studio: Any) -> None:
     """Its place is free at once, and the other's run goes on."""
-    other = browser.new_page()
-    other.set_default_timeout(120_000)
-    other.goto(address)
-    other.wait_for_selector("#edits .edit")
+    other = open_page(browser, address)
     begin_a_long_run(page)
     (running,) = studio.jobs
     other.click("#run")
@@ -299,10 +287,7 @@ def test_reload_from_the_link(page: Any, browser: Any) -> None:
     amount(page, 1.5)
     run(page)
     first = texts(page)
-    other = browser.new_page()
-    other.set_default_timeout(120_000)
-    other.goto(page.url)
-    other.wait_for_selector("#edits .edit")
+    other = open_page(browser, page.url)
     assert "#s=" in page.url
     assert other.locator("#edits [data-field=amount]").input_value() == "1.5"
     run(other)
@@ -311,10 +296,7 @@ def test_reload_from_the_link(page: Any, browser: Any) -> None:
 
 
 def test_two_pages_at_once(page: Any, browser: Any, address: str) -> None:
-    other = browser.new_page()
-    other.set_default_timeout(120_000)
-    other.goto(address)
-    other.wait_for_selector("#edits .edit")
+    other = open_page(browser, address)
     amount(other, 0.25)
     for each in (page, other):
         each.click("#run")
@@ -335,12 +317,13 @@ def test_find(page: Any) -> None:
     page.click("#look")
     page.click("#read-tokens .tok:has-text('longer')")
     page.wait_for_selector("#read-top q:has-text('longer')")
-    page.click("#read-top li:first-child .id")
-    page.wait_for_selector("#card .card")
-    page.wait_for_selector("#card .figures:has-text('nats')")
-    assert page.locator("#card .examples p").count() > 3
-    feature = page.get_attribute("#card .card", "data-feature")
-    page.click("#card .go")
+    strongest = page.locator("#read-top li:first-child .id")
+    feature = strongest.inner_text().removeprefix("#")
+    strongest.click()
+    card = f"#card .card[data-feature='{feature}']"  # not the edited feature's, that was there
+    page.wait_for_selector(f"{card} .figures:has-text('nats')")
+    assert page.locator(f"{card} .examples p").count() > 3
+    page.click(f"{card} .go")
     page.wait_for_selector(f"#edits .id:text-is('#{feature}')")
     assert page.locator("#edits .edit").count() == 1
 
