@@ -36,8 +36,9 @@ OTHERS = (
     *("child", "car", "winter", "law", "painting", "flower", "sadness", "history"),
 )
 """What the answers about other words are asked about."""
-SEEDS = (0, 1)
-"""Of the two halves; the others' answers have the first alone."""
+FITTING, HELD_OUT = (0, 2, 3), (1,)
+"""Seeds of the answers that choose, and of those that decide; the others' have the first alone."""
+_LUCKS = len(FITTING) + len(HELD_OUT)
 TOKENS = 40
 TEMPERATURE = 0.7
 _SHIPPED = Path(__file__).parent / "shipped"
@@ -47,8 +48,11 @@ _SHIPPED = Path(__file__).parent / "shipped"
 def halves(
     model: Model, word: str, seed: int, progress: Progress | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Answers about a word, of either seed; no text is in both."""
-    first, second = (_answers(model, [(word, s)], seed, progress) for s in SEEDS)
+    """Answers about a word to fit to, and held-out ones; no text is in both."""
+    first, second = (
+        _answers(model, [(word, each) for each in seeds], seed, progress)
+        for seeds in (FITTING, HELD_OUT)
+    )
     return tuple(dict.fromkeys(first[word])), tuple(
         dict.fromkeys(text for text in second[word] if text not in first[word])
     )
@@ -60,7 +64,7 @@ def background(model: Model, seed: int, progress: Progress | None) -> dict[str, 
     if seed == 0 and shipped.exists():
         found = json.loads(shipped.read_text(encoding="utf-8"))
     else:
-        asked = [(NOTHING, each) for each in SEEDS] + [(each, SEEDS[0]) for each in OTHERS]
+        asked = [(NOTHING, each) for each in (0, 1)] + [(each, 0) for each in OTHERS]
         found = _answers(model, asked, seed, progress)
     return {about: tuple(dict.fromkeys(texts)) for about, texts in found.items() if texts}
 
@@ -81,7 +85,7 @@ def _answers(
         if progress:
             progress(f"writing about {' and '.join(dict.fromkeys(titles))}"[:60], 0, 1)
         rows = [
-            Row(_prompt(model, request.format(about)), len(SEEDS) * seed + each)
+            Row(_prompt(model, request.format(about)), _LUCKS * seed + each)
             for about, each in asked
             for request in REQUESTS
         ]

@@ -15,6 +15,7 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.concepts.reading import Reading
 from steer.edits import Add, Intervention
+from steer.edits.schedules import Decay
 
 COUNTS = (8, 20, 40)
 """Features of the sets by contrast."""
@@ -33,6 +34,8 @@ OTHERS_BELOW = 0.9
 """A feature fires more here than in this share of the other words' texts."""
 POSITIONS = "1:"
 """Every token but the first, whose massive activation no edit of this size moves."""
+FADES = Decay(12)
+"""A text that has come to its subject stays there by itself: what is added later only costs."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class Candidate:
     weights: tuple[float, ...]
 
     def edit(self, dictionary: str, length: float) -> Intervention:
-        """Adds `length` along the direction, at every token but the first."""
+        """Adds `length` along the direction at every token but the first, fading as it writes."""
         pairs = zip(self.features, self.weights, strict=True)
-        adds = [Add(f, round(length * w, 4), positions=POSITIONS) for f, w in pairs]
+        adds = [Add(f, round(length * w, 4), positions=POSITIONS, schedule=FADES) for f, w in pairs]
         return Intervention(dictionary, adds)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.concepts.candidates import POSITIONS, Candidate, matched_at_random
+from steer.concepts.candidates import FADES, POSITIONS, Candidate, matched_at_random
 from steer.edits import AddDirection, Intervention
 from steer.edits.directions import Random, Vector
 
@@ -40,7 +40,8 @@ def arms(
 
 
 def _along(hookpoint: str, direction: Vector | Random, length: float) -> Intervention:
-    return Intervention(hookpoint, [AddDirection(direction, length, positions=POSITIONS)])
+    edit = AddDirection(direction, length, positions=POSITIONS, schedule=FADES)
+    return Intervention(hookpoint, [edit])
 
 
 def _rounded(direction: Tensor) -> tuple[float, ...]:

@@ -19,9 +19,9 @@ from steer.concepts.trials import Trial, Unsteered, try_edits
 if TYPE_CHECKING:
     from steer.model import Model
 
-FIRST = 0.36
-DOSES = (0.28, 0.32, 0.4, 0.46)
-"""Shares of the residual's norm at the site."""
+FIRST = 0.5
+DOSES = (0.38, 0.44, 0.58, 0.68)
+"""Shares of the residual's norm at the site, before the edit fades."""
 BUDGET = 1.0
 """Nats a token that the text may cost more than the unsteered one."""
 CAUTION = 0.85
@@ -52,11 +52,19 @@ class Tried:
 
 @dataclass(frozen=True)
 class Choice:
-    """chosen: None if nothing stays within the budget; tried: how many were compared."""
+    """chosen: None if nothing stays within the budget; tried: all that was compared."""
 
     chosen: Tried | None
     best_single: Tried | None
-    tried: int
+    tried: tuple[Tried, ...]
+
+    @property
+    def course(self) -> list[Tried]:
+        """The chosen candidate at each dose that it was tried at, rising."""
+        if self.chosen is None:
+            return []
+        own = [each for each in self.tried if each.candidate is self.chosen.candidate]
+        return sorted(own, key=lambda each: each.dose)
 
 
 def choose(
@@ -79,7 +87,7 @@ def choose(
     promising = sorted(tried, key=lambda each: -each.merit)[:_AGAIN]
     tried += attempt([(each.candidate, dose) for each in promising for dose in DOSES])
     singles = [each for each in tried if len(each.candidate.features) == 1]
-    return Choice(_best(tried, budget), _best(singles, budget), len(tried))
+    return Choice(_best(tried, budget), _best(singles, budget), tuple(tried))
 
 
 def _best(tried: Sequence[Tried], budget: float) -> Tried | None:

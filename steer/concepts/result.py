@@ -22,6 +22,16 @@ class Control:
 
 
 @dataclass(frozen=True)
+class DoseTried:
+    """A dose of the chosen features on the choosing half, and whether it stays in the budget."""
+
+    dose: float
+    on_topic: float
+    loss_increase: float
+    fluent: bool
+
+
+@dataclass(frozen=True)
 class Pair:
     """A continuation without and with the edit. shown: the caller's prompt, no part of figures."""
 
@@ -40,7 +50,8 @@ class Concept:
     verdict: `works`, `weak` or `none here`; reason: why, in a sentence.
     intervention: the features' edit; None if none was found. features, weights: what it adds to
         each, in the order of the weights; method: how they were chosen.
-    dose: share of the residual's norm at the site; tried: candidates and doses compared.
+    dose: share of the residual's norm at the site, before the edit fades; tried: candidates and
+        doses compared; doses: those of the chosen features, rising.
     on_topic, on_topic_baseline: share of continuations about the word, with and without the edit:
         like its examples *and* with a word of its field. The judges are set so that at most one in
         twenty untouched texts passes, these among them, so the baseline is low by making.
@@ -63,6 +74,7 @@ class Concept:
     dose: float
     budget: float
     tried: int
+    doses: tuple[DoseTried, ...]
     on_topic: Interval
     on_topic_baseline: Interval
     loss_increase: Interval
@@ -111,6 +123,7 @@ class Concept:
             Control(name, **{key: _interval(value) for key, value in each.items()})
             for name, each in data["controls"].items()
         )
+        values["doses"] = tuple(DoseTried(**each) for each in data["doses"])
         values["texts"] = tuple(Pair(**each) for each in data["texts"])
         for name in ("features", "weights"):
             values[name] = tuple(values[name])

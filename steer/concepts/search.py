@@ -21,7 +21,7 @@ from steer.concepts.fitted import LENGTH, told
 from steer.concepts.fitted import fit as fit_direction
 from steer.concepts.judge import Judge, judge
 from steer.concepts.reading import Reading, read
-from steer.concepts.result import Concept, Control, Pair, nothing
+from steer.concepts.result import Concept, Control, DoseTried, Pair, nothing
 from steer.concepts.trials import (
     CHOOSING,
     CHOOSING_SEEDS,
@@ -77,7 +77,7 @@ class Search:
         choice = choose(self.model, self.dictionary, sets, choosing, how, norm, self.budget)
         if choice.chosen is None:
             reason = f"no dose that was tried stays within {self.budget:g} nats a token"
-            return self._none(reason, how, choice.tried)
+            return self._none(reason, how, len(choice.tried))
         self._tell("measuring", 4)
         single = choice.best_single or Tried(sets[0], choice.chosen.dose, choice.chosen.trial)
         length = choice.chosen.dose * norm
@@ -196,7 +196,16 @@ class Search:
             features=chosen.candidate.features,
             weights=chosen.candidate.weights,
             dose=chosen.dose,
-            tried=choice.tried,
+            tried=len(choice.tried),
+            doses=tuple(
+                DoseTried(
+                    dose=at.dose,
+                    on_topic=at.trial.on_topic.mean().item(),
+                    loss_increase=at.trial.loss_increase.mean().item(),
+                    fluent=at.within(self.budget),
+                )
+                for at in choice.course
+            ),
             on_topic=over_prompts(trial.on_topic),
             on_topic_baseline=over_prompts(baseline.on_topic),
             loss_increase=over_prompts(trial.loss_increase),
@@ -224,6 +233,7 @@ class Search:
             weights=(),
             dose=math.nan,
             tried=tried,
+            doses=(),
             controls=(),
             detector={},
             texts=(),

@@ -39,7 +39,7 @@ REPORTING = (
 )
 """Prompts that choose the edit, and others that it is reported on; none leans to a topic."""
 CHOOSING_SEEDS, REPORTING_SEEDS = (100,), (201, 202)
-TOKENS = 24
+TOKENS = 40
 
 
 @dataclass(frozen=True)

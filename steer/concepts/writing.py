@@ -25,7 +25,6 @@ TEMPERATURE = 0.5
 """Of all that is measured: steered text is written a little below what is usual, as it strays."""
 ROWS = 64
 """Most rows of a batch: more are no faster on a CPU."""
-"""Most texts read at once, since every token has a logit for each of the vocabulary."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from steer.disk.cache import cache_folder
 
-VERSION = 2
+VERSION = 3
 """Part of every key: to be raised when what is computed from the same settings changes."""
 
 

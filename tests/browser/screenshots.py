@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.browser.driver import HOW, chromium, run, tab
+from tests.browser.driver import HOW, chromium, open_page, run, tab
 
 SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
 TEXT = "The new bridge is longer and more beautiful than the old one."
@@ -23,10 +23,7 @@ def shoot(address: str, out: Path) -> list[Path]:
     made: list[Path] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(300_000)
-        page.goto(address)
-        page.wait_for_selector("#edits .edit")
+        page = open_page(browser, address, viewport={"width": 1280, "height": 800})
         made += _all(page, out, "start")
         run(page)
         made += _all(page, out, "steer")

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.browser.driver import HOW, chromium
+from tests.browser.driver import HOW, chromium, open_page
 
 if TYPE_CHECKING:
     from apps.playground.state.setup import Setup
@@ -140,10 +140,7 @@ def clicks(address: str, prompt: str | None = None) -> Iterator[Callable[[], flo
     script = (Path(__file__).parent / "first_token.js").read_text()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_default_timeout(120_000)
-        page.goto(address)
-        page.wait_for_selector("#edits .edit")
+        page = open_page(browser, address)
         if prompt:
             page.fill("#prompt textarea", prompt)
 

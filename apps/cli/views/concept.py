@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 def concept_view(concept: Concept) -> list[Any]:
     """The verdict, what it rests on, and texts without and with the edit."""
     lines: list[Any] = [f"{concept.word}: {concept.verdict} ({concept.reason})"]
+    from steer.concepts.candidates import FADES
+
     if concept.intervention is None:
         return lines
     features = ", ".join(str(feature) for feature in concept.features)
     lines.append(f"{concept.method} in {concept.dictionary}: features {features}")
-    lines.append(f"dose {concept.dose:g} of the residual's norm; {concept.tried} edits compared")
+    lines.append(
+        f"dose {concept.dose:g} of the residual's norm, halving every {FADES.n} generated tokens; "
+        f"{concept.tried} edits compared"
+    )
     lines.append(
         table([_row("the edit", concept.on_topic, concept.loss_increase), *_others(concept)])
     )

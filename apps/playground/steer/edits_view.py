@@ -136,8 +136,15 @@ def _group(number: int, unit: Sequence[Row]) -> str:
   <span class="unit">{why("norm", "× norm")}</span><output></output></span>
   <div class="marks">{named}</div></div>
  <details class="where"><summary>its features<span class="site">{esc(site)}</span></summary>
-  <p class="ids">{features}</p></details>
+  <p class="ids">{features}</p>{_fading(unit[0])}</details>
 </article>"""
+
+
+def _fading(row: Row) -> str:
+    """How a group's strength goes over the generated tokens."""
+    if row.edit.schedule is None:
+        return ""
+    return f"<p>strength over the generated tokens: {esc(show_schedule(row.edit.schedule))}</p>"
 
 
 def _id(name: str) -> str:

@@ -16,10 +16,8 @@ from steer.concepts.result import Concept
 from steer.errors import SteerError
 from steer.lm.default_model import NAME as DEFAULT_MODEL
 
-BROKEN = 0.55
-"""Share of the stream's norm from which most texts break, whatever the features."""
 _BEYOND = 1.3
-"""Doses that many times the chosen one are past what the search found fluent."""
+"""How far the slider goes past the largest dose that was tried, where that was still fluent."""
 _TICK = 1.0
 """Seconds after which it is said again."""
 
@@ -74,5 +72,7 @@ def rows_of(found: Concept) -> tuple[Row, ...]:
     """Its edits as one group; none if there is nothing here."""
     if found.intervention is None:
         return ()
-    group = Group(found.word, found.dose, found.dose, max(BROKEN, _BEYOND * found.dose))
+    beyond = [each.dose for each in found.doses if not each.fluent and each.dose > found.dose]
+    breaking = min(beyond, default=_BEYOND * max(each.dose for each in found.doses))
+    group = Group(found.word, found.dose, found.dose, breaking)
     return tuple(Row(found.dictionary, edit, group=group) for edit in found.intervention.edits)

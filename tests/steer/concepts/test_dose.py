@@ -73,7 +73,8 @@ def test_the_planted_feature_is_chosen(order: tuple[int, ...]) -> None:
     choice = choose(model(), dictionary(), sets, plain(), words(), norm=40.0, budget=20.0)
     assert choice.chosen is not None
     assert choice.chosen.candidate.features == (PLANTED,)
-    assert choice.tried == 2 + 2 * len(DOSES)
+    assert len(choice.tried) == 2 + 2 * len(DOSES)
+    assert [each.dose for each in choice.course] == sorted((FIRST, *DOSES))
     baseline = trials.of_unsteered(plain(), words())
     assert choice.chosen.trial.on_topic.mean() > baseline.on_topic.mean() + 0.3
 
