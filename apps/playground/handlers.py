@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,7 +16,7 @@ from apps.playground.measure import measure
 from apps.playground.measure.view import measured_view
 from apps.playground.state.desk import Desk
 from apps.playground.state.examples import EXAMPLES
-from apps.playground.state.form import USUAL, read_form
+from apps.playground.state.form import USUAL, read_form, read_typed
 from apps.playground.state.groups import unit_at, units
 from apps.playground.state.setup import Row, Setup
 from apps.playground.steer import texts_view as view
@@ -160,7 +159,7 @@ class Handlers(Towards):
         in_order: bool = False,
     ) -> Setup:
         """What the page's controls say."""
-        rows = read_form(json.loads(form or "[]"))
+        rows = read_typed(form)
         numbers = [("tokens", max_new_tokens), ("temperature", temperature)]
         numbers += [("repetition penalty", repetition_penalty), ("seed", seed)]
         for name, value in numbers:

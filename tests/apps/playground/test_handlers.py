@@ -112,7 +112,8 @@ def test_a_card_is_opened_from_a_row_and_from_a_hit(do: Handlers) -> None:
     [
         (event("add", feature=9999), "out of range"),
         (event("card", feature=None), "Something went wrong"),
-        (SimpleNamespace(_data={"form": [{"row": 1}]}), "Something went wrong"),
+        (SimpleNamespace(_data={"form": [{"row": 1}]}), "edit 1 is not as the page writes it"),
+        (SimpleNamespace(_data={"act": "add"}), "must be a list, not NoneType"),
         (event("add", feature=1, dictionary="/etc"), "not one of this app"),
     ],
 )
