@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -16,8 +15,8 @@ from apps.playground.html.markup import notice
 from apps.playground.measure import measure
 from apps.playground.measure.view import measured_view
 from apps.playground.state.desk import Desk
-from apps.playground.state.examples import EXAMPLES
-from apps.playground.state.form import USUAL, read_form
+from apps.playground.state.examples import BEGIN, EXAMPLES
+from apps.playground.state.form import USUAL, read_form, read_typed
 from apps.playground.state.groups import unit_at, units
 from apps.playground.state.setup import Row, Setup
 from apps.playground.steer import texts_view as view
@@ -31,7 +30,6 @@ from steer.edits import Clamp, FeatureEdit
 from steer.errors import SteerError
 from steer.lm.hookpoints import is_hookpoint
 
-PROMPT = "My favourite thing about the city is"
 _CONTROLS = 9
 """Values of the left side, without the notice."""
 _turns = itertools.count()
@@ -160,7 +158,7 @@ class Handlers(Towards):
         in_order: bool = False,
     ) -> Setup:
         """What the page's controls say."""
-        rows = read_form(json.loads(form or "[]"))
+        rows = read_typed(form)
         numbers = [("tokens", max_new_tokens), ("temperature", temperature)]
         numbers += [("repetition penalty", repetition_penalty), ("seed", seed)]
         for name, value in numbers:
@@ -200,23 +198,28 @@ class Handlers(Towards):
 
     @apart
     def open(self, request: gr.Request, fragment: str) -> tuple[Any, ...]:
-        """(session, controls…) of what a link holds; without one, of the demonstration."""
+        """(session, controls…) of what a link holds; without one, of the demonstration.
+
+        What the page shows from the beginning is not sent again: that would take away what has been
+        typed meanwhile.
+        """
         session = str(request.session_hash)
+        desk, rows, *_ = self.controls(self.first())
+        there = [gr.skip()] * (_CONTROLS - 2)
         if not fragment:
-            return session, *self.controls(self.first())
+            return session, desk, rows, *there, ""
         try:
             return session, *self.controls(Setup.from_fragment(fragment))
         except Exception as error:
-            first = self.controls(self.first())[:-1]
-            return session, *first, notice(sentence(error), "error")
+            return session, desk, rows, *there, notice(sentence(error), "error")
 
     def first(self) -> Setup:
         """The command line's demonstration, on a prompt that leaves room for any topic."""
         name = self.studio.default
         dictionary = self.studio.shelf[name]
         if name == DICTIONARY:
-            return Setup(PROMPT, rows=(Row(name, Clamp(FEATURE, VALUE)),))
-        return Setup(PROMPT, rows=(self.new_row(name, min(FEATURE, dictionary.width - 1)),))
+            return replace(BEGIN, rows=(Row(name, Clamp(FEATURE, VALUE)),))
+        return replace(BEGIN, rows=(self.new_row(name, min(FEATURE, dictionary.width - 1)),))
 
     @apart
     def load(self, text: str, desk: Desk) -> tuple[Any, ...]:

@@ -245,6 +245,24 @@ new MutationObserver(() => {
   window.steer.say("The measurement is over.");
 }).observe(document.documentElement, { childList: true, subtree: true });
 
+// Gradio changes a list in place, so what is pressed may name another feature when it is let go: a
+// click is of the feature that was pressed, or of none.
+let pressed = null;
+const named = (target) => target.closest("[data-act][data-feature]");
+const same = (button) => button?.dataset.act === pressed.act && button.dataset.feature === pressed.feature;
+addEventListener("pointerdown", ({ target }) => {
+  const button = named(target);
+  pressed = button && { button, act: button.dataset.act, feature: button.dataset.feature };
+}, true);
+addEventListener("pointerup", ({ clientX, clientY }) => {
+  if (!pressed || pressed.button.isConnected) return; // there the browser's own click comes
+  const there = named(document.elementFromPoint(clientX, clientY) ?? document.body);
+  if (same(there)) there.click();
+}, true);
+addEventListener("click", (event) => {
+  if (event.detail && pressed && named(event.target) && !same(named(event.target))) event.stopPropagation();
+}, true);
+
 // Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
 addEventListener("click", ({ target }) => {
   if (target.closest("#run")) window.steer.begin();

@@ -12,7 +12,7 @@ from apps.playground.html.markup import esc
 from apps.playground.html.words import why, words_view
 from apps.playground.measure.view import welcome_measure_view
 from apps.playground.state.desk import Desk
-from apps.playground.state.examples import DICTIONARY, EXAMPLES
+from apps.playground.state.examples import BEGIN, DICTIONARY, EXAMPLES
 from apps.playground.state.setup import MOST_TOKENS
 from apps.playground.steer.edits_view import dictionaries_view, examples_view
 from apps.playground.steer.texts_view import drawn_view, welcome_view
@@ -109,7 +109,7 @@ class Asking:
 
 
 def asking(studio: Studio) -> Asking:
-    prompt = gr.Textbox(label="Prompt", lines=3, max_lines=8, elem_id="prompt")
+    prompt = gr.Textbox(BEGIN.prompt, label="Prompt", lines=3, max_lines=8, elem_id="prompt")
     chat = gr.Checkbox(label="as a chat message", elem_id="chat", container=False)
     with gr.Row(elem_id="actions"):
         run = gr.Button("Run", variant="primary", size="md", elem_id="run", min_width=80, scale=2)
@@ -159,10 +159,18 @@ def asking(studio: Studio) -> Asking:
 def _numbers() -> tuple[gr.components.Component, ...]:
     with gr.Accordion("Sampling", open=False, elem_id="sampling"):
         return (
-            gr.Slider(1, MOST_TOKENS, 40, step=1, label="New tokens"),
-            gr.Slider(0, 2, 0.7, step=0.05, label="Temperature (0 is greedy, more is wilder)"),
-            gr.Slider(1, 2, 1.1, step=0.05, label="Repetition penalty (1 is none)"),
-            gr.Number(0, precision=0, label="Seed (the same one gives the same text)"),
+            gr.Slider(1, MOST_TOKENS, BEGIN.max_new_tokens, step=1, label="New tokens"),
+            gr.Slider(
+                0,
+                2,
+                BEGIN.temperature,
+                step=0.05,
+                label="Temperature (0 is greedy, more is wilder)",
+            ),
+            gr.Slider(
+                1, 2, BEGIN.repetition_penalty, step=0.05, label="Repetition penalty (1 is none)"
+            ),
+            gr.Number(BEGIN.seed, precision=0, label="Seed (the same one gives the same text)"),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -45,9 +46,19 @@ _POLICY = {
 class Server:
     """A page that is being served until `close`."""
 
-    def __init__(self, app: ASGIApp, door: socket.socket, leave: Callable[[], object]) -> None:
-        """leave: called when it is told to end, before it waits for its last answers."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        door: socket.socket,
+        leave: Callable[[], object],
+        offers: Mapping[str, Any],
+    ) -> None:
+        """leave: called when it is told to end, before it waits for its last answers.
+
+        offers: the model and the dictionaries, as plain data.
+        """
         self._leave = leave
+        self._offers = offers
         self.share_url: str | None = None
         self.port: int = door.getsockname()[1]
         self.local_url = f"http://{ADDRESS}:{self.port}/"
@@ -75,11 +86,19 @@ class Server:
         self._server.should_exit = True
         self._thread.join(timeout=10)
 
-    def block_thread(self) -> None:
-        """Say where it is, and serve until interrupted (Ctrl-C) or told to end (SIGTERM)."""
+    def to_dict(self) -> dict[str, Any]:
+        """Where it is, what it offers, and its process: plain data for JSON."""
+        url = self.share_url or self.local_url
+        return {"url": url, "local_url": self.local_url, **self._offers, "pid": os.getpid()}
+
+    def block_thread(self, announce: bool = False) -> None:
+        """Say where it is, and serve until interrupted (Ctrl-C) or told to end (SIGTERM).
+
+        announce: say it for machines, as one JSON object.
+        """
         ended = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: ended.set())
-        print(self, flush=True)
+        print(json.dumps(self.to_dict()) if announce else self, flush=True)
         try:
             while self._thread.is_alive() and not ended.wait(0.2):
                 pass
@@ -138,7 +157,13 @@ def start(
         people=True,
         policy=_POLICY,
     )
-    server = Server(app, door, leave)
+    studio = do.studio
+    offers = {
+        "model": studio.model.name,
+        "dtype": studio.model.dtype,
+        "dictionaries": list(studio.shelf.names),
+    }
+    server = Server(app, door, leave, offers)
     if share:
         server.share_url = _tunnel(blocks, server)
     return server

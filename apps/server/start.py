@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -97,6 +98,8 @@ def _line(state: State, listening: socket.socket, announce: bool) -> str:
         "models": state.offer.ids,
         "fingerprint": state.offer.model.fingerprint,
         "dtype": state.offer.model.dtype,
+        "dictionaries": list(state.offer.dictionaries),
+        "pid": os.getpid(),
     }
     if announce:
         return json.dumps(about)

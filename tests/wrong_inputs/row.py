@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import steer
 
@@ -37,6 +37,28 @@ class Called:
 
     call: Callable[[Place], Any]
     words: tuple[str, ...]
+
+
+Site = Literal["serve", "page"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to `steer serve` or to the page, both with a key.
+
+    body: sent as it is if bytes, else as JSON. Its answer must have this status and all the words.
+    """
+
+    site: Site
+    method: str
+    path: str
+    body: Any
+    headers: Mapping[str, str]
+    status: int
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.site} {self.path} {' '.join(self.words)[:40]}"
 
 
 def typed(line: str, *words: str, without: str = "", **environment: str) -> Typed:

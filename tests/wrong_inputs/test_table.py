@@ -5,6 +5,7 @@ Each row names its words, so that an error that is merely caught does not pass.
 
 from __future__ import annotations
 
+import json
 import shlex
 import socket
 import sys
@@ -12,14 +13,17 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 import steer
 from dictionaries import catalogue
 from tests.support import tiny
 from tests.support.command import Run
-from tests.wrong_inputs import calls, typed
-from tests.wrong_inputs.row import Called, Place, Typed
+from tests.support.page_process import page_process
+from tests.support.serving import serving
+from tests.wrong_inputs import asked, calls, typed
+from tests.wrong_inputs.row import Asked, Called, Place, Typed
 
 REFUSES = "{{ raise_exception('no chats here') }}"
 
@@ -68,6 +72,22 @@ def closed() -> Iterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def serve(place: Place) -> Iterator[str]:
+    """`steer serve` on the tiny model, with a key; its address."""
+    folder = place.folder
+    options = ["--model", folder / "model", "--dictionary", folder / "sae"]
+    with serving(*options, STEER_API_KEY=asked.KEY) as server:
+        yield f"{server.url}/"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page on the tiny model, with a password; its address."""
+    with page_process(tmp_path_factory.mktemp("page"), asked.KEY) as running:
+        yield running.address
 
 
 @pytest.fixture
@@ -120,5 +140,32 @@ def test_a_wrong_call(row: Called, place: Place) -> None:
     assert len(said) < 700
 
 
+@pytest.mark.parametrize("row", asked.ROWS, ids=str)
+def test_a_wrong_request(row: Asked, request: pytest.FixtureRequest) -> None:
+    address: str = request.getfixturevalue(row.site)
+    body = row.body if isinstance(row.body, bytes) else json.dumps(row.body).encode()
+    headers = {"Content-Type": "application/json", **row.headers}
+    answer = httpx.request(
+        row.method, address + row.path, content=body, headers=headers, timeout=60
+    )
+    said = answer.text
+    if said.startswith('{"event_id"'):  # the page's API gives its answer to a second request
+        told = f"{address}{row.path}/{answer.json()['event_id']}"
+        said = httpx.get(told, headers=headers, timeout=60).text
+    assert answer.status_code == row.status, said
+    assert [word for word in row.words if word not in said] == [], said
+    assert "Traceback" not in said
+    assert "/site-packages/" not in said
+    assert len(said) < 1500
+
+
+@pytest.mark.parametrize("site", ["serve", "page"])
+def test_a_server_is_well_after_all_of_them(site: str, request: pytest.FixtureRequest) -> None:
+    address: str = request.getfixturevalue(site)
+    path = {"serve": "v1/models", "page": "config"}[site]
+    assert httpx.get(address + path, headers=asked.GIVEN, timeout=60).status_code == 200
+
+
 def test_there_are_a_hundred() -> None:
-    assert len(typed.ROWS) + len(calls.ROWS) >= 100
+    assert len(typed.ROWS) + len(calls.ROWS) + len(asked.ROWS) >= 100
+    assert len(asked.ROWS) >= 25

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
+
+from apps.cli.options.gather import TYPED
 
 if TYPE_CHECKING:
     from steer.edits import Edit, Intervention
@@ -53,9 +55,12 @@ class Changes:
         bool,
         typer.Option(
             "--in-order",
-            help="Edits of one feature follow one another: clamp, ablate, scale, add.",
+            help="Edits of one feature act one after another, as typed; else they are refused.",
         ),
     ] = False
+
+    typed: tuple[str, ...] = field(default=(), kw_only=True, metadata={TYPED: True})
+    """The names of the command's options in their order, which is that of the edits."""
 
     @property
     def given(self) -> bool:
@@ -63,8 +68,9 @@ class Changes:
         return any((self.clamp, self.ablate, self.scale, self.add))
 
     def __str__(self) -> str:
-        several = {name: getattr(self, name) for name in ("clamp", "ablate", "scale", "add")}
-        return " ".join(f"{kind} {each}" for kind, found in several.items() for each in found or ())
+        kinds = ("clamp", "ablate", "scale", "add")
+        said = {kind: [f"{kind} {each}" for each in getattr(self, kind) or ()] for kind in kinds}
+        return " ".join(self._as_typed(said))
 
     def interventions(self, dictionary: str) -> list[Intervention]:
         """The intervention that they describe.
@@ -76,7 +82,7 @@ class Changes:
         from steer.edits import Intervention
         from steer.errors import InterventionError
 
-        found = list(self._edits())
+        found = self._edits()
         if not found:
             raise InterventionError(
                 "no edit was given: add one such as --clamp 123=5x or --ablate 77"
@@ -84,7 +90,7 @@ class Changes:
         conflicts = cast("Any", "in_order" if self.in_order else "refuse")
         return [Intervention(dictionary, found, cast("Any", self.error), conflicts)]
 
-    def _edits(self) -> Iterator[Edit]:
+    def _edits(self) -> list[Edit]:
         from steer import edits
         from steer.edits.phrases import parse_condition, parse_positions, parse_schedule
 
@@ -93,14 +99,20 @@ class Changes:
             "when": parse_condition(self.when) if self.when else None,
             "schedule": parse_schedule(self.schedule) if self.schedule else None,
         }
-        for feature, value in _pairs("clamp", self.clamp, str):
-            yield edits.Clamp(feature, value, **common)
-        for feature in self.ablate or ():
-            yield edits.Ablate(feature, **common)
-        for feature, factor in _pairs("scale", self.scale, float):
-            yield edits.Scale(feature, factor, **common)
-        for feature, value in _pairs("add", self.add, str):
-            yield edits.Add(feature, value, **common)
+        made: dict[str, list[Edit]] = {
+            "clamp": [edits.Clamp(*pair, **common) for pair in _pairs("clamp", self.clamp, str)],
+            "ablate": [edits.Ablate(feature, **common) for feature in self.ablate or ()],
+            "scale": [edits.Scale(*pair, **common) for pair in _pairs("scale", self.scale, float)],
+            "add": [edits.Add(*pair, **common) for pair in _pairs("add", self.add, str)],
+        }
+        return list(self._as_typed(made))
+
+    def _as_typed(self, kinds: Mapping[str, Sequence[Value]]) -> Iterator[Value]:
+        """What each kind's options became, in the order in which they were typed."""
+        left = {kind: iter(values) for kind, values in kinds.items()}
+        for name in self.typed or [kind for kind, values in kinds.items() for _ in values]:
+            if name in left:
+                yield next(left[name])
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,20 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from typing import Any, get_type_hints
 
+import typer
+
+TYPED = "steer.typed"
+"""In the metadata of a group's field: it is no option, but the names of the command's options as
+often as each was typed, in that order. In the `meta` of the command's context: those names.
+"""
+_CONTEXT = "context"
+
 
 def flattened(function: Callable[..., None]) -> Callable[..., None]:
     """The function with options in place of groups.
 
     A group's options stand where the group does, and those that are keyword-only in it, such as
-    --json, behind all others.
+    --json, behind all others. A field with `TYPED` in its metadata is no option.
     """
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
@@ -32,10 +40,21 @@ def flattened(function: Callable[..., None]) -> Callable[..., None]:
             kind = inspect.Parameter.KEYWORD_ONLY
             front.append(parameter.replace(kind=kind, annotation=hints[name]))
 
+    ordered = any(TYPED in each.metadata for group in groups.values() for each in fields(group))
+    if ordered:
+        kind = inspect.Parameter.KEYWORD_ONLY
+        front.append(inspect.Parameter(_CONTEXT, kind, annotation=typer.Context))
+
     @wraps(function)
     def flat(**given: Any) -> None:
+        typed = given.pop(_CONTEXT).meta.get(TYPED, ()) if ordered else ()
         made = {
-            name: group(**{option.name: given.pop(option.name) for option in fields(group)})
+            name: group(
+                **{
+                    each.name: typed if TYPED in each.metadata else given.pop(each.name)
+                    for each in fields(group)
+                }
+            )
             for name, group in groups.items()
         }
         function(**made, **given)
@@ -56,7 +75,7 @@ def _options(group: Any, *, kw_only: bool) -> list[inspect.Parameter]:
             annotation=hints[option.name],
         )
         for option in fields(group)
-        if option.kw_only == kw_only
+        if option.kw_only == kw_only and TYPED not in option.metadata
     ]
 
 

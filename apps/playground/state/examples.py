@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from apps.playground.state.setup import Row, Setup
 from steer.edits import Clamp, Edit, Scale
 
+BEGIN = Setup("My favourite thing about the city is")
+"""What the page shows before anything is typed: a prompt that leaves room for any topic."""
 DICTIONARY = "smollm2-135m/resid_post.20"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,14 +21,29 @@ _SHARED = ("dictionary", "muted", "group", "feature", "positions", "when", "sche
 """Fields that every kind of edit has."""
 
 
+def read_typed(text: str) -> tuple[Row, ...]:
+    """As `read_form`, of its JSON. Raises `InterventionError` for what is none."""
+    try:
+        return read_form(json.loads(text or "[]"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InterventionError(f"the edits are not JSON: {error}") from error
+
+
 def read_form(data: Any) -> tuple[Row, ...]:
-    """Rows as the page's form gives them: the row it was made from, and what the controls say."""
+    """Rows as the page's form gives them: the row it was made from, and what the controls say.
+
+    Raises `InterventionError` for a wrong value, and for what the page would not have written.
+    """
+    if not isinstance(data, list):
+        raise InterventionError(f"the edits must be a list, not {type(data).__name__}")
     plain: list[dict[str, Any]] = []
-    for number, item in enumerate(data if isinstance(data, list) else [], 1):
+    for number, item in enumerate(data, 1):
         try:
             plain += _read_group(item) if "rows" in item else [_read_controls(item)]
         except InterventionError as error:
             raise InterventionError(f"edit {number}: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InterventionError(f"edit {number} is not as the page writes it") from error
     return read_rows(plain)
 
 

@@ -74,16 +74,16 @@ def _heredoc(number: int, intervention: Intervention) -> str:
 
 def _flags(interventions: tuple[Intervention, ...]) -> list[str] | None:
     """The edits as options, or None where the options can't say them."""
-    if len(interventions) != 1 or interventions[0].conflicts != "refuse":
+    if len(interventions) != 1:
         return None
     edits = interventions[0].edits
     positions = {edit.positions for edit in edits}
     if len(positions) > 1 or not all(_plain(edit) for edit in edits):
         return None
-    if list(edits) != sorted(edits, key=lambda edit: list(_FLAGS).index(edit.kind)):
-        return None  # the command sorts by flag, and a sum's last bit depends on the order
     flags = [f"--dictionary {shlex.quote(interventions[0].dictionary)}"]
     flags += [_flag(edit) for edit in edits]
+    if interventions[0].conflicts == "in_order":
+        flags.append("--in-order")
     if (where := positions.pop()) != "all":
         flags.append(f"--positions={shlex.quote(str(where))}")
     return flags

@@ -77,6 +77,33 @@ def test_edits_in_order(run: Run, options: list[str]) -> None:
     assert (first["after"], second["before"], second["after"]) == pytest.approx((2.0, 2.0, 3.0))
 
 
+@pytest.mark.parametrize(
+    ("edits", "kinds", "becomes"),
+    [
+        ("--clamp 5=2 --scale 5=3 --add 5=1", ["clamp", "scale", "add"], 7.0),
+        ("--add 5=1 --clamp 5=2 --scale 5=3", ["add", "clamp", "scale"], 6.0),
+        ("--clamp 5=2 --in-order --add=5=1 --seed 4 --scale 5=3", ["clamp", "add", "scale"], 9.0),
+        ("--ablate 5 --add 5=1 --ablate 5 --add 5=4", ["ablate", "add", "ablate", "add"], 4.0),
+        ("--add 5=1 --add 5=2 --clamp 5=8 --clamp 5=3", ["add", "add", "clamp", "clamp"], 3.0),
+    ],
+)
+def test_the_order_of_the_edits_is_that_of_the_typing(
+    run: Run, options: list[str], edits: str, kinds: list[str], becomes: float
+) -> None:
+    ordered = edits.split() if "--in-order" in edits else [*edits.split(), "--in-order"]
+    found = run("generate", *ordered, PROMPTS[0], *options)
+    assert found.code == 0, found.err
+    made = json.loads(found.out)
+    assert [edit["kind"] for edit in made["intervention"]["edits"]] == kinds
+    assert made["receipt"][-1]["after"] == pytest.approx(becomes)
+
+
+def test_the_order_is_kept_without_in_order_too(run: Run, options: list[str]) -> None:
+    found = run("explain", "--add", "7=1", "--clamp", "5=2", "--ablate", "6", *options)
+    assert found.code == 0, found.err
+    assert found.out.index('"add"') < found.out.index('"clamp"') < found.out.index('"ablate"')
+
+
 def test_a_task_by_its_file(run: Run, options: list[str]) -> None:
     pytest.importorskip("lm_eval")
     own = Path("tasks")

@@ -354,7 +354,10 @@ def test_explain(run: Run, tiny_options: list[str]) -> None:
 
 
 def test_schema(run: Run) -> None:
-    assert json.loads(run("schema").out)["type"] == "object"
+    people, machines = run("schema").out, run("schema", "--json").out
+    assert json.loads(people)["type"] == "object"
+    assert json.loads(machines) == json.loads(people)
+    assert len(machines.splitlines()) == 1
 
 
 def test_fetch_says_where(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,8 +63,16 @@ def test_a_command_has_at_most_ten_parameters(name: str, path: Path, command: An
 def test_what_commands_share_is_said_once(name: str, path: Path, command: Any) -> None:
     own = set(inspect.signature(written(command)).parameters)
     shared = {"model", "dtype", "json_output"}
-    # The page prints nothing, and its help has --dtype in the middle.
+    # The page has --dtype in the middle of its help.
     assert own & shared == ({"model", "dtype"} if name == "app" else set())
+
+
+@each_command
+def test_every_command_speaks_json_and_has_an_example(name: str, path: Path, command: Any) -> None:
+    (option,) = (each for each in command.params if "--json" in each.opts)
+    assert option.is_flag
+    assert not option.default
+    assert command.epilog.startswith("Example: steer ")
 
 
 @each_file

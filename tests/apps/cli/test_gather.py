@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from apps.cli.options.gather import flattened
+from apps.cli.command import command
+from apps.cli.options.gather import TYPED, flattened
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class Near(Where):
 @dataclass(frozen=True)
 class How:
     fast: Annotated[bool, typer.Option(help="How.")] = False
+
+
+@dataclass(frozen=True)
+class Ordered:
+    one: Annotated[list[str] | None, typer.Option(help="One.")] = None
+    two: Annotated[list[str] | None, typer.Option(help="Two.")] = None
+    typed: tuple[str, ...] = field(default=(), metadata={TYPED: True})
 
 
 SEEN: list[object] = []
@@ -51,6 +59,10 @@ def spelt(
 
 def near(*, where: Near) -> None:
     SEEN[:] = [where]
+
+
+def ordered(*, options: Ordered, where: Near) -> None:
+    SEEN[:] = [options.typed, where]
 
 
 def app_of(*functions: object) -> typer.Typer:
@@ -91,3 +103,13 @@ def test_an_option_without_a_default_is_required() -> None:
 def test_a_group_may_be_another_with_one_option_changed() -> None:
     result = CliRunner().invoke(app_of(flattened(near)), ["--again", "4"])
     assert (result.exit_code, SEEN) == (0, [Near("here", [4])])
+
+
+def test_a_group_may_know_the_order_in_which_options_were_typed() -> None:
+    app = typer.Typer()
+    command("steer x")(ordered).join(app, "x", None)
+    given = ["--two", "a", "--one=b", "--last", "--two", "c"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert [("two", "one", "last", "two"), Near("here", last=True)] == SEEN
+    assert "typed" not in CliRunner().invoke(app, ["--help"]).output

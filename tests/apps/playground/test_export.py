@@ -35,12 +35,14 @@ def studio(model_folder: Callable[[], Path], tmp_path: Path) -> Studio:
 
 
 def setups(name: str) -> list[Setup]:
-    """One that flags can say, and one that they can't."""
+    """One that flags can say, one that they can't, and one whose order matters."""
     flags = (Row(name, Clamp(5, "2x max")), Row(name, Ablate(9)), Row(name, Add(11, -1.5)))
+    ordered = (Row(name, Add(5, 1.0)), Row(name, Clamp(5, 3.0)), Row(name, Scale(5, 2.0)))
     files = (Row(name, Floor(5, "1.5x max", positions=(1, 2))), Row(name, Scale(7, 3.0)))
     return [
         Setup(tiny.PROMPT, rows=flags, max_new_tokens=8, seed=3),
         Setup(tiny.PROMPT, rows=files, max_new_tokens=8, temperature=0.0),
+        Setup(tiny.PROMPT, rows=ordered, max_new_tokens=8, in_order=True),
     ]
 
 
@@ -53,7 +55,7 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [0, 1, 2])
 def test_script_and_command_give_the_same_text(studio: Studio, tmp_path: Path, which: int) -> None:
     setup = setups(studio.default)[which]
     expected = studio.run(setup).text
@@ -67,7 +69,10 @@ def test_script_and_command_give_the_same_text(studio: Studio, tmp_path: Path, w
 
 
 def test_flags_where_they_can_say_it() -> None:
-    one, other = setups("some/name")
+    one, other, ordered = setups("some/name")
+    assert "--add 5=1.0 \\\n  --clamp 5=3.0 \\\n  --scale 5=2.0 \\\n  --in-order" in command_line(
+        ordered, "p", "m", "float32"
+    )
     assert "--clamp '5=2x max'" in command_line(one, "p", "m", "float32")
     assert "cat >" not in command_line(one, "p", "m", "float32")
     assert "--edit edit-1.json" in command_line(other, "p", "m", "float32")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from apps.playground.find.handlers import Pick, sentence
@@ -112,7 +113,8 @@ def test_a_card_is_opened_from_a_row_and_from_a_hit(do: Handlers) -> None:
     [
         (event("add", feature=9999), "out of range"),
         (event("card", feature=None), "Something went wrong"),
-        (SimpleNamespace(_data={"form": [{"row": 1}]}), "Something went wrong"),
+        (SimpleNamespace(_data={"form": [{"row": 1}]}), "edit 1 is not as the page writes it"),
+        (SimpleNamespace(_data={"act": "add"}), "must be a list, not NoneType"),
         (event("add", feature=1, dictionary="/etc"), "not one of this app"),
     ],
 )
@@ -304,6 +306,14 @@ def test_sixteen_at_once_get_what_each_gets_alone(do: Handlers) -> None:
 
     assert [frames[-1] for frames in asyncio.run(use())] == alone
     assert len({frame[1] for frame in alone}) > 1
+
+
+def test_what_the_page_shows_at_first_is_not_sent_again(do: Handlers) -> None:
+    _, desk, rows, *controls, said = do.open(SESSION, "")
+    assert desk.rows == do.first().rows
+    assert "data-row" in rows
+    assert controls == [gr.skip()] * 7
+    assert said == ""
 
 
 def test_links_and_json(do: Handlers) -> None:

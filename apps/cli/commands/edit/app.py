@@ -11,8 +11,8 @@ import typer
 
 from apps.cli.command import command
 from apps.cli.options.port import free_port
+from apps.cli.options.run import Output
 from apps.cli.options.single import MODEL, Dtype, ModelName
-from apps.cli.progress import progress_bars
 from dictionaries.extras import need
 
 
@@ -40,8 +40,12 @@ def app(
         typer.Option(metavar="URL", help="A steer serve of this model that writes the texts."),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = False,
+    output: Output,
 ) -> None:
-    """Try edits by hand, in a page on this machine (127.0.0.1)."""
+    """Try edits by hand, in a page on this machine (127.0.0.1).
+
+    With --json it says where it listens, and what it offers, in one line of JSON.
+    """
     need("gradio")
     if port is not None:
         free_port(port)
@@ -56,9 +60,9 @@ def app(
             "server": server,
             "open_browser": browser,
         }
-        with progress_bars(True) as progress:
+        with output.progress() as progress:
             page = launch(model, dictionary, port, wait=False, progress=progress, **options)
-    page.block_thread()
+    page.block_thread(announce=output.json_output)
 
 
 @contextmanager

@@ -96,6 +96,40 @@ def test_lm_eval_s_own_command_line_knows_the_model_type(run: Run, folder: Path)
     assert receipt[0]["acted_requests"] == 6
 
 
+@pytest.mark.filterwarnings("ignore::steer.SilentEditWarning")
+@pytest.mark.parametrize("kept", [[], ["-o", "kept"], ["--output_path=kept/mine.json"]])
+def test_the_results_of_lm_eval_s_own_command_line_as_json(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: list[str]
+) -> None:
+    arguments = f"pretrained={folder / 'model'},intervention={folder / 'edit.json'}"
+    monkeypatch.chdir(tmp_path)
+    given = ["--tasks", "gender", "--limit", "3", "--model", "steer", "--model_args", arguments]
+    found = run("lm-eval", "run", *given, *kept, "--json")
+    assert found.code == 0, found.err
+    assert len(found.out.splitlines()) == 1
+    data = json.loads(found.out)
+    assert data["results"]["gender"]["acc,none"] in (0, 1 / 3, 2 / 3, 1)
+    assert data["config"]["steer"]["receipt"][0]["acted_requests"] == 6
+    files = list(tmp_path.rglob("*.json"))
+    assert [json.loads(file.read_text())["results"] for file in files] == [data["results"]] * len(
+        kept[:1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["ls", "tasks"], "results of a run"),
+        ([], "results of a run"),
+        (["run", "--config", "x.yaml"], "--output_path"),
+    ],
+)
+def test_json_of_what_has_no_results_is_refused(run: Run, given: list[str], says: str) -> None:
+    found = run("lm-eval", *given, "--json")
+    assert (found.code, found.out) == (2, "")
+    assert says in found.err
+
+
 def test_the_command_line_does_not_load_lm_eval() -> None:
     code = "import apps.cli, sys; assert not {'lm_eval', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

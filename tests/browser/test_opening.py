@@ -1,0 +1,82 @@
+"""What is typed or clicked while the page is being drawn is kept, however slow the machine is."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from apps.playground.state.setup import Row, Setup
+from steer import Clamp
+from tests.browser.driver import search
+from tests.support import tiny
+
+TOKENS = "input[aria-label='number input for New tokens']"
+
+
+@pytest.fixture(scope="module")
+def studio() -> Any:
+    from apps.playground.start import open_studio
+
+    return open_studio(tiny.tiny_model("llama"), dictionaries=[tiny.dictionary()])
+
+
+def later(page: Any, seconds: float) -> None:
+    """The server hears of what the page asks only then."""
+
+    def wait(route: Any) -> None:
+        time.sleep(seconds)
+        route.continue_()
+
+    page.route("**/queue/join*", wait)
+
+
+def test_what_is_typed_before_the_server_answers_stays(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    later(page, 2)
+    page.goto(address)
+    page.fill("#prompt textarea", "w3 w4 w5")
+    page.click("#sampling button")
+    page.fill(TOKENS, "7")
+    page.wait_for_selector("#edits .edit")
+    page.wait_for_timeout(300)
+    assert page.input_value("#prompt textarea") == "w3 w4 w5"
+    assert page.input_value(TOKENS) == "7"
+    page.close()
+
+
+def test_a_link_still_fills_the_boxes(browser: Any, address: str) -> None:
+    setup = Setup("w9 w8", rows=(Row("tiny", Clamp(5, "2x max")),), max_new_tokens=12, seed=3)
+    page = browser.new_page()
+    page.goto(f"{address}#s={setup.to_fragment()}")
+    page.wait_for_selector("#edits .edit")
+    assert page.input_value("#prompt textarea") == "w9 w8"
+    page.click("#sampling button")
+    page.wait_for_function(f'() => document.querySelector("{TOKENS}")?.value === "12"')
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("then", "added"),
+    [(["#7"], ["7"]), (["qzxqzx", "#7"], ["7"]), (["9"], []), (["qzxqzx", "9"], [])],
+)
+def test_a_click_is_of_the_hit_that_was_pressed_or_of_none(
+    page: Any, then: list[str], added: list[str]
+) -> None:
+    """The hits are drawn anew between pressing and letting go, in place or as new ones."""
+    page.click("#edits [data-act=remove]")
+    page.wait_for_selector("#edits .empty")
+    search(page, "7")
+    hit = page.locator("#hits .hit").first.bounding_box()
+    page.mouse.move(hit["x"] + 20, hit["y"] + hit["height"] / 2)
+    page.mouse.down()
+    for query in then:
+        page.fill("#query input", query)
+        page.wait_for_selector(f"#hits [data-query='{query}'] li, #hits .empty:has-text('{query}')")
+    page.mouse.up()
+    if added:
+        page.wait_for_selector("#edits .edit")
+    page.wait_for_timeout(500)
+    ids = page.locator("#edits .edit .id").all_inner_texts()
+    assert [each.removeprefix("#") for each in ids] == added
