@@ -32,7 +32,7 @@ PANELS = {
         "export",
         "schema",
     ),
-    "Look": ("features", "feature", "neighbours", "contrast", "dictionaries"),
+    "Look": ("find", "features", "feature", "neighbours", "contrast", "dictionaries"),
     "Effects": (
         "effects",
         "dose",

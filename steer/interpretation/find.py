@@ -5,7 +5,6 @@ One ranking for the command line and the page. A number finds the feature of tha
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -32,6 +31,7 @@ _BELOW = 0.9
 """A feature fires more on the words than on this share of other words."""
 _SLIGHT = 0.1
 """Less than this share of its maximum is no firing."""
+_CERTAIN = 100.0
 _IN_EXAMPLES = 0.3
 """What ten mentions in its examples weigh, where firing most weighs 1."""
 
@@ -155,17 +155,14 @@ class Finder:
                 read = fires(self.model, self.dictionary, " ".join(words.split()))
                 self._fired(read, matches)
         self._exemplified(plain, wordy, matches)
-        for feature, rank in self._promoters.get(plain, ()):
-            rise = self.sides(feature).written
-            worth = 0.5 if rise is None else 0.5 + max(rise, 0)
-            matches[feature].add((1 - rank / 20) * worth, f"writes it ({rank + 1} of its top ten)")
+        self._promoting(plain, matches)
         order = sorted(matches, key=lambda feature: (-matches[feature].score, feature))[:limit]
         hits = tuple(self._hit(feature, matches[feature], read) for feature in order)
-        note = "" if hits else f"Nothing matches “{plain}”. Try one word."
+        note = _in_parts(plain, read) if hits else f"Nothing matches “{plain}”. Try one word."
         return Found(words, hits, read is not None, note)
 
     def _numbered(self, number: int) -> Hit:
-        return Hit(number, "its number", math.inf, self.sides(number))
+        return Hit(number, "its number", _CERTAIN, self.sides(number))
 
     def _odd(self, plain: str) -> str:
         return (
@@ -207,7 +204,8 @@ class Finder:
         for feature in more.topk(min(50, len(more))).indices.tolist():
             if more[feature] > 0:
                 said = f"fires at {read.activation[feature].item():.3g} on it"
-                matches[feature].add((more[feature] / more.max()).item(), said)
+                share = (more[feature] / more.max()).item()
+                matches[feature].add(share * read.words / read.tokens, said)
 
     def _exemplified(self, plain: str, wordy: bool, matches: dict[int, _Match]) -> None:
         """By their examples: where these peak, and what they hold."""
@@ -218,6 +216,17 @@ class Finder:
             if plain in text and (count := len(whole.findall(text))):
                 said = f"{count} in its examples"
                 matches[feature].add(_IN_EXAMPLES * min(count, 10) / 10, said)
+
+    def _promoting(self, plain: str, matches: dict[int, _Match]) -> None:
+        """By the tokens that they promote, more if these do come up when it is pushed."""
+        best: dict[int, int] = {}
+        for feature, rank in self._promoters.get(plain, ()):
+            best.setdefault(feature, rank)
+        for feature, rank in best.items():
+            rise = self.sides(feature).written
+            worth = 0.5 if rise is None else 0.5 + max(rise, 0)
+            said = f"promotes it, {rank + 1} of its ten"
+            matches[feature].add((1 - rank / 20) * worth, said)
 
 
 class _Match:
@@ -235,9 +244,19 @@ class _Match:
             self.add(score, why)
 
 
+def _in_parts(plain: str, read: Fires | None) -> str:
+    """A caution for words that are no tokens of the model's."""
+    if read is None or read.tokens <= read.words:
+        return ""
+    return (
+        f"“{plain}” is {read.tokens} tokens to the model: a feature may fire on one of them, "
+        "whatever it is part of."
+    )
+
+
 def _worth(label: Label, plain: str) -> float:
-    """A name by hand most, then by F1; words that only begin so half."""
+    """A name by hand most; half a rule's F1, which is of all its words; a beginning half."""
     had = re.findall(r"\w+", label.text.casefold())
     whole = all(word in had for word in re.findall(r"\w+", plain.casefold()))
-    trust = 1.5 if label.by_hand else 1.0 if label.f1 is None else label.f1
+    trust = 1.5 if label.by_hand else 1.0 if label.f1 is None else label.f1 / 2
     return trust if whole else trust / 2

@@ -31,10 +31,13 @@ class Fires:
 
     activation [width]: mean over the contexts of the largest at the word's tokens.
     share [width]: of the contexts, where it is active there.
+    words, tokens: how many were read after each context; tokens of the first.
     """
 
     activation: Tensor
     share: Tensor
+    words: int
+    tokens: int
 
 
 @torch.inference_mode()
@@ -51,7 +54,9 @@ def fires(model: LanguageModel, dictionary: Dictionary, words: str) -> Fires:
             f"{len(words.split())}"
         )
     found = _peaks(model, dictionary, [words])[0]
-    return Fires(found.mean(0), (found > 0).float().mean(0))
+    before, whole = model.tokenize_each([CONTEXTS[0], f"{CONTEXTS[0]} {words}"])
+    tokens = max(1, len(whole) - len(before))
+    return Fires(found.mean(0), (found > 0).float().mean(0), len(words.split()), tokens)
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dictionaries.beside.labels import Label
+from dictionaries.beside.labels import HAND, Label
 from dictionaries.dictionary import Dictionary
 
 CHANGES = 0.05
@@ -42,6 +42,8 @@ class Sides:
         if self.written is None:
             return "not measured whether it changes text"
         said = "changes text" if self.changes else "only detects"
+        if not self.changes and self.writes.endswith(f"({HAND})"):
+            said = "changes text as named, not by its own tokens"
         return f"{said} (its tokens {self.written:+.2f} likelier when pushed)"
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def search(page: Any, words: str) -> None:
     page.click("#query input")
     page.fill("#query input", "")
     page.keyboard.type(words, delay=40)
-    page.wait_for_selector(f"#hits [data-query='{words.strip()}'] li")
+    page.wait_for_selector(f"#hits [data-query='{words.strip()}'][data-done] li")
 
 
 def add(page: Any, words: str, which: int = 1) -> None:

@@ -12,11 +12,13 @@ than 0.1. Their tokens become likelier by 0.05 or more here, but for two.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from dictionaries.beside.statistics import FeatureStatistics
 from dictionaries.dictionary import Dictionary
 from steer.effects.passes.changes import clean_for
 from steer.errors import DictionaryError, SteerError
@@ -64,6 +66,19 @@ def written(
         if progress:
             progress("pushing features", number + 1, len(prompts))
     return rise.float()
+
+
+def with_written(
+    model: Model,
+    dictionary: Dictionary,
+    statistics: FeatureStatistics,
+    progress: Progress | None = None,
+) -> FeatureStatistics:
+    """The statistics with that figure; as they are where they name no tokens."""
+    if not statistics.promoted_logits.any():
+        return statistics
+    measured = written(model, replace(dictionary, statistics=statistics), progress=progress)
+    return replace(statistics, written=measured)
 
 
 def _rise(
