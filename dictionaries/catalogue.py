@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from dictionaries import hub
+from dictionaries.beside.by_hand import labels_at
 from dictionaries.beside.labels import Labels
 from dictionaries.beside.statistics import FeatureStatistics
 from dictionaries.dictionary import Dictionary
@@ -101,7 +102,7 @@ def labels(name: str | Path, root: Path = SHIPPED) -> Labels:
 
     Raises `DictionaryError` for an unknown name.
     """
-    return Labels.load(find(name, root))
+    return labels_at(find(name, root))
 
 
 def read_card(name: str | Path, root: Path = SHIPPED) -> dict[str, Any]:

@@ -109,9 +109,10 @@ class Dictionary(ABC):
     def labels(self) -> Labels:
         """What its features are said to mean, read from beside it when asked for; may be empty."""
         # here, since a dictionary travels to servers with its source, and their cache can't
+        from dictionaries.beside.by_hand import labels_at
         from dictionaries.beside.labels import Labels
 
-        return Labels() if self.place is None else Labels.load(self.place)
+        return Labels() if self.place is None else labels_at(self.place)
 
     def normalise(self, x: Tensor) -> tuple[Tensor, Norm]:
         """x [..., d_in] -> (x' [..., d_in], how to undo it). Formulae: SAELens `sae.py`.

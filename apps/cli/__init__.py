@@ -32,7 +32,7 @@ PANELS = {
         "export",
         "schema",
     ),
-    "Look": ("features", "feature", "neighbours", "contrast", "dictionaries"),
+    "Look": ("find", "features", "feature", "neighbours", "contrast", "dictionaries"),
     "Effects": (
         "effects",
         "dose",
@@ -52,7 +52,7 @@ PANELS = {
 
 DEBUG = "--debug"
 
-GROUPS = {"labels": ("import", "search", "make", "judge")}
+GROUPS = {"labels": ("import", "search", "set", "make", "judge")}
 """Commands with commands of their own; what they are for is said by their folder's docstring."""
 
 

@@ -100,7 +100,7 @@ class Api:
         return self.studio.shelf.index(dictionary or self.studio.default).card(feature).to_dict()
 
     def search(self, query: str, dictionary: str = "", limit: int = 12) -> list[dict]:
-        """Features by id, by a token they fire on or promote, or by their examples.
+        """Features by id, or by words: that fire on them (measured), write them, or are named so.
 
         Args:
             query: a word, a phrase or an id.
@@ -108,7 +108,8 @@ class Api:
             limit: how many to return.
         """
         index = self.studio.shelf.index(dictionary or self.studio.default)
-        return [asdict(hit) for hit in index.search(query, limit)]
+        hits = index.search(query, limit).hits
+        return [{**hit.to_dict(), "label": index.label(hit.feature)} for hit in hits]
 
     def contrast(self, one: str, other: str, dictionary: str = "", limit: int = 8) -> dict:
         """Which features differ between two texts.

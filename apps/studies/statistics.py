@@ -11,6 +11,7 @@ from dictionaries import catalogue
 from dictionaries.beside.statistics import FILE
 from dictionaries.files.place import beside
 from steer.errors import DictionaryError, PromptError
+from steer.evals.steering.written import with_written
 from steer.features.statistics import feature_statistics
 from steer.model import Model
 from steer.progress import Progress
@@ -36,14 +37,16 @@ def measure(
         _refuse(name, path, overwrite)
     files = [file for given in corpus for file in _files(given)]
     texts = [read_text(file) for file in files]
+    dictionary = model.dictionary(name)
     found = feature_statistics(
         model,
-        model.dictionary(name),
+        dictionary,
         texts,
         tokens=tokens,
         corpus=", ".join(file.name for file in files[:10]) + (", ..." if len(files) > 10 else ""),
         progress=progress,
     )
+    found = with_written(model, dictionary, found, progress)
     found.save(place)
     return {
         "written": str(path),

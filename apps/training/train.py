@@ -24,6 +24,7 @@ from dictionaries.measures.corpus import Corpus, collect_statistics
 from dictionaries.training.activations import ActivationStore, Contexts
 from dictionaries.training.train import Step, train
 from steer.disk.cache import atomic_folder, cache_folder
+from steer.evals.steering.written import with_written
 from steer.features.harvest import harvest
 from steer.features.statistics import name_tokens
 from steer.loading import load
@@ -131,6 +132,7 @@ def finish(
         statistics = run_statistics(shipped, store, corpus, progress)
         statistics.save(work)
     statistics = name_tokens(model, shipped, statistics)
+    statistics = with_written(model, shipped, statistics, progress)
     progress(f"judging {site}", 0, 1)
     figures = reconstruction_figures(shipped, corpus)
     count = -(-recipe.evaluation_tokens // (recipe.context - 1))

@@ -23,6 +23,10 @@ from dictionaries.files.place import beside
 FILE = "labels.jsonl"
 CLEAR = 0.3
 """F1 from which a label that was measured is taken for what the feature means."""
+HAND = "by hand"
+"""The source of names that somebody gave who looked."""
+SIDES = ("reads", "writes")
+"""What a label is about: where the feature is active, or what it does to the text."""
 _FIGURES = ("score", "precision", "recall", "f1")
 _TEXTS = ("source", "method", "example")
 
@@ -37,6 +41,7 @@ class Label:
     score: as the source scores it; scores of different sources can't be compared.
     precision, recall, f1: of predicting, from the label alone, where the feature is active.
     example: a text that shows it.
+    side: one of `SIDES`.
     Raises `DictionaryError` for an empty text, a negative feature or a figure that is no number.
     """
 
@@ -49,6 +54,7 @@ class Label:
     recall: float | None = None
     f1: float | None = None
     example: str | None = None
+    side: str = "reads"
 
     def __post_init__(self) -> None:
         if isinstance(self.feature, bool) or not isinstance(self.feature, int) or self.feature < 0:
@@ -60,6 +66,8 @@ class Label:
             value = getattr(self, name)
             if not isinstance(value, str) and not (value is None and name != "source"):
                 raise DictionaryError(f"a label's {name} must be text, not {value!r}")
+        if self.side not in SIDES:
+            raise DictionaryError(f"a label's side is {' or '.join(SIDES)}, not {self.side!r}")
         for name in _FIGURES:
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -71,9 +79,24 @@ class Label:
         """False where it was measured and predicts too little to stand for the feature."""
         return self.f1 is None or self.f1 >= CLEAR
 
+    @property
+    def by_hand(self) -> bool:
+        return self.source == HAND
+
+    @property
+    def said(self) -> str:
+        """The text with what vouches for it; without a word where that is its source alone."""
+        side = "writes " if self.side == "writes" else ""
+        if self.by_hand:
+            return f"{side}{self.text} (by hand)"
+        return f"{side}{self.text}" + ("" if self.f1 is None else f" (F1 {self.f1:.2f})")
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, without what is unknown."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Plain data, without what is unknown; the side only where it is not what it reads."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.side == SIDES[0]:
+            del known["side"]
+        return known
 
     @classmethod
     def from_dict(cls, data: Any) -> Label:
@@ -89,13 +112,17 @@ class Label:
 class Labels:
     """The labels of one dictionary, in the order of their features.
 
-    Labels of one feature stay in the order given, but for measured ones: higher F1 comes first.
+    Labels of one feature stay in the order given, but that those by hand come first, then measured
+    ones, of higher F1 before lower.
     """
 
     labels: tuple[Label, ...] = ()
 
     def __init__(self, labels: Iterable[Label] = ()) -> None:
-        kept = sorted(dict.fromkeys(labels), key=lambda label: (label.feature, -(label.f1 or 0)))
+        kept = sorted(
+            dict.fromkeys(labels),
+            key=lambda label: (label.feature, not label.by_hand, -(label.f1 or 0)),
+        )
         object.__setattr__(self, "labels", tuple(kept))
 
     def __iter__(self) -> Iterator[Label]:
@@ -112,9 +139,10 @@ class Labels:
             found.setdefault(label.feature, []).append(label)
         return {feature: tuple(labels) for feature, labels in found.items()}
 
-    def of(self, feature: int) -> Label | None:
-        """The label to show for a feature, or None if no label of it is clear."""
-        return next((each for each in self.by_feature.get(feature, ()) if each.clear), None)
+    def of(self, feature: int, side: str | None = None) -> Label | None:
+        """The label to show for a feature, or None if none is clear; of one side, or of either."""
+        known = self.by_feature.get(feature, ())
+        return next((each for each in known if each.clear and side in (None, each.side)), None)
 
     def search(self, words: str, k: int | None = 20) -> list[Label]:
         """Labels that have every word, or one that begins so; capitals don't matter.
@@ -164,7 +192,11 @@ class Labels:
     @classmethod
     def load(cls, place: str | Path) -> Labels:
         """What `save` wrote; empty if there are none. Raises `FormatError` for a damaged file."""
-        path = beside(place, FILE)
+        return cls.at(beside(place, FILE))
+
+    @classmethod
+    def at(cls, path: Path) -> Labels:
+        """Those of this file; raises as `load` does."""
         return _read(path, path.stat().st_mtime_ns) if path.is_file() else cls()
 
 

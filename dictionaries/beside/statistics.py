@@ -35,6 +35,7 @@ _TENSORS = (
     "suppressed",
     "suppressed_logits",
 )
+_WRITTEN = "written"
 _IDS = ("contexts", "promoted", "suppressed")
 
 
@@ -50,6 +51,8 @@ class FeatureStatistics:
     promoted, suppressed [m, 10]: token ids whose logits its decoder row raises and lowers most,
         compared with the dictionary's other features; with those logits.
     corpus: what was read, in words; empty if nobody said.
+    written [m]: how much likelier its promoted tokens become when it is pushed to half the norm of
+        the stream, −1 to 1 (`steer.evals.steering.written`); None if nobody measured it.
     """
 
     density: Tensor
@@ -64,6 +67,7 @@ class FeatureStatistics:
     suppressed_logits: Tensor
     tokens: int
     corpus: str = ""
+    written: Tensor | None = None
 
     def value(self, feature: int, unit: str) -> float:
         """`max`, `mean` (where active), `corpus mean` (over all tokens) or a quantile, as `q99`.
@@ -99,6 +103,8 @@ class FeatureStatistics:
             tensors[name] = _pack(tensors[name])
         shares = self.context_activations / self.maximum.clamp(min=1e-30)[:, None, None]
         tensors["context_activations"] = (shares * 255).ceil().clamp(0, 255).to(torch.uint8)
+        if self.written is not None:
+            tensors[_WRITTEN] = self.written.half()
         metadata = {"tokens": json.dumps(self.tokens), "corpus": self.corpus}
         save_tensors(tensors, beside(folder, FILE), metadata)
 
@@ -110,7 +116,8 @@ class FeatureStatistics:
             return None
         try:
             with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in _TENSORS}
+                there = sorted({_WRITTEN} & set(file.keys()))
+                tensors = {name: file.get_tensor(name) for name in (*_TENSORS, *there)}
                 tokens = int(json.loads(file.metadata()["tokens"]))
                 corpus = file.metadata().get("corpus", "")
         except (SafetensorError, KeyError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Where what is known of a dictionary lies, and whether a file is still what it was."""
+"""Where what is known of a dictionary and what is downloaded lie; is a file what it was?"""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ def beside(place: str | Path, file: str) -> Path:
     """`folder/file` for a dictionary in a folder, `weights.pt.file` for one in `weights.pt`."""
     place = Path(place)
     return place.with_name(f"{place.name}.{file}") if place.is_file() else place / file
+
+
+def cache_folder() -> Path:
+    """`STEER_CACHE` if set, else the platform's cache folder for this user."""
+    if configured := os.environ.get("STEER_CACHE"):
+        return Path(configured).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("steer", appauthor=False))
 
 
 def sha256(path: Path) -> str:

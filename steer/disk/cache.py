@@ -10,17 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dictionaries.files.place import cache_folder as cache_folder
 from dictionaries.files.place import sha256, writable_folder
 from steer.errors import FetchError, SteerError
-
-
-def cache_folder() -> Path:
-    """`STEER_CACHE` if set, else the platform's cache folder for this user."""
-    if configured := os.environ.get("STEER_CACHE"):
-        return Path(configured).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("steer", appauthor=False))
 
 
 def cache_part(*names: str) -> Path:

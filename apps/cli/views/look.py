@@ -33,7 +33,7 @@ def features_view(
         cells = []
         for each in active:
             label = labels.of(each.feature)
-            said = f" ({label.text})" if label else _promoted(dictionary, model, each.feature)
+            said = f" ({label.said})" if label else _promoted(dictionary, model, each.feature)
             cells.append(f"{each.feature}: {number(each.activation)}{said}")
         note = "massive activation, not shown" if position == 0 else "none active"
         rows.append([str(position), visible(found.tokens[position]), "   ".join(cells) or note])
@@ -68,15 +68,16 @@ def feature_view(card: FeatureCard) -> RenderableType:
 
 def _label(label: Label) -> Text:
     measured = "" if label.f1 is None else f", F1 {label.f1:.2f}"
+    side = f"{label.side:<12}"
     made = ", ".join(filter(None, (label.source, label.method)))
-    return Text.assemble("reads       ", (label.text, "bold"), (f"  ({made}{measured})", "dim"))
+    return Text.assemble(side, (label.text, "bold"), (f"  ({made}{measured})", "dim"))
 
 
 def labelled(rows: Sequence[dict[str, Any]], dictionary: Dictionary) -> list[dict[str, Any]]:
     """The rows with what each feature is said to mean."""
     labels = [dictionary.labels.of(row["feature"]) for row in rows]
     return [
-        {**row, "label": label.text if label else ""}
+        {**row, "label": label.said if label else ""}
         for row, label in zip(rows, labels, strict=True)
     ]
 

@@ -69,14 +69,19 @@ class Looking:
         )
         return gr.skip() if pick else next(features, gr.skip())
 
-    @apart
-    def search(self, query: str, dictionary: str) -> str:
+    def search(self, query: str, dictionary: str) -> Iterator[str]:
+        """What is known of the words at once, and again when the model has read them.
+
+        Not while the model is at work: what is typed would wait for it.
+        """
         try:
-            return find_view.hits_view(
-                self.studio.shelf.index(dictionary).search(query or ""), query
-            )
+            index, words = self.studio.shelf.index(dictionary), query or ""
+            found = apart(index.search)(words, measure=False)
+            yield find_view.hits_view(found, done=False)
+            read = apart(index.measure_if_free)(words)
+            yield find_view.hits_view(read or found, busy=read is None)
         except Exception as error:
-            return notice(sentence(error), "error")
+            yield notice(sentence(error), "error")
 
     @apart
     def read(self, text: str, dictionary: str) -> tuple[Any, ...]:

@@ -10,23 +10,37 @@ from apps.playground.find.contrast import Difference
 from apps.playground.html.charts import histogram
 from apps.playground.html.markup import esc, figure, visible
 from apps.playground.html.words import WORDS, why
-from apps.playground.studio.index import Card, Hit
+from apps.playground.studio.index import Card
 from steer.features.activations import Activation
+from steer.interpretation.find import Found, Hit
 
 
-def hits_view(hits: Sequence[Hit], query: str) -> str:
-    """Features that a search found; a click adds one, its number opens its card."""
-    if not query.strip():
+def hits_view(found: Found, *, done: bool = True, busy: bool = False) -> str:
+    """Features that a search found; a click adds one, its number opens its card.
+
+    done: whether this is the last word on it. busy: whether the model had no time to read it.
+    """
+    query = found.words.strip()
+    if not query:
         return ""
-    if not hits:
-        return f'<p class="empty">Nothing matches “{esc(query)}”. Try one word.</p>'
-    items = "".join(
-        f"<li>{_id(hit.feature)}"
-        f'<button class="hit" data-act="add" data-feature="{hit.feature}"><b>{esc(hit.label)}</b>'
-        f"<small>{esc(hit.why)}</small></button></li>"
-        for hit in hits
+    if not found.hits:
+        return f'<p class="empty">{esc(found.note)}</p>' if done else ""
+    note = "The model is at work, so this is by labels and examples alone." if busy else found.note
+    items = "".join(map(_hit, found.hits))
+    return (
+        f'<ul class="hits" data-query="{esc(query)}"{" data-done" if done else ""}>{items}</ul>'
+        + (f'<p class="empty">{esc(note)}</p>' if note else "")
     )
-    return f'<ul class="hits" data-query="{esc(query.strip())}">{items}</ul>'
+
+
+def _hit(hit: Hit) -> str:
+    both = hit.sides
+    reads = f"<b>reads {esc(both.reads or 'nothing that is known')}</b>"
+    writes = f"<span>writes {esc(both.writes or 'nothing that is known')}</span>"
+    return (
+        f'<li>{_id(hit.feature)}<button class="hit" data-act="add" data-feature="{hit.feature}">'
+        f"{reads}{writes}<small>{esc(hit.why)}; {esc(both.effect)}</small></button></li>"
+    )
 
 
 def found_nothing_view() -> str:
@@ -102,12 +116,18 @@ def card_view(card: Card, loss: AblationLoss | str | None = None) -> str:
     return f"""
 <article class="card" data-feature="{card.feature}" data-dictionary="{esc(card.dictionary)}">
  <header><div><h2>#{card.feature} <small>{esc(card.hookpoint)}</small></h2>
-  <p class="label">{esc(card.label)}</p></div>
+  <p class="label">{esc(card.label)}</p>
+  <p class="empty">{esc(_both(card))}</p></div>
   <button class="go" data-act="add" data-feature="{card.feature}">Steer with it</button></header>
  <div class="figures">{figures}</div>
  {_statistics(known) if known else '<p class="empty">This dictionary has no statistics.</p>'}
  <h3>{why("neighbours", "nearest neighbours")}</h3><ul class="bars">{_neighbours(card)}</ul>
 </article>"""
+
+
+def _both(card: Card) -> str:
+    both = card.sides
+    return f"reads {both.reads or '–'}; writes {both.writes or '–'}; {both.effect}"
 
 
 def _known(facts: FeatureCard) -> str:

@@ -59,7 +59,7 @@ class Shelf:
         dictionary = self[name]
         with self._lock:
             if name not in self._indices:
-                self._indices[name] = Index(dictionary, self._model.token)
+                self._indices[name] = Index(dictionary, self._model.token, self._model)
             return self._indices[name]
 
     def used(self, setup: Setup) -> list[Dictionary]:

@@ -41,7 +41,7 @@ def options(root: Path) -> list[object]:
 
 
 COMMANDS = ["check", "convert", "statistics", "contrast", "neighbours"]
-COMMANDS += ["labels import", "labels search"]
+COMMANDS += ["labels import", "labels search", "labels set", "find"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -89,13 +89,42 @@ def test_labels(run: Run, root: Path) -> None:
         Label(6, "towers", "mine.csv"),
     ]
     found = json.loads(run("labels", "search", "bridge", *of, "--json").out)
-    assert [each["feature"] for each in found] == [5]
-    assert "a bridge" in run("labels", "search", "bridge", *of).out
+    assert [each["feature"] for each in found["hits"]] == [5]
+    assert not found["measured"]
+    assert "By labels alone" in found["note"]
+    said = " ".join(run("labels", "search", "bridge", *of).out.split())
+    assert "a bridge (F1 0.50)" in said
     assert "towers" in run("labels", "search", "towers", *of).out  # that nobody measured
-    assert "no label has" in run("labels", "search", "river", *of).out
+    assert "Nothing matches “river”" in run("labels", "search", "river", *of).out
     card = ["feature", "5", *of, "--model", root / "model"]
     assert json.loads(run(*card, "--json").out)["labels"][0]["text"] == "a bridge"
     assert "a bridge  (mine.csv, F1 0.50)" in run(*card).out
+
+
+def test_a_name_by_hand(run: Run, root: Path) -> None:
+    data = json.loads(run("labels", "set", root / "random", 5, "bridges", "--writes", "--json").out)
+    assert (data["side"], data["source"], data["text"]) == ("writes", "by hand", "bridges")
+    assert Path(data["written"]) == root / "random" / "labels.jsonl"
+    assert "reads towers (by hand)" in run("labels", "set", root / "random", 6, "towers").out
+    of = ["--dictionary", root / "random"]
+    assert "bridges (by hand)" in run("labels", "search", "bridges", *of).out
+    again = run("labels", "set", root / "random", 999, "x")
+    assert (again.code, "out of range" in again.err) == (2, True)
+
+
+def test_find_and_labels_search_rank_alike(run: Run, root: Path) -> None:
+    tiny.statistics(tiny.WIDTH).save(root / "random")
+    run("labels", "set", root / "random", 5, "w20")
+    of = ["--dictionary", root / "random", "--model", root / "model", "--json"]
+    one = json.loads(run("find", "w20", *of).out)
+    other = json.loads(run("labels", "search", "w20", *of).out)
+    assert one["measured"]
+    assert one["hits"] == other["hits"][: len(one["hits"])]
+    assert one["hits"][0]["feature"] == 5
+    for odd in ("-4", "<b>"):
+        nothing = json.loads(run("find", *of, "--", odd).out)
+        assert nothing["hits"] == []
+        assert "search for words" in nothing["note"]
 
 
 def test_labels_stand_beside_activations(run: Run, root: Path) -> None:

@@ -329,14 +329,23 @@ def test_links_and_json(do: Handlers) -> None:
 
 
 def test_find(do: Handlers) -> None:
-    assert 'data-feature="7"' in do.search("7", "tiny")
-    assert "Nothing matches" in do.search("zebra", "tiny")
-    assert "Nothing matches" in do.search("²", "tiny")
+    def searched(words: str) -> str:
+        return list(do.search(words, "tiny"))[-1]
+
+    assert 'data-feature="7"' in searched("7")
+    assert "Nothing matches" in searched("²")
     for number in ("#99999", "99999"):
-        assert "out of range" in do.search(number, "tiny")
+        assert "out of range" in searched(number)
     for odd in ("-4", "<b>", "w20<", "()"):
-        assert "Nothing matches" in do.search(odd, "tiny")
-    assert do.search("", "tiny") == ""
+        assert "Nothing matches" in searched(odd)
+        assert "data-feature" not in searched(odd)
+    assert searched("") == ""
+    known, read = do.search("w20", "tiny")
+    assert "fires at" in read
+    assert "fires at" not in known
+    assert ("data-done" in read, "data-done" in known) == (True, False)
+    assert "writes" in read
+    assert "concept" not in read
     reading, tokens, top = do.read(tiny.PROMPT, "tiny")
     assert tokens.count("data-position") == 6
     assert "data-feature" in top

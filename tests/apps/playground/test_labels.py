@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from apps.playground.studio.index import Index
 from dictionaries import catalogue
+from dictionaries.beside import by_hand
 from dictionaries.beside.labels import Label, Labels
 from tests.support import tiny
 
@@ -30,9 +32,41 @@ def test_a_label_stands_for_the_feature(index: Index) -> None:
     ("query", "found"), [("bridge", [9, 7]), ("Golden bridge", [9]), ("bridges", [7]), ("?", [])]
 )
 def test_labels_are_found_by_their_words(query: str, found: list[int], index: Index) -> None:
-    hits = [hit for hit in index.search(query) if hit.why == "its label"]
-    assert [hit.feature for hit in hits] == found
-    assert [hit.feature for hit in index.search(query)][: len(found)] == found
+    hits = index.search(query).hits
+    assert [hit.feature for hit in hits if hit.why == "its label"] == found
+    assert [hit.feature for hit in hits][: len(found)] == found
+
+
+def test_a_name_by_hand_comes_first_and_says_so(index: Index) -> None:
+    by_hand.name(index.dictionary.place, 8, "bridges", "writes")  # type: ignore[arg-type]
+    assert index.label(8) == "writes bridges (by hand)"
+    first, *_ = index.search("bridges").hits
+    assert (first.feature, first.why) == (8, "its name")
+    assert first.sides.writes == "bridges (by hand)"
+
+
+def test_nobody_waits_for_a_model_at_work(index: Index) -> None:
+    model = tiny.tiny_model("llama")
+    reading = Index(index.dictionary, model.token, model)
+    assert index.measure_if_free("w7") is None  # it has no model
+    begun, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with model.lock:
+            begun.set()
+            done.wait(60)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    begun.wait(60)
+    try:
+        assert reading.measure_if_free("w7") is None
+    finally:
+        done.set()
+        worker.join()
+    read = reading.measure_if_free("w7")
+    assert read is not None
+    assert read.measured
 
 
 def test_neighbours_are_named(index: Index) -> None:

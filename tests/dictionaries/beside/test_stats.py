@@ -142,6 +142,13 @@ def test_saved_and_loaded(found: FeatureStatistics, vocabulary: int, tmp_path: P
     assert (error <= step + 1e-6).all()
     assert torch.equal(read.context_activations > 0, written.context_activations > 0)
     assert read.tokens == written.tokens
+    assert read.written is None
+    rises = torch.linspace(-1, 1, len(read.maximum))
+    replace(written, written=rises).save(tmp_path)
+    again = FeatureStatistics.load(tmp_path)
+    assert again is not None
+    assert again.written is not None
+    torch.testing.assert_close(again.written, rises, rtol=1e-3, atol=1e-3)
 
 
 def test_values_by_unit(found: FeatureStatistics) -> None:

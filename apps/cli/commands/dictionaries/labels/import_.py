@@ -26,15 +26,17 @@ def import_(
 ) -> None:
     """Keep labels beside a dictionary; those of the same sources are replaced."""
     from dictionaries import catalogue
+    from dictionaries.beside.labels import Labels
     from dictionaries.label_imports import read_labels
 
     imported = read_labels(file, origin)
     loaded = catalogue.load(dictionary)
     imported.check(loaded)
-    others = loaded.labels
+    folder = catalogue.find(dictionary)
+    others = Labels.load(folder)
     for source in {label.source for label in imported.labels}:
         others = others.without_source(source)
-    written = others.merged(imported.labels).save(catalogue.find(dictionary))
+    written = others.merged(imported.labels).save(folder)
     document = {
         "written": str(written),
         "imported": len(imported.labels),

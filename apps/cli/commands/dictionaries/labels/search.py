@@ -1,4 +1,4 @@
-"""`steer labels search`: features by what they are said to mean."""
+"""`steer labels search`: `steer find` for a dictionary with labels."""
 
 from __future__ import annotations
 
@@ -8,30 +8,42 @@ import typer
 
 from apps.cli.command import command
 from apps.cli.options.run import Output
-from apps.cli.options.single import DICTIONARY, DictionaryName, Top
-from apps.cli.output import table
+from apps.cli.options.single import DICTIONARY, MODEL, DictionaryName, Top
 
 
 @command("steer labels search bridge")
 def search(
     *,
-    words: Annotated[str, typer.Argument(help="Every word, or one that begins so, must be there.")],
+    words: Annotated[str, typer.Argument(help="A word or a phrase; a word's beginning will do.")],
     dictionary: DictionaryName = DICTIONARY,
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="It reads the words; by default the shipped dictionaries' own, or none."
+        ),
+    ] = None,
     top: Top = 20,
     output: Output,
 ) -> None:
-    """Features whose label has the words."""
+    """Features by words, ranked as by `steer find`; without a model by their labels alone."""
+    from dataclasses import replace
+
+    from apps.cli.views.find import found_document, found_view
     from dictionaries import catalogue
     from dictionaries.errors import DictionaryError
+    from steer.interpretation.find import Finder
+    from steer.loading import load
 
-    labels = catalogue.labels(dictionary)
-    if not len(labels):
+    if not len(catalogue.labels(dictionary)):
         raise DictionaryError(f"{dictionary} has no labels: steer labels import FILE")
-    matching = labels.search(words, top)
-    measured = ("f1",) if any(label.f1 is not None for label in matching) else ()
-    columns = ("feature", "text", *measured, "source")
-    rows = [{name: getattr(label, name) for name in columns} for label in matching]
-    output.emit(
-        [label.to_dict() for label in matching],
-        lambda: table(rows) if rows else "no label has these words",
-    )
+    reader = reader or (MODEL if dictionary in catalogue.names() else None)
+    with output.progress() as progress:
+        if reader:
+            reads = load(reader, progress=progress)
+            found = Finder(reads.dictionary(dictionary), reads.token, reads).find(words, top)
+        else:
+            bare = replace(catalogue.load(dictionary), statistics=None)
+            found = Finder(bare, str).find(words, top)
+            said = f"{found.note} By labels alone: --model NAME reads the words too.".strip()
+            found = replace(found, note=said)
+    output.emit(found_document(found, dictionary), lambda: found_view(found, dictionary))

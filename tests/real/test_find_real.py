@@ -1,0 +1,55 @@
+"""Searching the default model's features: what is measured, and what the page says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+import steer
+from steer.interpretation.find import Finder, Found
+
+NAME = "smollm2-135m/resid_post.20"
+
+
+@pytest.fixture(scope="module")
+def finder() -> Finder:
+    model = steer.load("smollm2-135m")
+    return Finder(model.dictionary(NAME), model.token, model)
+
+
+def first(found: Found, count: int) -> list[int]:
+    return [hit.feature for hit in found.hits[:count]]
+
+
+def test_ocean_brings_the_feature_that_fires_at_31_on_it(finder: Finder) -> None:
+    text = finder.model.features("I thought about the ocean", NAME)  # type: ignore[union-attr]
+    assert text.activations[-1, 3863].item() == pytest.approx(31.6, abs=0.5)
+    assert 3863 in first(finder.find("ocean"), 3)
+
+
+@pytest.mark.parametrize("odd", ["-4", "<b>"])
+def test_what_is_no_word_brings_nothing(finder: Finder, odd: str) -> None:
+    found = finder.find(odd)
+    assert found.hits == ()
+    assert "search for words" in found.note
+
+
+@pytest.mark.parametrize(
+    ("words", "feature"), [("questions", 2631), ("comparatives", 1176), ("superlatives", 2259)]
+)
+def test_features_that_were_named_are_found_by_their_names(
+    finder: Finder, words: str, feature: int
+) -> None:
+    found = finder.find(words)
+    assert first(found, 1) == [feature]
+    assert found.hits[0].sides.writes.endswith("(by hand)")
+
+
+def test_every_hit_has_both_sides(finder: Finder) -> None:
+    for words in ("ocean", "love", "money", "Python code", "question", "French"):
+        found = finder.find(words)
+        assert found.measured
+        assert found.hits
+        for hit in found.hits:
+            assert hit.sides.reads
+            assert hit.sides.writes
+            assert "figure" not in hit.sides.effect
