@@ -92,6 +92,10 @@ if TYPE_CHECKING:
     from steer.runs.stream import Stream as Stream
     from steer.splice.receipt import Receipt as Receipt
     from steer.splice.receipt import SilentEditWarning as SilentEditWarning
+    from steer.verdicts.claim import Claim as Claim
+    from steer.verdicts.result import Verdict as Verdict
+    from steer.verdicts.verify import verify as verify
+    from steer.verdicts.verify import verify_again as verify_again
 
 
 @cache

@@ -19,6 +19,7 @@ NAMES: list[str] = [
     "Against",
     "Cap",
     "Certificate",
+    "Claim",
     "Clamp",
     "ClampProjection",
     "Concept",
@@ -62,6 +63,7 @@ NAMES: list[str] = [
     "Stream",
     "Tokens",
     "Vector",
+    "Verdict",
     "ablation_sweep",
     "attribution",
     "causal_tree",
@@ -85,6 +87,8 @@ NAMES: list[str] = [
     "patch_curve",
     "path_effects",
     "prompt_pairs",
+    "verify",
+    "verify_again",
 ]
 
 
