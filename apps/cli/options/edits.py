@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from steer.edits import Edit, Intervention
 
 Value = TypeVar("Value")
+_KINDS = ("clamp", "ablate", "scale", "add", "cap_projection", "floor_projection")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class Changes:
     ] = None
     add: Annotated[
         list[str] | None, typer.Option(metavar="ID=VALUE", help="Add to it: 4=3 or 4=0.5x.")
+    ] = None
+    cap_projection: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID=VALUE", help="The stream along its decoder row, at most: 9=20 or 9=.1x."
+        ),
+    ] = None
+    floor_projection: Annotated[
+        list[str] | None, typer.Option(metavar="ID=VALUE", help="The same, at least.")
     ] = None
     positions: Annotated[
         str | None,
@@ -60,10 +70,10 @@ class Changes:
     @property
     def given(self) -> bool:
         """Whether any edit was."""
-        return any((self.clamp, self.ablate, self.scale, self.add))
+        return any(getattr(self, name) for name in _KINDS)
 
     def __str__(self) -> str:
-        several = {name: getattr(self, name) for name in ("clamp", "ablate", "scale", "add")}
+        several = {name.replace("_", " "): getattr(self, name) for name in _KINDS}
         return " ".join(f"{kind} {each}" for kind, found in several.items() for each in found or ())
 
     def interventions(self, dictionary: str) -> list[Intervention]:
@@ -76,7 +86,7 @@ class Changes:
         from steer.edits import Intervention
         from steer.errors import InterventionError
 
-        found = list(self._edits())
+        found = list(self._edits(dictionary))
         if not found:
             raise InterventionError(
                 "no edit was given: add one such as --clamp 123=5x or --ablate 77"
@@ -84,8 +94,9 @@ class Changes:
         conflicts = cast("Any", "in_order" if self.in_order else "refuse")
         return [Intervention(dictionary, found, cast("Any", self.error), conflicts)]
 
-    def _edits(self) -> Iterator[Edit]:
+    def _edits(self, dictionary: str) -> Iterator[Edit]:
         from steer import edits
+        from steer.edits.directions import DecoderRow
         from steer.edits.phrases import parse_condition, parse_positions, parse_schedule
 
         common: dict[str, Any] = {
@@ -101,6 +112,10 @@ class Changes:
             yield edits.Scale(feature, factor, **common)
         for feature, value in _pairs("add", self.add, str):
             yield edits.Add(feature, value, **common)
+        for feature, value in _pairs("cap-projection", self.cap_projection, str):
+            yield edits.CapProjection(DecoderRow(dictionary, feature), value, **common)
+        for feature, value in _pairs("floor-projection", self.floor_projection, str):
+            yield edits.FloorProjection(DecoderRow(dictionary, feature), value, **common)
 
 
 @dataclass(frozen=True)
