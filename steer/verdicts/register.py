@@ -9,10 +9,9 @@ from typing import Any
 from dictionaries.dictionary import Dictionary
 from steer.edits import FeatureEdit, Intervention
 from steer.edits.positions import Rows, canonical
+from steer.effects.controls.elsewhere import wrong_site
 from steer.errors import InterventionError, SteerError
 from steer.features.fit import refuse_later
-from steer.lm.anatomy import Site
-from steer.lm.hookpoints import Hookpoint
 from steer.model import Model
 from steer.splice.plan import SitePlan
 from steer.verdicts.claim import Claim
@@ -51,7 +50,7 @@ def register(
             dtype=model.dtype,
             intervention=intervention,
             weights=weights(model, intervention, dictionaries),
-            wrong_site=str(_elsewhere(model, plan.out)),
+            wrong_site=_elsewhere(model, plan),
             claim=claim,
             prompts=texts,
             wordings=wordings,
@@ -106,14 +105,11 @@ def _worded(
     return tuple(several), tuple(f"wording {n + 1}" for n in range(len(several[0])))
 
 
-def _elsewhere(model: Model, site: Site) -> Hookpoint:
-    """The same kind of site a third of the model earlier, or later where there is no earlier."""
-    depth, own = model.anatomy.depth, site.hookpoint
-    step = max(1, depth // 3)
-    for layer in (own.layer - step, own.layer + step, own.layer - 1, own.layer + 1):
-        if 0 <= layer < depth:
-            return Hookpoint(layer, own.kind)
-    raise SteerError(f"the model has {depth} block, so there is no wrong site to compare with")
+def _elsewhere(model: Model, plan: SitePlan) -> str:
+    found = wrong_site(model, plan.out)
+    if found is None:
+        raise SteerError(f"the model has no site like {plan.out.hookpoint} to compare with")
+    return str(found.hookpoint)
 
 
 def differences(protocol: Protocol, now: Mapping[str, str | None]) -> list[str]:
