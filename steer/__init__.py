@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from steer.edits import Add as Add
     from steer.edits import AddDirection as AddDirection
     from steer.edits import Cap as Cap
+    from steer.edits import CapProjection as CapProjection
     from steer.edits import Clamp as Clamp
     from steer.edits import ClampProjection as ClampProjection
     from steer.edits import Edit as Edit
     from steer.edits import Floor as Floor
+    from steer.edits import FloorProjection as FloorProjection
     from steer.edits import Intervention as Intervention
     from steer.edits import Patch as Patch
     from steer.edits import ProjectOut as ProjectOut
@@ -92,6 +94,10 @@ if TYPE_CHECKING:
     from steer.runs.stream import Stream as Stream
     from steer.splice.receipt import Receipt as Receipt
     from steer.splice.receipt import SilentEditWarning as SilentEditWarning
+    from steer.verdicts.claim import Claim as Claim
+    from steer.verdicts.result import Verdict as Verdict
+    from steer.verdicts.verify import verify as verify
+    from steer.verdicts.verify import verify_again as verify_again
 
 
 @cache

@@ -35,11 +35,14 @@ ORDER = {
     "steer": listed(
         "errors progress maths shown disk lm features quality interpretation edits figures splice "
         "runs exchange "
-        "model loading certificates serving effects evals concepts"
+        "model loading certificates serving effects verdicts evals concepts"
     ),
     "steer.effects": listed(
         "defaults metric positionwise passes controls logits sweep attribution patching dose "
         "downstream tree paths"
+    ),
+    "steer.verdicts": listed(
+        "claim texts panel protocol register arms cost measure compare decide result verify"
     ),
     "apps": listed(
         "text_files corpora training labels studies reproduce safety server playground cli"

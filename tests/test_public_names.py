@@ -18,7 +18,9 @@ NAMES: list[str] = [
     "After",
     "Against",
     "Cap",
+    "CapProjection",
     "Certificate",
+    "Claim",
     "Clamp",
     "ClampProjection",
     "Concept",
@@ -34,6 +36,7 @@ NAMES: list[str] = [
     "FetchError",
     "First",
     "Floor",
+    "FloorProjection",
     "Freeze",
     "HookpointError",
     "Intervention",
@@ -62,6 +65,7 @@ NAMES: list[str] = [
     "Stream",
     "Tokens",
     "Vector",
+    "Verdict",
     "ablation_sweep",
     "attribution",
     "causal_tree",
@@ -85,6 +89,8 @@ NAMES: list[str] = [
     "patch_curve",
     "path_effects",
     "prompt_pairs",
+    "verify",
+    "verify_again",
 ]
 
 

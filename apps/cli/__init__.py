@@ -35,6 +35,7 @@ PANELS = {
     "Look": ("find", "features", "feature", "neighbours", "contrast", "dictionaries"),
     "Effects": (
         "effects",
+        "verify",
         "dose",
         "ioi",
         "sweep",

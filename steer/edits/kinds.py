@@ -4,7 +4,7 @@ A feature edit changes a feature's activation f, a direction edit the projection
 residual stream on a unit direction. Both come down to the same numbers, so that nothing is
 dispatched at run time (v is the edit's value at the token):
 
-    f′ = mul · f + [v]     and then at least v (Floor) or at most v (Cap)
+    f′ = mul · f + [v]     and then at least v (Floor…) or at most v (Cap…)
 
 | edit                    | f′                                                                |
 |-------------------------|-------------------------------------------------------------------|
@@ -18,6 +18,7 @@ dispatched at run time (v is the edit's value at the token):
 | `AddDirection(d, v)`    | p + v                                                             |
 | `ProjectOut(d)`         | 0                                                                 |
 | `ClampProjection(d, v)` | v                                                                 |
+| `CapProjection(d, v)`, `FloorProjection(d, v)` | min(p, v), max(p, v)                       |
 
 Three different things are called clamping in the literature. `Clamp` sets the *activation*: the
 residual moves by (v − f)·d, where f is what the encoder reads (Templeton et al. 2024).
@@ -215,8 +216,43 @@ class ClampProjection(DirectionEdit):
         return Numbers(adds=True)
 
 
+@dataclass(frozen=True)
+class CapProjection(DirectionEdit):
+    """p′ = min(p, value): acts only where the residual's component along d̂ is larger.
+
+    With the direction of a persona, persona capping (Lu et al. 2026, The Assistant Axis).
+    """
+
+    value: Value
+    kind: ClassVar[str] = "cap_projection"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        set_value(self, self.value)
+
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(mul=1.0, caps=True)
+
+
+@dataclass(frozen=True)
+class FloorProjection(DirectionEdit):
+    """p′ = max(p, value): acts only where the residual's component along d̂ is smaller."""
+
+    value: Value
+    kind: ClassVar[str] = "floor_projection"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        set_value(self, self.value)
+
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(mul=1.0, floors=True)
+
+
 _FEATURE_EDITS = (Ablate, Clamp, Scale, Add, Floor, Cap, Patch, Resample)
-_DIRECTION_EDITS = (AddDirection, ProjectOut, ClampProjection)
+_DIRECTION_EDITS = (AddDirection, ProjectOut, ClampProjection, CapProjection, FloorProjection)
 KINDS: dict[str, type[Edit]] = {cls.kind: cls for cls in (*_FEATURE_EDITS, *_DIRECTION_EDITS)}
 _PARSERS = {
     "when": condition_from_dict,

@@ -2,7 +2,8 @@
 
 Those formats hold a vector that is added everywhere, or a projection that is set; none has an
 encoder. So `Add` and `AddDirection` export exactly, `ClampProjection` and `ProjectOut` to
-lm-eval, and everything that depends on a feature's activation is refused with the reason.
+lm-eval, `CapProjection` and `FloorProjection` to Neuronpedia, and everything that depends on a
+feature's activation is refused with the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dictionaries.files.tensors import save_tensors
-from steer.edits import Add, AddDirection, ClampProjection, Intervention, ProjectOut
+from steer.edits import (
+    Add,
+    AddDirection,
+    CapProjection,
+    ClampProjection,
+    FloorProjection,
+    Intervention,
+    ProjectOut,
+)
 from steer.edits.directions import Vector
 from steer.errors import InterventionError
 from steer.features.fit import refuse_later
@@ -164,15 +173,38 @@ def to_neuronpedia(
     model_id: str,
     dictionaries: tuple[Dictionary, ...] = (),
 ) -> str:
-    """JSON of one raw-vector steer of Neuronpedia's API: SIMPLE_ADDITIVE, strength 1."""
-    hookpoint, vector = steering_vector(model, intervention, dictionaries)
+    """JSON of one raw-vector steer of Neuronpedia's API.
+
+    SIMPLE_ADDITIVE of strength 1, or PROJECTION_CAP, whose strength is the most that the projection
+    on the unit vector may be: a floor is a cap of the opposite direction.
+    """
+    if any(isinstance(each, CapProjection | FloorProjection) for each in intervention.edits):
+        hookpoint, vector, strength = _cap(_plan(model, intervention, dictionaries))
+        method = "PROJECTION_CAP"
+    else:
+        hookpoint, vector = steering_vector(model, intervention, dictionaries)
+        strength, method = 1.0, "SIMPLE_ADDITIVE"
     feature = {
         "modelId": model_id,
         "hook": transformer_lens_name(parse(hookpoint)),
         "steering_vector": vector.tolist(),
-        "strength": 1.0,
+        "strength": strength,
     }
-    return json.dumps({"vectors": [feature], "steer_method": "SIMPLE_ADDITIVE"})
+    return json.dumps({"vectors": [feature], "steer_method": method})
+
+
+def _cap(plan: SitePlan) -> tuple[str, Tensor, float]:
+    """(hookpoint, unit vector [d], most that the projection on it may be)."""
+    if len(plan.edits) != 1:
+        raise InterventionError(
+            "Neuronpedia caps projections one after the other, and edits here read the site before "
+            "any is made: give a single cap_projection or floor_projection"
+        )
+    (lowered,) = plan.edits
+    _everywhere(lowered)
+    sign = 1.0 if isinstance(lowered.edit, CapProjection) else -1.0
+    vector = sign * plan.W_dec[lowered.target].cpu()
+    return str(plan.out.hookpoint), vector, sign * lowered.amount
 
 
 def export_to(

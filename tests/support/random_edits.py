@@ -11,10 +11,12 @@ from steer.edits import (
     Add,
     AddDirection,
     Cap,
+    CapProjection,
     Clamp,
     ClampProjection,
     Edit,
     Floor,
+    FloorProjection,
     Intervention,
     ProjectOut,
     Scale,
@@ -75,6 +77,8 @@ def _edit(rng: random.Random, feature: int) -> Edit:
             Scale(feature, rng.choice([0.0, 0.5, 3.0, -1.0])),
             AddDirection(direction, length),
             ClampProjection(direction, length),
+            CapProjection(direction, length),
+            FloorProjection(direction, length),
             ProjectOut(direction),
         ]
     )

@@ -116,9 +116,9 @@ def changed(edit: Any, f: float, value: float) -> float:
             return edit.factor * f
         case edits.Add() | edits.AddDirection():
             return f + value
-        case edits.Floor():
+        case edits.Floor() | edits.FloorProjection():
             return max(f, value)
-        case edits.Cap():
+        case edits.Cap() | edits.CapProjection():
             return min(f, value)
         case edits.ProjectOut():
             return 0.0

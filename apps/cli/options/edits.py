@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from steer.edits import Edit, Intervention
 
 Value = TypeVar("Value")
+_KINDS = ("clamp", "ablate", "scale", "add", "cap_projection", "floor_projection")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Changes:
     ] = None
     add: Annotated[
         list[str] | None, typer.Option(metavar="ID=VALUE", help="Add to it: 4=3 or 4=0.5x.")
+    ] = None
+    cap_projection: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID=VALUE", help="The stream along its decoder row, at most: 9=20 or 9=.1x."
+        ),
+    ] = None
+    floor_projection: Annotated[
+        list[str] | None, typer.Option(metavar="ID=VALUE", help="The same, at least.")
     ] = None
     positions: Annotated[
         str | None,
@@ -65,11 +75,13 @@ class Changes:
     @property
     def given(self) -> bool:
         """Whether any edit was."""
-        return any((self.clamp, self.ablate, self.scale, self.add))
+        return any(getattr(self, name) for name in _KINDS)
 
     def __str__(self) -> str:
-        kinds = ("clamp", "ablate", "scale", "add")
-        said = {kind: [f"{kind} {each}" for each in getattr(self, kind) or ()] for kind in kinds}
+        said = {
+            kind: [f"{kind.replace('_', ' ')} {each}" for each in getattr(self, kind) or ()]
+            for kind in _KINDS
+        }
         return " ".join(self._as_typed(said))
 
     def interventions(self, dictionary: str) -> list[Intervention]:
@@ -82,7 +94,7 @@ class Changes:
         from steer.edits import Intervention
         from steer.errors import InterventionError
 
-        found = self._edits()
+        found = self._edits(dictionary)
         if not found:
             raise InterventionError(
                 "no edit was given: add one such as --clamp 123=5x or --ablate 77"
@@ -90,8 +102,9 @@ class Changes:
         conflicts = cast("Any", "in_order" if self.in_order else "refuse")
         return [Intervention(dictionary, found, cast("Any", self.error), conflicts)]
 
-    def _edits(self) -> list[Edit]:
+    def _edits(self, dictionary: str) -> list[Edit]:
         from steer import edits
+        from steer.edits.directions import DecoderRow
         from steer.edits.phrases import parse_condition, parse_positions, parse_schedule
 
         common: dict[str, Any] = {
@@ -99,11 +112,23 @@ class Changes:
             "when": parse_condition(self.when) if self.when else None,
             "schedule": parse_schedule(self.schedule) if self.schedule else None,
         }
+
+        def read(kind: str, convert: Callable[[str], Any], make: Callable[..., Edit]) -> list[Edit]:
+            given = _pairs(kind.replace("_", "-"), getattr(self, kind), convert)
+            return [make(*pair, **common) for pair in given]
+
+        def along(kind: type[edits.CapProjection] | type[edits.FloorProjection]) -> Any:
+            return lambda feature, value, **rest: kind(
+                DecoderRow(dictionary, feature), value, **rest
+            )
+
         made: dict[str, list[Edit]] = {
-            "clamp": [edits.Clamp(*pair, **common) for pair in _pairs("clamp", self.clamp, str)],
+            "clamp": read("clamp", str, edits.Clamp),
             "ablate": [edits.Ablate(feature, **common) for feature in self.ablate or ()],
-            "scale": [edits.Scale(*pair, **common) for pair in _pairs("scale", self.scale, float)],
-            "add": [edits.Add(*pair, **common) for pair in _pairs("add", self.add, str)],
+            "scale": read("scale", float, edits.Scale),
+            "add": read("add", str, edits.Add),
+            "cap_projection": read("cap_projection", str, along(edits.CapProjection)),
+            "floor_projection": read("floor_projection", str, along(edits.FloorProjection)),
         }
         return list(self._as_typed(made))
 

@@ -31,6 +31,7 @@ def effects_views(found: LogitEffect) -> list[RenderableType]:
             "Δ log p": str(each.delta_logprob),
             "mean rank": each.rank,
             "edited": each.rank_edited,
+            "wrong way": f"{each.wrong_way:.0%}",
         }
         for each in found.targets
     ]
@@ -38,6 +39,8 @@ def effects_views(found: LogitEffect) -> list[RenderableType]:
         table(rows, f"next token, {len(found.prompts)} prompts, nats"),
         effect_view(found),
     ]
+    if found.wrong_way is not None:
+        views.append(Text(f"{found.wrong_way:.0%} of the prompts moved the metric the other way"))
     if targets:
         views.append(table(targets, "targets"))
     if found.controls:

@@ -1,7 +1,7 @@
 """Neuronpedia's own requests, unchanged: decoder rows or vectors added, STEERED and DEFAULT.
 
-Its `SIMPLE_ADDITIVE` is `AddDirection`; `ORTHOGONAL_DECOMP` with strength 0 is `ProjectOut`. What
-else it can say is no edit here, and is refused.
+Its `SIMPLE_ADDITIVE` is `AddDirection`; `PROJECTION_CAP` is `CapProjection`, with the strength as
+the most; `ORTHOGONAL_DECOMP` with strength 0 is `ProjectOut`, and with another no edit here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from apps.server.answer.rows import Rows, while_connected
 from apps.server.request.bodies import BodyError, TokenId, read_body
 from apps.server.request.offer import Offer
 from apps.server.state import State, tokens_allowed
-from steer.edits import AddDirection, DirectionEdit, Intervention, ProjectOut
+from steer.edits import AddDirection, CapProjection, DirectionEdit, Intervention, ProjectOut
 from steer.edits.directions import DecoderRow, Direction, Vector
 from steer.lm.hookpoints import parse
 from steer.lm.prompts import Prompt, read_prompt
@@ -249,9 +249,11 @@ def _edit(body: _Steer, direction: Direction, strength: float, positions: str) -
     if body.steer_method == "SIMPLE_ADDITIVE":
         value = amount if body.normalize_steering else f"{amount!r}x vector"
         return AddDirection(direction, value, positions=positions)
-    if body.steer_method == "ORTHOGONAL_DECOMP" and amount == 0:
+    if body.steer_method == "PROJECTION_CAP":
+        return CapProjection(direction, amount, positions=positions)
+    if amount == 0:
         return ProjectOut(direction, positions=positions)
     raise BodyError(
-        f"{body.steer_method} with strength {amount:g} multiplies or caps a projection, which no "
-        "edit does here; SIMPLE_ADDITIVE does act, and ORTHOGONAL_DECOMP with strength 0"
+        f"{body.steer_method} with strength {amount:g} multiplies a projection, which no edit does "
+        "here; it does act with strength 0, and so do SIMPLE_ADDITIVE and PROJECTION_CAP"
     )

@@ -1,9 +1,11 @@
-"""Is it the feature, or would anything of that size have done it? Three controls.
+"""Is it the feature, or would anything of that size have done it? Five controls.
 
 random: a random direction with the edit's ‖Δ‖ at every position. Random directions match trained
 dictionaries in many causal tests (Korznikov 2026), so an effect that does not exceed it means
 nothing.
 matched: other features of the same dictionary, about as dense, with the edit's ‖Δ‖ and sign.
+sign turned: the edit's Δ the other way; what it does as well is of its size alone.
+wrong site: the edit's Δ written at the same kind of site in another block.
 reconstruction: what replacing x by its reconstruction alone does at those positions; an upper
 bound of what an imperfect dictionary breaks. A cross-layer transcoder has none: a block is a part
 of the reconstruction.
@@ -23,6 +25,7 @@ from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from steer.edits import FeatureEdit, Intervention
+from steer.effects.controls.elsewhere import wrong_site
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import Trial, matched_trials, random_trials
 from steer.effects.metric import Metric, Reference, as_metrics
@@ -39,14 +42,17 @@ from steer.splice.plan import SitePlan
 if TYPE_CHECKING:
     import pandas
 
+TURNED, WRONG_SITE = "sign turned", "wrong site"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Controls(Shown):
     """Effects of an intervention and of its controls, on the same prompts.
 
-    rows: one a prompt and run: control (`edit`, `random`, `matched`, `reconstruction`), draw,
-        feature (of a matched control), density (of that feature; of the edited ones, their mean,
-        for `edit`; None where there is none), effect, norm (‖Δx‖ over the prompt).
+    rows: one a prompt and run: control (`edit`, `random`, `matched`, `sign turned`, `wrong site`,
+        `reconstruction`), draw, feature (of a matched control), density (of that feature; of the
+        edited ones, their mean, for `edit`; None where there is none), effect, norm (‖Δx‖ over the
+        prompt).
     error: the intervention's policy for what the dictionary does not explain.
     """
 
@@ -116,6 +122,7 @@ def controls(
     if whole is None and plans[0].dictionary is not None:
         whole = model.dictionary(intervention.dictionary)
     rows: list[dict[str, Any]] = []
+    elsewhere = wrong_site(model, plans[0].out)
     matched: Matched | None = None
     for number, (prompt, plan) in enumerate(zip(prompts, plans, strict=True)):
         ids, _ = model.tokenize([prompt])
@@ -128,9 +135,14 @@ def controls(
         trials += random_trials(delta, draws, seed, later)
         if whole is not None:
             trials += matched_trials(delta, whole, matched.others if matched else (), sign, later)
+        trials.append(Trial(TURNED, 0, None, -delta, later=tuple(-more for more in later)))
         if whole is not None and whole.later is None and not whole.config.partial:
             trials.append(Trial("reconstruction", 0, None, _reconstruction(clean, whole, delta)))
         rows += run_trials(clean, measures[number], trials, number, plan.outs[1:])
+        if elsewhere is not None and not plan.later:
+            there = run_clean(model, clean.ids, elsewhere, every=measures[number].every)
+            moved = Trial(WRONG_SITE, 0, None, delta)
+            rows += run_trials(there, measures[number], [moved], number)
     return Controls(tuple(rows), type(measures[0]).__name__, intervention.error)
 
 

@@ -13,7 +13,13 @@ from steer.edits import Intervention, as_tuple
 from steer.edits.rows import of_row
 from steer.effects.controls.controls import controls
 from steer.effects.defaults import DRAWS
-from steer.effects.logits.result import Forced, LogitEffect, TargetEffect, TokenEffect
+from steer.effects.logits.result import (
+    Forced,
+    LogitEffect,
+    TargetEffect,
+    TokenEffect,
+    wrong_way,
+)
 from steer.effects.metric import Metric, Reference, Tokens, as_metrics, token_ids
 from steer.effects.passes.paired import Pair, run_pairs
 from steer.effects.positionwise import Contrast, contrast
@@ -163,6 +169,7 @@ def _target(
         delta_logprob=interval(log_ratio[:, token], seed=seed),
         rank=ranks[0],
         rank_edited=ranks[1],
+        wrong_way=wrong_way(delta[:, token]),
     )
 
 

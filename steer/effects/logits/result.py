@@ -35,7 +35,10 @@ class TokenEffect:
 
 @dataclass(frozen=True)
 class TargetEffect:
-    """A chosen token at the last position: changes with intervals; mean rank (0 is likeliest)."""
+    """A chosen token at the last position: changes with intervals; mean rank (0 is likeliest).
+
+    wrong_way: the share of prompts on which its logit moved against the mean change.
+    """
 
     token: str
     id: int
@@ -43,6 +46,7 @@ class TargetEffect:
     delta_logprob: Interval
     rank: float
     rank_edited: float
+    wrong_way: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,6 +128,11 @@ class LogitEffect(Shown):
 
         return effect_figure(self)
 
+    @property
+    def wrong_way(self) -> float | None:
+        """Share of prompts that moved the chosen metric against its mean; None without one."""
+        return None if self.metric is None else wrong_way(self.metric)
+
     def summary(self, *, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
         """Means over the prompts with bootstrap intervals, in nats (`metric` in its own unit).
 
@@ -159,6 +168,12 @@ class LogitEffect(Shown):
                     }
                 )
         return pandas.DataFrame(rows)
+
+
+def wrong_way(changes: Tensor) -> float:
+    """Share of the changes [n] whose sign is not that of their mean, as of those that are 0."""
+    values = changes.double()
+    return (values * values.mean().sign() <= 0).double().mean().item()
 
 
 def _each(contrasts: Sequence[Contrast], value: Callable[[Contrast], Tensor]) -> Tensor:

@@ -125,13 +125,20 @@ def edit_delta(clean: Clean, plan: SitePlan) -> tuple[Tensor, float]:
     return delta, sign
 
 
-def edit_deltas(clean: Clean, plan: SitePlan) -> tuple[list[Tensor], float]:
-    """`edit_delta` at each site that the plan writes: what it reads comes before all of them."""
+def edit_deltas(
+    clean: Clean, plan: SitePlan, prompt_length: int | None = None
+) -> tuple[list[Tensor], float]:
+    """`edit_delta` at each site that the plan writes: what it reads comes before all of them.
+
+    prompt_length: of the text's tokens, for positions that ask where it ends; all of them if None.
+    """
     x = clean.others.get(plan.site, clean.x).unsqueeze(0)
     y, ids = clean.x.unsqueeze(0), clean.ids.unsqueeze(0)
     whole = replace(plan, rows=slice(None), clean=slice(None))
     with torch.inference_mode():
         span = clean.model.span(ids, torch.ones_like(ids))
+        if prompt_length is not None:
+            span = replace(span, prompt_length=torch.tensor([prompt_length], device=ids.device))
         reading = splice.observe(x, whole, span, {}, 0, x)
         check_reading(clean.model, clean.ids, clean.x, plan, reading)
         deltas = [splice.delta(y, whole, site, reading, y)[0].to(y.dtype) for site in plan.outs]

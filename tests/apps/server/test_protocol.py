@@ -202,6 +202,12 @@ def test_a_body_of_neuronpedia(server: Server, model: steer.Model) -> None:
     told = server.post("/v1/steer/completion-chat", chat).json()
     assert told["outputs"][0]["chatTemplate"][-1]["role"] == "assistant"
     assert told["outputs"][0]["raw"].startswith(told["input"]["raw"])
-    refused = server.post("/v1/steer/completion", {**body, "steerMethod": "PROJECTION_CAP"})
+    cap = steer.Intervention("resid_post.20", [steer.CapProjection(direction, 80.0)])
+    capped = server.post("/v1/steer/completion", {**body, "steerMethod": "PROJECTION_CAP"})
+    assert capped.json()["outputs"][0]["output"] == (
+        model.generate(PROMPT, cap, max_new_tokens=8, temperature=0.5, seed=16).text
+    )
+    assert f"digest={cap.digest}" in capped.headers["x-steer"]
+    refused = server.post("/v1/steer/completion", {**body, "steerMethod": "ORTHOGONAL_DECOMP"})
     assert refused.status_code == 400
     assert "no edit does" in refused.json()["error"]

@@ -11,6 +11,7 @@ import steer
 from steer.effects.controls.controls import controls
 from steer.effects.controls.matching import Like, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
+from steer.effects.logits.result import wrong_way
 from steer.effects.metric import LogitDifference
 from steer.effects.passes.changes import clean_for, edit_delta, encode_clean
 from steer.effects.positionwise import contrast
@@ -43,7 +44,8 @@ def test_the_edits_own_row_is_the_measured_effect(family: str) -> None:
     assert effect.metric is not None
     assert torch.allclose(own.float(), effect.metric.float(), atol=2e-5)
     table = effect.controls.to_frame()
-    assert set(table["control"]) == {"edit", "random", "matched", "reconstruction"}
+    told = {"edit", "random", "matched", "sign turned", "wrong site", "reconstruction"}
+    assert set(table["control"]) == told
     assert table["share"].dropna().between(0, 1).all()
 
 
@@ -76,7 +78,36 @@ def test_controls_say_how_dense_they_and_the_edit_are(llama: steer.Model, known:
 def test_several_interventions_and_directions(llama: steer.Model) -> None:
     direction = steer.Intervention("resid_post.1", [steer.AddDirection(steer.Random(3), value=2.0)])
     found = controls(llama, tiny.PROMPTS, direction, metric=METRIC)
-    assert set(found.to_frame()["control"]) == {"edit", "random"}
+    assert set(found.to_frame()["control"]) == {"edit", "random", "sign turned", "wrong site"}
+
+
+def test_the_sign_turned_and_the_wrong_site_are_edits_of_that_kind(family: str) -> None:
+    """Along one direction both can be said as interventions of their own."""
+    model = tiny.tiny_model(family)
+
+    def pushed(site: str, length: float) -> steer.Intervention:
+        return steer.Intervention(site, [steer.AddDirection(steer.Random(3), length)])
+
+    rows = controls(model, tiny.PROMPTS, pushed("resid_post.1", 2.0), metric=METRIC).to_rows()
+    for name, same in (
+        ("sign turned", ("resid_post.1", -2.0)),
+        ("wrong site", ("resid_post.0", 2.0)),
+    ):
+        effect = steer.logit_effect(model, tiny.PROMPTS, pushed(*same), metric=METRIC, draws=0)
+        found = torch.tensor(rows.loc[rows["control"] == name, "effect"].to_numpy())
+        assert effect.metric is not None
+        assert torch.allclose(found.float(), effect.metric.float(), atol=2e-5)
+
+
+def test_the_share_that_moved_the_wrong_way(llama: steer.Model) -> None:
+    edit = steer.Intervention("resid_post.1", [steer.AddDirection(steer.Random(3), 2.0)])
+    effect = steer.logit_effect(llama, tiny.PROMPTS, edit, ["w5"], metric=METRIC, draws=0)
+    assert effect.metric is not None
+    against = effect.metric.sign() != effect.metric.mean().sign()
+    assert effect.wrong_way == pytest.approx(against.double().mean().item())
+    assert effect.targets[0].wrong_way in (0, 1 / 3)
+    assert wrong_way(torch.tensor([3.0, -1.0, 0.0, 1.0])) == 0.5
+    assert steer.logit_effect(llama, tiny.PROMPTS, edit, draws=0).wrong_way is None
 
 
 def test_divergences() -> None:

@@ -69,6 +69,7 @@ def effects(
         "error": [each.error for each in effect.interventions],
         "interventions": [each.to_dict() for each in effect.interventions],
         "summary": {name: asdict(value) for name, value in effect.summary().items()},
+        "wrong_way": effect.wrong_way,
         "targets": [asdict(each) for each in effect.targets],
         "promoted": [asdict(each) for each in effect.promoted],
         "suppressed": [asdict(each) for each in effect.suppressed],

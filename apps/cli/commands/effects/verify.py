@@ -1,0 +1,103 @@
+"""`steer verify`: does an edit do what is claimed of it, or would a control do as well?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apps.cli.command import command
+from apps.cli.options.edits import Edits
+from apps.cli.options.run import Reading
+from apps.cli.options.single import SEEDS
+
+if TYPE_CHECKING:
+    from steer.verdicts.claim import Claim
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The tokens that are claimed; none for those that the edit chooses."""
+
+    more: Annotated[
+        list[str] | None,
+        typer.Option(help='A token that becomes likelier, such as " than"; repeat it.'),
+    ] = None
+    less: Annotated[
+        list[str] | None, typer.Option(help="Beside which; all tokens if left out.")
+    ] = None
+
+    def claim(self) -> Claim | None:
+        """Raises `SteerError` for --less alone."""
+        from steer.errors import SteerError
+        from steer.verdicts.claim import Claim
+
+        if self.more:
+            return Claim(tuple(self.more), tuple(self.less or ()))
+        if self.less:
+            raise SteerError("--less is what --more is compared with: give --more too")
+        return None
+
+
+@command("steer verify --clamp 1176=2x --out verdict.json")
+def verify(
+    *,
+    edits: Edits,
+    claimed: Claimed,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Your own prompts, a line each; else forty of ours."),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=4, help="Random directions to compare with.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS, help="Of the draws and the split.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Gets the protocol before it runs, then the verdict."),
+    ] = None,
+    again: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Run the protocol in FILE; exit code 1 if it differs."),
+    ] = None,
+    run: Reading,
+) -> None:
+    """A verdict on an edit: `steers`, `no better than …`, `harms …` or `undecided`.
+
+    A registered protocol: held-out prompts in three wordings, and controls that cost the same
+    cross-entropy on neutral text: random directions, features of equal density, the sign turned,
+    another block, a prompt that asks. Without --more the edit and each random direction choose
+    their own tokens on prompts that are not used again.
+    """
+    from steer.errors import SteerError
+    from steer.verdicts.verify import verify as run_verify
+    from steer.verdicts.verify import verify_again
+
+    claim = claimed.claim()
+    if again is not None:
+        if edits.given or claim or prompts or out or seed or draws != 24:
+            raise SteerError("--again FILE runs the protocol in FILE: give no other option with it")
+        with run.loaded() as (model, progress):
+            result = verify_again(model, again, progress=progress)
+        document = {"same": result.same, "said": result.said, **result.verdict.to_dict()}
+        told = "the same verdict" if result.same else f"another verdict than {result.said}"
+        run.emit(
+            document, lambda: [repr(result.verdict), told if result.said else "not run before"]
+        )
+        if not result.same:
+            raise typer.Exit(1)
+        return
+    from apps.text_files import read_lines
+
+    with run.loaded() as (model, progress):
+        found = run_verify(
+            model,
+            edits.intervention(run.dictionary),
+            claim,
+            out=out,
+            progress=progress,
+            draws=draws,
+            seed=seed,
+            prompts=None if prompts is None else read_lines(prompts),
+        )
+    run.emit(found.to_dict(), lambda: repr(found))

@@ -1,0 +1,133 @@
+"""The edit and its controls on one text: what each adds, and at which site.
+
+One more control is one more part of `_at_site`, with a name in `protocol.ARMS`: a row of a
+dictionary that was trained with a frozen decoder, say, along which the edit's norm is laid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dictionaries.dictionary import Dictionary
+from steer.edits import FeatureEdit
+from steer.effects.controls.matching import Matched, matched_features
+from steer.effects.controls.trials import matched_trials, random_trials
+from steer.effects.passes.changes import edit_deltas
+from steer.effects.passes.clean import Clean, Edited, run_clean
+from steer.model import Model
+from steer.splice.plan import SitePlan
+from steer.verdicts.protocol import DENSITY, EDIT, RANDOM, TURNED, WRONG_SITE, Protocol
+from steer.verdicts.register import testable_plan
+
+_TOKENS = 512
+"""Of all arms that run together."""
+
+Measure = Callable[[Edited, Clean], Tensor]
+"""What is kept of b edited copies beside the clean pass, [b, ...]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A text with its arms. deltas [arms, s, d]: the last one is added at the wrong site.
+
+    elsewhere: a clean pass there; None where that arm is not run.
+    """
+
+    clean: Clean
+    elsewhere: Clean | None
+    deltas: Tensor
+
+    def measured(
+        self, arms: Sequence[int], scales: Tensor, measure: Measure, *, every: bool = False
+    ) -> Tensor:
+        """The measure of some arms, in their order, each scaled: [arms, ...]."""
+        last = len(self.deltas) - 1
+        here, there = [n for n in arms if n != last], [n for n in arms if n == last]
+        found = [
+            measure(place.resume(self._scaled(part, scales), every=every), place)
+            for place, members in ((self.clean, here), (self.elsewhere, there))
+            if place is not None
+            for part in self._parts(members)
+        ]
+        return torch.cat(found)
+
+    def _parts(self, arms: Sequence[int]) -> Iterator[Sequence[int]]:
+        rows = max(1, _TOKENS // self.clean.length)
+        for start in range(0, len(arms), rows):
+            yield arms[start : start + rows]
+
+    def _scaled(self, arms: Sequence[int], scales: Tensor) -> Tensor:
+        size = scales[list(arms)].to(self.deltas.device)
+        return (self.deltas[list(arms)].double() * size[:, None, None]).to(self.clean.x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Arms:
+    """Makes texts ready. names: one an arm, in the order of `Text.deltas`."""
+
+    model: Model
+    protocol: Protocol
+    plan: SitePlan
+    dictionary: Dictionary | None
+    matched: Matched | None
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        others = 0 if self.matched is None else len(self.matched.others)
+        random, density = (RANDOM,) * self.protocol.draws, (DENSITY,) * others
+        object.__setattr__(self, "names", (EDIT, *random, *density, TURNED, WRONG_SITE))
+
+    @classmethod
+    def of(cls, model: Model, protocol: Protocol, dictionaries: Sequence[Dictionary]) -> Arms:
+        """Features of equal density are chosen here, once for all texts."""
+        plan = testable_plan(model, protocol.intervention, dictionaries)
+        edits = protocol.intervention.edits
+        features = [edit.feature for edit in edits if isinstance(edit, FeatureEdit)]
+        if not features or not protocol.others:
+            return cls(model, protocol, plan, None, None)
+        given = {dictionary.name: dictionary for dictionary in dictionaries}
+        whole = model.dictionary_of(protocol.intervention, given)
+        assert whole is not None
+        clean = _clean(model, protocol.neutral[0], plan)
+        matched = matched_features(clean, whole, features, protocol.others, protocol.seed)
+        return cls(model, protocol, plan, whole, matched)
+
+    def numbered(self, *names: str) -> list[int]:
+        """The places of the arms of these names."""
+        return [number for number, name in enumerate(self.names) if name in names]
+
+    def text(self, text: str, *, every: bool = False, elsewhere: bool = True) -> Text:
+        """A text with every arm, or all but that at the wrong site.
+
+        every: for logits of every position, of a neutral text, whose second half counts as
+            generated.
+        """
+        clean = _clean(self.model, text, self.plan, every)
+        length = clean.length // 2 if every else None
+        (delta,), sign = edit_deltas(clean, self.plan, length)
+        wrong = self.model.site(self.protocol.wrong_site)
+        other = run_clean(self.model, clean.ids, wrong, every=every) if elsewhere else None
+        return Text(clean, other, torch.stack([*self._at_site(delta, sign), delta]))
+
+    def _at_site(self, delta: Tensor, sign: float) -> Iterator[Tensor]:
+        yield delta
+        for trial in random_trials(delta, self.protocol.draws, self.protocol.seed):
+            yield trial.delta
+        if self.dictionary is not None and self.matched is not None:
+            for trial in matched_trials(delta, self.dictionary, self.matched.others, sign):
+                yield trial.delta
+        yield -delta
+
+
+def _clean(model: Model, text: str, plan: SitePlan, every: bool = False) -> Clean:
+    read = [] if plan.site == plan.out else [plan.site]
+    return run_clean(model, model.tokenize([text])[0][0], plan.out, read, every=every)
+
+
+def last_change(edited: Edited, clean: Clean) -> Tensor:
+    """How the logits of the last token change, [b, V]."""
+    return edited.logits[:, -1].double() - clean.logits[-1].double()

@@ -1,0 +1,121 @@
+"""A protocol for an intervention on a model: what is left open filled in, and all of it checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dictionaries.dictionary import Dictionary
+from steer.edits import FeatureEdit, Intervention
+from steer.edits.positions import Rows, canonical
+from steer.effects.controls.elsewhere import wrong_site
+from steer.errors import InterventionError, SteerError
+from steer.features.fit import refuse_later
+from steer.model import Model
+from steer.splice.plan import SitePlan
+from steer.verdicts.claim import Claim
+from steer.verdicts.panel import PANEL, Behaviour
+from steer.verdicts.protocol import Protocol
+from steer.verdicts.texts import ASKING, NEUTRAL, WORDINGS, default_prompts, worded
+
+
+def register(
+    model: Model,
+    intervention: Intervention,
+    claim: Claim | None = None,
+    *,
+    dictionaries: Sequence[Dictionary] = (),
+    prompts: Sequence[str | Sequence[str]] | None = None,
+    neutral: Sequence[str] = NEUTRAL,
+    panel: Sequence[Behaviour] = PANEL,
+    **settings: Any,
+) -> Protocol:
+    """The protocol by which `claim` will be tested; nothing has run yet.
+
+    prompts: texts, or each as a list of wordings, the same number of all.
+    settings: other fields of `Protocol`, such as seed or draws.
+
+    Raises what `Model.plans` and `Claim.resolve` raise, `InterventionError` for an intervention
+    that can't be turned or moved to another site, and `SteerError` for an unknown setting.
+    """
+    plan = testable_plan(model, intervention, dictionaries)
+    if claim is not None:
+        claim.resolve(model)
+    texts, wordings = _worded(prompts)
+    try:
+        return Protocol(
+            model=model.name,
+            fingerprint=model.fingerprint,
+            dtype=model.dtype,
+            intervention=intervention,
+            weights=weights(model, intervention, dictionaries),
+            wrong_site=_elsewhere(model, plan),
+            claim=claim,
+            prompts=texts,
+            wordings=wordings,
+            neutral=tuple(neutral),
+            panel=tuple(panel),
+            asking=ASKING,
+            **settings,
+        )
+    except TypeError as error:
+        raise SteerError(f"a protocol has no such setting: {error}") from error
+
+
+def testable_plan(
+    model: Model, intervention: Intervention, dictionaries: Sequence[Dictionary]
+) -> SitePlan:
+    """The intervention lowered. Raises `InterventionError` where no control is its equal."""
+    if intervention.error != "keep":
+        raise InterventionError(
+            f"error={intervention.error!r} moves more than the edit does, and a verdict is of the "
+            "edit: use error='keep'"
+        )
+    if any(isinstance(canonical(edit.positions), Rows) for edit in intervention.edits):
+        raise InterventionError("positions by row are of one batch; a verdict takes many prompts")
+    (plan,) = model.plans([intervention], dictionaries)
+    refuse_later(plan.later, "a verdict is of edits at one site")
+    return plan
+
+
+def weights(
+    model: Model, intervention: Intervention, dictionaries: Sequence[Dictionary]
+) -> str | None:
+    """Digest of the numbers that the edited features are made of; None if none is edited."""
+    features = [edit.feature for edit in intervention.edits if isinstance(edit, FeatureEdit)]
+    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    whole = model.dictionary_of(intervention, given) if features else None
+    if whole is None:
+        return None
+    found = hashlib.sha256()
+    for tensor in (whole.W_enc[:, features], whole.b_enc[features], whole.W_dec[features]):
+        found.update(tensor.float().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:12]
+
+
+def _worded(
+    prompts: Sequence[str | Sequence[str]] | None,
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    if prompts is None:
+        return default_prompts(), WORDINGS
+    if all(isinstance(each, str) for each in prompts):
+        return worded([str(each) for each in prompts]), WORDINGS
+    several = [(each,) if isinstance(each, str) else tuple(each) for each in prompts]
+    return tuple(several), tuple(f"wording {n + 1}" for n in range(len(several[0])))
+
+
+def _elsewhere(model: Model, plan: SitePlan) -> str:
+    found = wrong_site(model, plan.out)
+    if found is None:
+        raise SteerError(f"the model has no site like {plan.out.hookpoint} to compare with")
+    return str(found.hookpoint)
+
+
+def differences(protocol: Protocol, now: Mapping[str, str | None]) -> list[str]:
+    """What of the model and the dictionary is not what the protocol was written for."""
+    return [
+        f"{name} was {getattr(protocol, name)}, and is {value}"
+        for name, value in now.items()
+        if getattr(protocol, name) != value
+    ]

@@ -1,0 +1,21 @@
+"""The study of verdicts on planted features: resumable, and what it keeps."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from apps.studies.planted import REAL
+from apps.studies.verify_nulls import planted_cases, rows, run, table
+
+
+def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
+    results = tmp_path / "planted.jsonl"
+    run(islice(planted_cases(), 1), results)
+    first = results.read_text()
+    run(islice(planted_cases(), 2), results)
+    assert results.read_text().startswith(first)
+    found = rows(results)
+    assert [row["name"] for row in found] == ["real 0", f"null {REAL}"]
+    assert [row["verdict"] for row in found] == ["steers", "no better than random direction"]
+    assert "real: steers 1" in table(found)
