@@ -8,6 +8,7 @@ an invented one after every two, so that a part of the run is a fair part of the
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -90,6 +91,24 @@ def controls(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def texts(found: Sequence[dict[str, Any]], seed: int = 0, most: int = 5) -> str:
+    """Markdown: texts of words that work, and of words that do not; drawn by the seed, not by eye.
+
+    Of each word that was drawn, one of its texts is.
+    """
+    draw = random.Random(seed)
+    lines = ["| word | verdict | about it | text |", "|---|---|---|---|"]
+    measured = [row for row in found if row["texts"]]
+    for works in (True, False):
+        rows_of_kind = [row for row in measured if (row["verdict"] == "works") == works]
+        for row in draw.sample(rows_of_kind, min(most, len(rows_of_kind))):
+            pair = draw.choice(row["texts"])
+            text = " ".join(f"**{pair['prompt']}** {pair['edited']}".split()).replace("|", "\\|")
+            about = "yes" if pair["on_topic"] else "no"
+            lines.append(f"| {row['word']} | {row['verdict']} | {about} | {text} |")
+    return "\n".join(lines)
+
+
 def _interval(value: dict[str, Any]) -> str:
     if value["mean"] is None:
         return "–"
@@ -107,7 +126,8 @@ def main(
     if not only_table:
         run(words if development else held_out(), results, dtype)
     found = rows(results)
-    print(table(found), controls([r for r in found if r["kind"] != "invented"]), sep="\n\n")
+    real = [row for row in found if row["kind"] != "invented"]
+    print(table(found), controls(real), texts(real), sep="\n\n")
 
 
 if __name__ == "__main__":

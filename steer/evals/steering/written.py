@@ -74,8 +74,10 @@ def with_written(
     statistics: FeatureStatistics,
     progress: Progress | None = None,
 ) -> FeatureStatistics:
-    """The statistics with that figure; as they are where they name no tokens."""
-    if not statistics.promoted_logits.any():
+    """The statistics with that figure; without where they name no tokens, or a feature writes
+    several sites.
+    """
+    if dictionary.later or not statistics.promoted_logits.any():
         return statistics
     measured = written(model, replace(dictionary, statistics=statistics), progress=progress)
     return replace(statistics, written=measured)
