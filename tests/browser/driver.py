@@ -37,6 +37,14 @@ def open_page(browser: Any, address: str, **options: Any) -> Any:
     return page
 
 
+def begin_run(page: Any, studio: Any) -> None:
+    """Press Run while something else has the model: it has begun, and can't go on."""
+    page.bring_to_front()
+    page.click("#run")
+    page.wait_for_selector("#texts .live")
+    assert studio.streams
+
+
 def add(page: Any, words: str, which: int = 1) -> None:
     """Find a feature by typing, and add it; the first takes the place of the demonstration."""
     before = page.get_attribute("#edits .edits", "data-turn")

@@ -8,7 +8,17 @@ from typing import Any
 from apps.playground.state.setup import Row, Setup
 from apps.studies.demo import DICTIONARY
 from steer import Clamp
-from tests.browser.driver import add, amount, open_page, run, search, tab, texts, type_into
+from tests.browser.driver import (
+    add,
+    amount,
+    begin_run,
+    open_page,
+    run,
+    search,
+    tab,
+    texts,
+    type_into,
+)
 
 
 def test_clamp_mute_and_undo(page: Any) -> None:
@@ -142,26 +152,29 @@ def test_closing_the_page_frees_the_model(browser: Any, address: str, studio: An
     assert len(stream.result().ids) < 400
 
 
-def test_who_waits_sees_the_queue(page: Any, browser: Any, address: str) -> None:
+def test_who_waits_sees_the_queue(page: Any, browser: Any, address: str, studio: Any) -> None:
     other = open_page(browser, address)
-    begin_a_long_run(page)
-    other.click("#run")
-    other.wait_for_selector("#texts .live .count:has-text('1 before you')")
-    other.wait_for_selector("#texts .live .count:text-matches('1 before you · \\\\d+ s')")
-    page.click("#cancel")
+    with studio.model.lock:  # so that the first run can't end
+        begin_run(page, studio)
+        other.bring_to_front()
+        other.click("#run")
+        other.wait_for_selector("#texts .live .count:has-text('1 before you')")
+        other.wait_for_selector("#texts .live .count:text-matches('1 before you · \\\\d+ s')")
     other.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     other.close()
 
 
 def watch_counts(page: Any) -> None:
-    """Keep every text that the line above the two texts ever shows."""
+    """Keep every text that the line above the two texts is given, seen or drawn over at once."""
     page.evaluate(
         """() => {
+          const draw = window.steer.draw;
           window.said = [];
-          new MutationObserver(() => {
+          window.steer.draw = (frame) => {
+            draw(frame);
             const count = document.querySelector("#texts .count");
             if (count) window.said.push(count.textContent);
-          }).observe(document.querySelector("#texts"), { childList: true, subtree: true });
+          };
         }"""
     )
 
@@ -201,19 +214,22 @@ def test_the_page_draws_little_while_the_model_computes(page: Any, studio: Any) 
 def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, studio: Any) -> None:
     """It ends at once, while the other's run goes on, and nothing of it is computed."""
     other = open_page(browser, address)
-    begin_a_long_run(page)
-    (running,) = studio.streams
-    other.click("#run")
-    other.wait_for_selector("#texts .count:has-text('1 before you')")
-    other.click("#cancel")
-    other.wait_for_selector("#texts .notice:has-text('Cancelled')")
-    other.wait_for_selector("#texts .idle")
-    assert set(studio.streams) == set(studio.jobs) == {running}
-    assert page.locator("#texts .live").count() == 1
-    page.click("#cancel")
+    with studio.model.lock:  # so that the first run can't end
+        begin_run(page, studio)
+        (running,) = studio.streams
+        other.bring_to_front()
+        other.click("#run")
+        other.wait_for_selector("#texts .count:has-text('1 before you')")
+        other.click("#cancel")
+        other.wait_for_selector("#texts .notice:has-text('Cancelled')")
+        other.wait_for_selector("#texts .idle")
+        assert set(studio.streams) == set(studio.jobs) == {running}
+        assert page.locator("#texts .live").count() == 1
+    page.bring_to_front()
     page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     assert other.locator("#texts .idle").count() == 1
     assert not studio.jobs
+    other.bring_to_front()
     run(other)
     other.close()
 
@@ -221,17 +237,18 @@ def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, st
 def test_who_waits_can_close_the_page(page: Any, browser: Any, address: str, studio: Any) -> None:
     """Its place is free at once, and the other's run goes on."""
     other = open_page(browser, address)
-    begin_a_long_run(page)
-    (running,) = studio.jobs
-    other.click("#run")
-    other.wait_for_selector("#texts .count:has-text('1 before you')")
-    assert len(studio.jobs) == 2
-    other.close()
-    until = time.monotonic() + 60
-    while len(studio.jobs) > 1 and time.monotonic() < until:
-        time.sleep(0.02)
-    assert set(studio.streams) == set(studio.jobs) == {running}
-    page.click("#cancel")
+    with studio.model.lock:  # so that the first run can't end
+        begin_run(page, studio)
+        (running,) = studio.jobs
+        other.bring_to_front()
+        other.click("#run")
+        other.wait_for_selector("#texts .count:has-text('1 before you')")
+        assert len(studio.jobs) == 2
+        other.close()
+        until = time.monotonic() + 60
+        while len(studio.jobs) > 1 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert set(studio.streams) == set(studio.jobs) == {running}
     page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
 
 
@@ -299,8 +316,10 @@ def test_two_pages_at_once(page: Any, browser: Any, address: str) -> None:
     other = open_page(browser, address)
     amount(other, 0.25)
     for each in (page, other):
+        each.bring_to_front()
         each.click("#run")
     for each in (page, other):
+        each.bring_to_front()
         each.wait_for_selector("#texts .texts:not(.live):not(.idle)")
     mine, theirs = texts(page), texts(other)
     assert mine[0] == theirs[0]

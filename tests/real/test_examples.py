@@ -37,6 +37,8 @@ TOO_LONG = {
     "serve": "serves until it is stopped; tests/apps/server",
     "certify": "it names a release on the hub; tests/real/test_certify_real.py",
     "docs": "half a minute; tests/apps/studies/test_docs.py",
+    "statistics": "a minute; tests/apps/cli/test_dictionaries_cli.py",
+    "verify": "a minute and a half; tests/apps/cli/test_verify_cli.py",
     "labels make": "an hour, the first time",
     "labels judge": "it needs a judge; tests/apps/cli/test_measuring_cli.py",
 }
