@@ -23,7 +23,7 @@ def search(page: Any, words: str) -> None:
     page.fill("#query input", "")
     page.wait_for_selector("#hits [data-query]", state="detached")
     page.keyboard.type(words, delay=40)
-    page.wait_for_selector(f"#hits [data-query='{words.strip()}'][data-done] li")
+    page.wait_for_selector(f"#hits [data-query='{words.strip()}'] li")
 
 
 def open_page(browser: Any, address: str, **options: Any) -> Any:

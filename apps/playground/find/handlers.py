@@ -69,19 +69,19 @@ class Looking:
         )
         return gr.skip() if pick else next(features, gr.skip())
 
-    def search(self, query: str, dictionary: str) -> Iterator[str]:
-        """What is known of the words at once, and again when the model has read them.
+    @apart
+    def search(self, query: str, dictionary: str) -> str:
+        """What the model reads of the words, and what is known of them.
 
-        Not while the model is at work: what is typed would wait for it.
+        That alone while the model is at work: what is typed would wait for it.
         """
         try:
             index, words = self.studio.shelf.index(dictionary), query or ""
-            found = apart(index.search)(words, measure=False)
-            yield find_view.hits_view(found, done=False)
-            read = apart(index.measure_if_free)(words)
-            yield find_view.hits_view(read or found, busy=read is None)
+            read = index.measure_if_free(words)
+            known = read or index.search(words, measure=False)
+            return find_view.hits_view(known, busy=read is None)
         except Exception as error:
-            yield notice(sentence(error), "error")
+            return notice(sentence(error), "error")
 
     @apart
     def read(self, text: str, dictionary: str) -> tuple[Any, ...]:

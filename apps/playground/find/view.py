@@ -15,21 +15,20 @@ from steer.features.activations import Activation
 from steer.interpretation.find import Found, Hit
 
 
-def hits_view(found: Found, *, done: bool = True, busy: bool = False) -> str:
+def hits_view(found: Found, *, busy: bool = False) -> str:
     """Features that a search found; a click adds one, its number opens its card.
 
-    done: whether this is the last word on it. busy: whether the model had no time to read it.
+    busy: whether the model had no time to read the words.
     """
     query = found.words.strip()
     if not query:
         return ""
     if not found.hits:
-        return f'<p class="empty">{esc(found.note)}</p>' if done else ""
+        return f'<p class="empty">{esc(found.note)}</p>'
     note = "The model is at work, so this is by labels and examples alone." if busy else found.note
     items = "".join(map(_hit, found.hits))
-    return (
-        f'<ul class="hits" data-query="{esc(query)}"{" data-done" if done else ""}>{items}</ul>'
-        + (f'<p class="empty">{esc(note)}</p>' if note else "")
+    return f'<ul class="hits" data-query="{esc(query)}">{items}</ul>' + (
+        f'<p class="empty">{esc(note)}</p>' if note else ""
     )
 
 
