@@ -45,9 +45,10 @@ class Handlers(Towards):
 
     # -- the list of edits ---------------------------------------------------------------------
 
-    def rows(self, desk: Desk) -> str:
+    def drawn(self, desk: Desk) -> tuple[Desk, str]:
         facts = [self._facts(row) for row in desk.rows]
-        return rows_view(desk.rows, facts, bool(desk.past), next(_turns))
+        desk = replace(desk, turn=next(_turns))
+        return desk, rows_view(desk.rows, facts, bool(desk.past), desk.turn)
 
     def _facts(self, row: Row) -> RowFacts:
         if not isinstance(row.edit, FeatureEdit) or is_hookpoint(row.dictionary):
@@ -66,16 +67,20 @@ class Handlers(Towards):
         """A click or a change among our own HTML: (desk, rows, pick, tab, notice)."""
         data = event._data or {}
         try:
-            desk = desk.change(read_form(data.get("form")))
-            match data.get("act"):
+            form, act = read_form(data.get("form")), data.get("act")
+            if data.get("turn", desk.turn) == desk.turn:
+                desk = desk.change(form)
+            elif act not in ("add", "card"):
+                raise SteerError("the list of edits was just drawn anew: do that once more")
+            match act:
                 case "change":
                     return desk, gr.skip(), gr.skip(), gr.skip(), ""
                 case "card":
                     pick = self._picked(data, desk, dictionary)
                     return desk, gr.skip(), pick, gr.update(selected="find"), ""
-                case act:
+                case _:
                     desk = self._edited(str(act), data, desk, dictionary)
-                    return desk, self.rows(desk), gr.skip(), gr.skip(), ""
+                    return *self.drawn(desk), gr.skip(), gr.skip(), ""
         except Exception as error:
             said = notice(sentence(error), "error")
             return desk, gr.skip(), gr.skip(), gr.skip(), said
@@ -186,6 +191,7 @@ class Handlers(Towards):
         session = str(request.session_hash)
         self.studio.stop(session)
         self.studio.cancelled.pop(session, None)
+        self.studio.searched.pop(session, None)
 
     # -- states that come from outside ---------------------------------------------------------
 
@@ -193,7 +199,7 @@ class Handlers(Towards):
         """Values of the whole left side: (desk, rows, prompt, chat, numbers…, in order, notice)."""
         desk = Desk(setup.rows) if past is None else past.change(setup.rows)
         numbers = setup.sampling.values()
-        rows = self.rows(desk)
+        desk, rows = self.drawn(desk)
         return (desk, rows, setup.prompt, setup.chat, *numbers, setup.in_order, "")
 
     @apart

@@ -1,6 +1,7 @@
 // The page's hands: gathers the edits' form from the page itself, so that what is run is what is
 // seen, and hands clicks on our own HTML to the server.
 window.steer = {
+  searched: 0, // searches for a feature so far
   asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
   running: null, // the run whose last frame is not yet there
   pointed: false, // whether what is told was pointed at, and not reached by a key
@@ -184,7 +185,8 @@ window.steer = {
     window.steer.keep(element);
     const send = (act, data) => {
       window.steer.draw(["", null, ""]);
-      trigger("click", { act, form: window.steer.form(), ...data });
+      const turn = Number(document.querySelector("#edits .edits")?.dataset.turn);
+      trigger("click", { act, turn, form: window.steer.form(), ...data });
     };
     element.addEventListener("click", (event) => {
       const chip = event.target.closest("[data-show].chip");

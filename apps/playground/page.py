@@ -31,6 +31,8 @@ _FRAGMENT = "() => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _HEAVY: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", **_PRIVATE}
 _LIGHT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", **_PRIVATE}
+_DESK: dict[str, Any] = {**_LIGHT, "concurrency_limit": 1, "concurrency_id": "desk"}
+"""What changes the edits: one after another, or the second would undo the first."""
 
 
 class Page(gr.Blocks):
@@ -128,12 +130,13 @@ def _wire_edits(do: Handlers, parts: Parts) -> None:
             [unseen.desk, unseen.dictionary],
             [unseen.desk, asking.edits, unseen.pick, parts.tabs, parts.notices],
             trigger_mode="multiple",
-            **_LIGHT,
+            **_DESK,
         )
     search: dict[str, Any] = {
         "fn": do.search,
-        "inputs": [asking.query, unseen.dictionary],
+        "inputs": [unseen.asked, asking.query, unseen.dictionary],
         "outputs": [asking.hits],
+        "js": "(asked, ...rest) => [++window.steer.searched, ...rest]",
         **_LIGHT,
     }
     chosen = asking.shelf.click(do.choose, [unseen.dictionary], [unseen.dictionary], **_LIGHT)
@@ -182,8 +185,8 @@ def _wire_runs(do: Handlers, parts: Parts) -> None:
     searches = [
         event(
             do.towards,
-            [unseen.asked, asking.word, unseen.desk, unseen.dictionary],
-            [asking.found, unseen.desk, asking.edits],
+            [unseen.asked, asking.word, unseen.dictionary],
+            [asking.found, unseen.group],
             js="(asked, ...rest) => [window.steer.asked, ...rest]",
             show_progress="hidden",
             concurrency_limit=1,
@@ -192,6 +195,13 @@ def _wire_runs(do: Handlers, parts: Parts) -> None:
         )
         for event in (asking.towards.click, asking.word.submit)
     ]
+    for event in searches:
+        event.then(
+            do.place,
+            [unseen.group, unseen.desk],
+            [unseen.group, unseen.desk, asking.edits, parts.notices],
+            **_DESK,
+        )
     unseen.gone.change(None, cancels=[measures, *searches])
 
 
@@ -205,9 +215,9 @@ def _wire_states(do: Handlers, parts: Parts, blocks: gr.Blocks) -> None:
         js=_ADDRESS,
         **_LIGHT,
     )
-    taking.loading.click(do.load, [taking.pasted, unseen.desk], parts.controls, **_LIGHT)
+    taking.loading.click(do.load, [taking.pasted, unseen.desk], parts.controls, **_DESK)
     for source in (parts.examples, taking.file):
-        source.click(do.example, [unseen.desk], parts.controls, **_LIGHT)
+        source.click(do.example, [unseen.desk], parts.controls, **_DESK)
     opened = [unseen.session, *parts.controls]
-    blocks.load(do.open, [unseen.link], opened, js=_FRAGMENT, **_LIGHT)
+    blocks.load(do.open, [unseen.link], opened, js=_FRAGMENT, **_DESK)
     blocks.unload(do.leave)

@@ -40,6 +40,7 @@ class Unseen:
 
     desk: gr.State
     pick: gr.State
+    group: gr.State
     reading: gr.State
     dictionary: gr.State
     session: gr.Textbox
@@ -57,6 +58,7 @@ def unseen(studio: Studio) -> Unseen:
     return Unseen(
         desk=gr.State(Desk()),
         pick=gr.State(None),
+        group=gr.State(()),
         reading=gr.State(None),
         dictionary=gr.State(studio.default),
         session=text(),

@@ -57,6 +57,17 @@ def test_a_link_still_fills_the_boxes(browser: Any, address: str) -> None:
     page.close()
 
 
+def test_two_clicks_at_once_add_two_edits(page: Any) -> None:
+    page.click("#edits [data-act=remove]")
+    page.wait_for_selector("#edits .empty")
+    search(page, "w20")
+    two = "all => all.slice(0, 2).map(hit => (hit.click(), hit.dataset.feature))"
+    features = page.locator("#hits .hit").evaluate_all(two)
+    page.wait_for_selector("#edits .edit:nth-of-type(2)")
+    ids = page.locator("#edits .edit .id").all_inner_texts()
+    assert sorted(each.removeprefix("#") for each in ids) == sorted(features)
+
+
 @pytest.mark.parametrize(
     ("then", "added"),
     [(["#7"], ["7"]), (["qzxqzx", "#7"], ["7"]), (["9"], []), (["qzxqzx", "9"], [])],

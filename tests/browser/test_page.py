@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 from apps.playground.state.setup import Row, Setup
@@ -15,6 +14,7 @@ from tests.browser.driver import (
     begin_run,
     open_page,
     run,
+    search,
     tab,
     texts,
     type_into,
@@ -379,8 +379,10 @@ def test_mistakes_are_sentences(page: Any) -> None:
     page.wait_for_selector(".notice.error:visible:has-text('not a finite number')")
     page.wait_for_selector("#texts .notice.error", state="attached")
     assert page.locator(".notice.error:visible").count() == 1
-    twice = replace(LONG, rows=(*LONG.rows, *LONG.rows), max_new_tokens=10)
-    page.evaluate("link => (location.href = link)", f"#s={twice.to_fragment()}")
+    amount(page, 1.5)
+    there = page.locator("#edits .id").first.inner_text().removeprefix("#")
+    search(page, there)
+    page.click(f"#hits .hit[data-feature='{there}']")
     page.wait_for_selector("#edits .edit:nth-of-type(2)")
     page.click("#run")
     page.wait_for_selector("#texts .notice.error:has-text('two edits')")

@@ -70,11 +70,20 @@ class Looking:
         return gr.skip() if pick else next(features, gr.skip())
 
     @apart
-    def search(self, query: str, dictionary: str) -> str:
+    def search(self, request: gr.Request, asked: int, query: str, dictionary: str) -> Any:
         """What the model reads of the words, and what is known of them.
 
-        That alone while the model is at work: what is typed would wait for it.
+        That alone while the model is at work: what is typed would wait for it. Nothing, if the
+        session has asked for something else meanwhile: its answer may be there already.
+        asked: the number of the search in the session.
         """
+        last = self.studio.searched
+        session = str(request.session_hash)
+        last[session] = max(asked, last.get(session, 0))
+        found = self._hits(query, dictionary)
+        return found if last.get(session) == asked else gr.skip()
+
+    def _hits(self, query: str, dictionary: str) -> str:
         try:
             index, words = self.studio.shelf.index(dictionary), query or ""
             read = index.measure_if_free(words)

@@ -81,6 +81,8 @@ class Studio:
     """session -> of each thing that it has running or in the line, whether it is to end"""
     cancelled: dict[str, int] = field(default_factory=dict)
     """session -> the last of its requests that it cancelled, by the page's own count"""
+    searched: dict[str, int] = field(default_factory=dict)
+    """session -> the last of its searches for a feature, by the page's own count"""
     beside: list[str] = field(default_factory=list)
     """What is at work now and is no run: the runs have a line of their own."""
     remote: Remote | None = None

@@ -12,24 +12,26 @@ from apps.playground.find.handlers import Looking, sentence
 from apps.playground.html.markup import notice
 from apps.playground.state.desk import Desk
 from apps.playground.state.setup import Row, Setup
+from apps.playground.studio.apart import apart
 from apps.playground.towards.search import Doing, rows_of, search
 from apps.playground.towards.view import doing_view, found_view
+from steer.errors import SteerError
 
 
 class Towards(Looking):
     """The handler of the box; a mistake becomes a sentence below it."""
 
-    def rows(self, desk: Desk) -> str:
-        """The list of edits as HTML."""
+    def drawn(self, desk: Desk) -> tuple[Desk, str]:
+        """The list of edits as HTML, and the desk that knows of it."""
         raise NotImplementedError
 
     def untouched(self, desk: Desk) -> bool:
         raise NotImplementedError
 
     def towards(
-        self, request: gr.Request, asked: int, word: str, desk: Desk, dictionary: str
+        self, request: gr.Request, asked: int, word: str, dictionary: str
     ) -> Iterator[tuple[Any, ...]]:
-        """(what is said, desk, rows): how far it is, and at last the word's edits."""
+        """(what is said, rows): how far it is, and at last the word's edits."""
         session, begun = str(request.session_hash), time.monotonic()
         with (
             self.studio.job(session, asked) as stop,
@@ -39,19 +41,25 @@ class Towards(Looking):
                 for at in search(self.studio, word or "", dictionary, stop):
                     if isinstance(at, Doing):
                         seconds = time.monotonic() - begun
-                        yield doing_view(word, at, seconds), gr.skip(), gr.skip()
+                        yield doing_view(word, at, seconds), ()
                         continue
-                    desk = self._with(desk, rows_of(at))
-                    yield found_view(at), desk, self.rows(desk)
+                    yield found_view(at), rows_of(at)
                 if stop.is_set():
-                    yield notice("Stopped: the edits are as they were."), gr.skip(), gr.skip()
+                    yield notice("Stopped: the edits are as they were."), ()
             except Exception as error:
-                yield notice(sentence(error), "error"), gr.skip(), gr.skip()
+                yield notice(sentence(error), "error"), ()
 
-    def _with(self, desk: Desk, added: tuple[Row, ...]) -> Desk:
-        """The desk with the edits; the demonstration that nobody touched makes room."""
+    @apart
+    def place(self, added: tuple[Row, ...], desk: Desk) -> tuple[Any, ...]:
+        """A search's edits among those that are there by now: (none left, desk, rows, notice).
+
+        The demonstration that nobody touched makes room.
+        """
         if not added:
-            return desk
+            return (gr.skip(),) * 4
         rows = (*(() if self.untouched(desk) else desk.rows), *added)
-        Setup("x", rows=rows)
-        return desk.change(rows)
+        try:
+            Setup("x", rows=rows)
+        except SteerError as error:
+            return (), gr.skip(), gr.skip(), notice(sentence(error), "error")
+        return (), *self.drawn(desk.change(rows)), ""

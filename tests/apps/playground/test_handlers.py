@@ -91,8 +91,8 @@ def test_a_feature_twice_is_refused_in_the_words_of_the_page(do: Handlers) -> No
     edits = json.dumps([form(row) for row in rows])
     ordered = do.steer("me", 1, edits, tiny.PROMPT, False, *SAMPLING, True)
     assert "Receipt" in str(asyncio.run(drawn(ordered))[-1].texts)
-    assert "data-twice" in do.rows(Desk(rows))
-    assert "data-twice" not in do.rows(Desk(rows[:1]))
+    assert "data-twice" in do.drawn(Desk(rows))[1]
+    assert "data-twice" not in do.drawn(Desk(rows[:1]))[1]
 
 
 def test_a_slider_changes_the_rows_without_redrawing(do: Handlers) -> None:
@@ -331,7 +331,7 @@ def test_links_and_json(do: Handlers) -> None:
 
 def test_find(do: Handlers) -> None:
     def searched(words: str) -> str:
-        return do.search(words, "tiny")
+        return str(do.search(SESSION, 1, words, "tiny"))
 
     assert 'data-feature="7"' in searched("7")
     assert "Nothing matches" in searched("²")
@@ -359,6 +359,36 @@ def test_find(do: Handlers) -> None:
     assert "measuring the loss" in first
     assert "measuring the loss" not in second
     assert "out of range" in next(iter(do.card(Pick("tiny", 999))))
+
+
+def test_a_click_on_an_earlier_drawing_takes_nothing_away(do: Handlers) -> None:
+    """Two hits are clicked at once: the second click knows nothing of the first one's edit."""
+    empty, _ = do.drawn(Desk())
+    first = do.act(event("add", feature=5, turn=empty.turn), empty, "tiny")[0]
+    assert first.turn != empty.turn
+    both = do.act(event("add", feature=6, turn=empty.turn), first, "tiny")[0]
+    assert [row.edit.feature for row in both.rows] == [5, 6]  # type: ignore[union-attr]
+    for act in ("remove", "mute", "change", "kind"):
+        kept, rows, *_, said = do.act(event(act, number=0, turn=first.turn), both, "tiny")
+        assert kept == both
+        assert rows == gr.skip()
+        assert "drawn anew" in said
+    assert do.act(event("remove", both.rows, number=0, turn=both.turn), both, "tiny")[0].rows
+
+
+def test_an_overtaken_search_is_not_shown(do: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose answer comes after that of what was typed later."""
+    hits, later = do._hits, list[str]()
+
+    def slow(query: str, dictionary: str) -> str:
+        if query == "1":
+            later.append(do.search(SESSION, 2, "17", dictionary))
+        return hits(query, dictionary)
+
+    monkeypatch.setattr(do, "_hits", slow)
+    assert do.search(SESSION, 1, "1", "tiny") == gr.skip()
+    assert 'data-query="17"' in later[0]
+    assert 'data-query="1"' in do.search(OTHER, 1, "1", "tiny")
 
 
 def test_errors_of_ours_speak_and_others_go_to_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from apps.playground.handlers import Handlers
@@ -50,8 +51,10 @@ def test_a_word_takes_the_place_of_the_demonstration(
 ) -> None:
     answers(monkeypatch, lambda _: tiny_concept(word="ocean"))
     demo = Desk(do.first().rows)
-    *before, (said, desk, html) = do.towards(SESSION, 1, "ocean", demo, "tiny")
+    *before, (said, rows) = do.towards(SESSION, 1, "ocean", "tiny")
     assert any("examples" in str(at[0]) for at in before)
+    left, desk, html, _ = do.place(rows, demo)
+    assert left == ()
     assert "“ocean”: works" in said
     assert [row.edit for row in desk.rows] == [Add(5, 2.0), Add(9, 1.0)]
     assert html.count('class="edit group') == 1
@@ -66,14 +69,25 @@ def test_nothing_found_changes_nothing(do: Handlers, monkeypatch: pytest.MonkeyP
     said = {"word": "florbic", "verdict": "none here", "reason": "no more than chance"}
     answers(monkeypatch, lambda _: replace(tiny_concept(**said), intervention=None))
     demo = Desk(do.first().rows)
-    *_, (said, desk, _) = do.towards(SESSION, 1, "florbic", demo, "tiny")
+    *_, (said, rows) = do.towards(SESSION, 1, "florbic", "tiny")
     assert "none here. no more than chance. The edits are as they were." in said
-    assert desk is demo
+    assert do.place(rows, demo) == (gr.skip(),) * 4
+
+
+def test_what_was_edited_meanwhile_stays(do: Handlers) -> None:
+    """A search takes a minute, and nobody waits for it."""
+    meanwhile = Desk((Row("tiny", Clamp(7, 1.0)),))
+    _, desk, *_ = do.place(rows_of(tiny_concept(word="ocean")), meanwhile)
+    assert [row.edit for row in desk.rows] == [Clamp(7, 1.0), Add(5, 2.0), Add(9, 1.0)]
+    full = Desk((Row("tiny", Clamp(7, 1.0)),) * MOST_ROWS)
+    *kept, said = do.place(rows_of(tiny_concept(word="ocean")), full)
+    assert kept == [(), gr.skip(), gr.skip()]
+    assert "error" in said
 
 
 def test_a_mistake_is_a_sentence(do: Handlers) -> None:
     for word, says in (("", "a concept is a word"), ("a b c d e f g", "words")):
-        *_, (said, _, _) = do.towards(SESSION, 1, word, Desk(), "tiny")
+        *_, (said, _) = do.towards(SESSION, 1, word, "tiny")
         assert says in said
         assert "error" in said
 
@@ -90,10 +104,10 @@ def test_a_search_that_is_stopped_ends(do: Handlers, monkeypatch: pytest.MonkeyP
             ended.set()
 
     answers(monkeypatch, for_ever)
-    course = do.towards(SESSION, 1, "ocean", Desk(), "tiny")
+    course = do.towards(SESSION, 1, "ocean", "tiny")
     next(course)
     do.cancel(SESSION, 1)
-    *_, (said, _, _) = course
+    *_, (said, _) = course
     assert "Stopped" in said
     assert ended.wait(10)
 
