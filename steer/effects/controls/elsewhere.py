@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from steer.errors import HookpointError
 from steer.lm.anatomy import Site
 from steer.lm.hookpoints import Hookpoint
 from steer.model import Model
 
 
 def wrong_site(model: Model, site: Site) -> Site | None:
-    """A third of the model earlier, else later, else next to it; None for a model of one block."""
+    """A third of the model earlier, else later, else the nearest; None if no other block has one.
+
+    Blocks of one model differ: some have attention, some a state space.
+    """
     depth, own = model.anatomy.depth, site.hookpoint
     step = max(1, depth // 3)
-    for layer in (own.layer - step, own.layer + step, own.layer - 1, own.layer + 1):
+    near = sorted(set(range(depth)) - {own.layer}, key=lambda layer: abs(layer - own.layer))
+    for layer in (own.layer - step, own.layer + step, *near):
         if 0 <= layer < depth:
-            other = model.site(Hookpoint(layer, own.kind))
-            if other.width == site.width:
-                return other
+            with suppress(HookpointError):
+                other = model.site(Hookpoint(layer, own.kind))
+                if other.width == site.width:
+                    return other
     return None

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import steer
+from steer.edits.directions import Random
 from steer.effects.controls.controls import controls
+from steer.effects.controls.elsewhere import wrong_site
 from steer.effects.controls.matching import Like, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
 from steer.effects.logits.result import wrong_way
@@ -16,6 +18,7 @@ from steer.effects.metric import LogitDifference
 from steer.effects.passes.changes import clean_for, edit_delta, encode_clean
 from steer.effects.positionwise import contrast
 from steer.errors import InterventionError
+from tests.conformance.build import build
 from tests.support import tiny
 
 METRIC = LogitDifference("w5", "w6")
@@ -97,6 +100,19 @@ def test_the_sign_turned_and_the_wrong_site_are_edits_of_that_kind(family: str) 
         found = torch.tensor(rows.loc[rows["control"] == name, "effect"].to_numpy())
         assert effect.metric is not None
         assert torch.allclose(found.float(), effect.metric.float(), atol=2e-5)
+
+
+def test_the_wrong_site_is_in_a_block_that_has_one() -> None:
+    """Jamba's blocks take turns: attention in the second and the fourth, a state space between."""
+    model = steer.load(build("jamba"), tokenizer=tiny.tokenizer())
+    for own, other in ((1, 3), (3, 1)):
+        found = wrong_site(model, model.site(f"attn_out.{own}"))
+        assert found is not None
+        assert str(found.hookpoint) == f"attn_out.{other}"
+    edit = steer.Intervention("attn_out.3", [steer.AddDirection(Random(0), 2.0)])
+    effect = steer.logit_effect(model, tiny.PROMPTS, edit, metric=METRIC)
+    assert effect.controls is not None
+    assert "wrong site" in set(effect.controls.to_frame()["control"])
 
 
 def test_the_share_that_moved_the_wrong_way(llama: steer.Model) -> None:
