@@ -199,7 +199,7 @@ def _wire_runs(do: Handlers, parts: Parts) -> None:
         event.then(
             do.place,
             [unseen.group, unseen.desk],
-            [unseen.group, unseen.desk, asking.edits, parts.notices],
+            [asking.found, unseen.group, unseen.desk, asking.edits],
             **_DESK,
         )
     unseen.gone.change(None, cancels=[measures, *searches])

@@ -20,7 +20,7 @@ def test_a_word_is_steered_towards(page: Any, monkeypatch: Any) -> None:
     page.fill("#towards input", found.word)
     page.keyboard.press("Enter")
     page.wait_for_selector(f"#found .notice:has-text('{found.word}')")
-    assert page.locator("#edits .edit").count() == 1
+    assert page.locator("#edits .edit.group").count() == 1, "said before it was so"
     assert page.locator("#edits .edit [data-field=slide]").count() == 1
     page.click("#edits .marks button:has-text('visible')")
     run(page)

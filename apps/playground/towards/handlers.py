@@ -31,7 +31,10 @@ class Towards(Looking):
     def towards(
         self, request: gr.Request, asked: int, word: str, dictionary: str
     ) -> Iterator[tuple[Any, ...]]:
-        """(what is said, rows): how far it is, and at last the word's edits."""
+        """(what is said, what is to be placed): how far it is, and at last the word's edits.
+
+        What is said of edits is placed with them: who reads it may press Run at once.
+        """
         session, begun = str(request.session_hash), time.monotonic()
         with (
             self.studio.job(session, asked) as stop,
@@ -43,23 +46,25 @@ class Towards(Looking):
                         seconds = time.monotonic() - begun
                         yield doing_view(word, at, seconds), ()
                         continue
-                    yield found_view(at), rows_of(at)
+                    rows, said = rows_of(at), found_view(at)
+                    yield (gr.skip(), (rows, said)) if rows else (said, ())
                 if stop.is_set():
                     yield notice("Stopped: the edits are as they were."), ()
             except Exception as error:
                 yield notice(sentence(error), "error"), ()
 
     @apart
-    def place(self, added: tuple[Row, ...], desk: Desk) -> tuple[Any, ...]:
-        """A search's edits among those that are there by now: (none left, desk, rows, notice).
+    def place(self, added: tuple[()] | tuple[tuple[Row, ...], str], desk: Desk) -> tuple[Any, ...]:
+        """A search's edits among those that are there by now: (said, none left, desk, rows).
 
         The demonstration that nobody touched makes room.
         """
         if not added:
             return (gr.skip(),) * 4
-        rows = (*(() if self.untouched(desk) else desk.rows), *added)
+        new, said = added
+        rows = (*(() if self.untouched(desk) else desk.rows), *new)
         try:
             Setup("x", rows=rows)
         except SteerError as error:
-            return (), gr.skip(), gr.skip(), notice(sentence(error), "error")
-        return (), *self.drawn(desk.change(rows)), ""
+            return notice(sentence(error), "error"), (), gr.skip(), gr.skip()
+        return said, (), *self.drawn(desk.change(rows))

@@ -51,9 +51,10 @@ def test_a_word_takes_the_place_of_the_demonstration(
 ) -> None:
     answers(monkeypatch, lambda _: tiny_concept(word="ocean"))
     demo = Desk(do.first().rows)
-    *before, (said, rows) = do.towards(SESSION, 1, "ocean", "tiny")
+    *before, (unsaid, added) = do.towards(SESSION, 1, "ocean", "tiny")
     assert any("examples" in str(at[0]) for at in before)
-    left, desk, html, _ = do.place(rows, demo)
+    assert unsaid == gr.skip(), "nothing is said to be in the edits before it is"
+    said, left, desk, html = do.place(added, demo)
     assert left == ()
     assert "“ocean”: works" in said
     assert [row.edit for row in desk.rows] == [Add(5, 2.0), Add(9, 1.0)]
@@ -77,12 +78,14 @@ def test_nothing_found_changes_nothing(do: Handlers, monkeypatch: pytest.MonkeyP
 def test_what_was_edited_meanwhile_stays(do: Handlers) -> None:
     """A search takes a minute, and nobody waits for it."""
     meanwhile = Desk((Row("tiny", Clamp(7, 1.0)),))
-    _, desk, *_ = do.place(rows_of(tiny_concept(word="ocean")), meanwhile)
+    new = rows_of(tiny_concept(word="ocean"))
+    _, _, desk, _ = do.place((new, "in the edits"), meanwhile)
     assert [row.edit for row in desk.rows] == [Clamp(7, 1.0), Add(5, 2.0), Add(9, 1.0)]
     full = Desk((Row("tiny", Clamp(7, 1.0)),) * MOST_ROWS)
-    *kept, said = do.place(rows_of(tiny_concept(word="ocean")), full)
-    assert kept == [(), gr.skip(), gr.skip()]
+    said, *rest = do.place((new, "in the edits"), full)
+    assert rest == [(), gr.skip(), gr.skip()]
     assert "error" in said
+    assert "in the edits" not in said
 
 
 def test_a_mistake_is_a_sentence(do: Handlers) -> None:
