@@ -8,6 +8,7 @@ is so in the held-out half as well. Features that are high in most other concept
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from dictionaries.dictionary import Dictionary
 from steer.concepts.reading import Reading
 from steer.edits import Add, Intervention
 from steer.edits.schedules import Decay
+from steer.interpretation.sides import CHANGES
 
 COUNTS = (8, 20, 40)
 """Features of the sets by contrast."""
@@ -130,6 +132,25 @@ def written(
         for number, each in enumerate(made)
         if each.features not in [before.features for before in made[:number]]
     ]
+
+
+def writers(dictionary: Dictionary, tokenizer: Any, word: str) -> list[Candidate]:
+    """The single feature whose promoted tokens have the word and come up most when it is pushed.
+
+    By its output score (Arad et al. 2025); none where no feature's is `CHANGES` or more.
+    """
+    known = dictionary.statistics
+    if known is None or known.written is None:
+        return []
+    scores = known.written.clone()
+    promoted = tokenizer.batch_decode([[token] for token in known.promoted.flatten().tolist()])
+    names = [text.strip().lower() == word.lower() for text in promoted]
+    scores[~torch.tensor(names).view_as(known.promoted).any(1)] = -torch.inf
+    best = int(scores.argmax())
+    if not scores[best] >= CHANGES:
+        return []
+    rows = dictionary.W_dec.float().cpu()
+    return [weighted("single by output", [best], torch.ones(1), rows)]
 
 
 def difference(fit: Reading, background: Background) -> Tensor:

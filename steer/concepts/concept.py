@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EARLY = f"{DEFAULT_MODEL}/resid_post.10"
 """Where things are steered towards in the default model; at block 20 hardly any are."""
+_SEARCH = 2
+"""To be raised when the search changes, and what it reads does not."""
 
 
 def concept(
@@ -67,7 +69,7 @@ def concept(
         return search.run(prompt).to_dict()
 
     return Concept.from_dict(
-        remembered("concept", [fixed, name, about, away, prompt, float(budget)], make)
+        remembered("concept", [_SEARCH, fixed, name, about, away, prompt, float(budget)], make)
     )
 
 

@@ -60,7 +60,9 @@ class Concept:
     similar, mentions: what either judge says alone.
     judge: how it is set: the field's words, the share of the concept's own examples that pass, and
         of those with the word masked.
-    examples: what the concept was told from; detector: the features as a detector of texts.
+    examples: what the concept was told from.
+    detector: the features as a detector of texts, on answers that had no part in the threshold;
+        `in_corpus`: of contexts of the dictionary's statistics that hold the word, among others.
     """
 
     word: str

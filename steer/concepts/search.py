@@ -11,12 +11,19 @@ from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from steer.concepts import trials
-from steer.concepts.candidates import Background, candidates, difference, written
+from steer.concepts.candidates import (
+    Background,
+    Candidate,
+    candidates,
+    difference,
+    writers,
+    written,
+)
 from steer.concepts.controls import RANDOM, arms
-from steer.concepts.detector import detector
+from steer.concepts.detector import contexts, detector, elsewhere
 from steer.concepts.dose import Choice, Tried, choose
 from steer.concepts.embedded import embedder, vocabulary
-from steer.concepts.examples import Examples
+from steer.concepts.examples import FEWEST, Examples
 from steer.concepts.fitted import LENGTH, told
 from steer.concepts.fitted import fit as fit_direction
 from steer.concepts.judge import Judge, judge
@@ -69,6 +76,7 @@ class Search:
         fit, held_out, background = self._readings()
         norm = background.neutral.norm.mean().item()
         sets = candidates(self.dictionary, fit, held_out, background)
+        sets += writers(self.dictionary, self.model.tokenizer, self.word)
         if not sets:
             return self._none("no feature fires in its texts and hardly in others", how)
         self._tell("fitting", 2)
@@ -100,7 +108,7 @@ class Search:
             measured=measured,
             reporting=reporting,
             how=how,
-            detects=asdict(detector(choice.chosen.candidate, fit, held_out, background)),
+            detects=self._detects(choice.chosen.candidate, fit, held_out, background),
             shown=self._shown(prompt, edits["edit"], how),
         )
 
@@ -134,6 +142,21 @@ class Search:
         begin, length = difference(fit, background), LENGTH * norm
         site = self.model.site_of(self.dictionary)
         return fit_direction(self.model, site, texts, begin, length, self.seed)
+
+    def _detects(
+        self, chosen: Candidate, fit: Reading, held_out: Reading, background: Background
+    ) -> dict[str, Any]:
+        """How well the features detect the concept: in answers, and in texts of a corpus."""
+        made = detector(chosen, fit, held_out, background)
+        corpus = contexts(self.model, self.dictionary, self.word, self.seed)
+        if len(corpus.about) < FEWEST:
+            return {**asdict(made), "in_corpus": None}
+        about, others = (
+            read(self.model, self.dictionary, texts, self.key)
+            for texts in (corpus.about, corpus.others)
+        )
+        found = asdict(elsewhere(made, chosen, about, others))
+        return {**asdict(made), "in_corpus": {**found, "texts": list(corpus.about)}}
 
     def _measure(
         self, edits: Mapping[str, Intervention], plain: Unsteered, how: Judge

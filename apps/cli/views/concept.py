@@ -28,16 +28,21 @@ def concept_view(concept: Concept) -> list[Any]:
     lines.append(
         table([_row("the edit", concept.on_topic, concept.loss_increase), *_others(concept)])
     )
-    detector = concept.detector
-    lines.append(
-        f"as a detector on held-out text: precision {number(detector['precision'])}, "
-        f"recall {number(detector['recall'])}"
-    )
+    lines.append(f"as a detector on held-out answers: {_detects(concept.detector)}")
+    if corpus := concept.detector.get("in_corpus"):
+        lines.append(
+            f"on {corpus['positives']} contexts of the corpus that hold the word, among "
+            f"{corpus['negatives']} others: {_detects(corpus)}"
+        )
     for pair in concept.texts:
         about = "about it" if pair.on_topic else "not about it"
         lines += ["", f"{pair.prompt} [seed {pair.seed}, {about}]"]
         lines += [f"  untouched: {_line(pair.baseline)}", f"  edited:    {_line(pair.edited)}"]
     return lines
+
+
+def _detects(detector: dict[str, Any]) -> str:
+    return f"precision {number(detector['precision'])}, recall {number(detector['recall'])}"
 
 
 def _others(concept: Concept) -> list[dict[str, Any]]:
