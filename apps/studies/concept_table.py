@@ -91,6 +91,17 @@ def controls(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def detectors(found: Sequence[dict[str, Any]]) -> str:
+    """Markdown: F1 of each edit's features as a detector, in answers and in the corpus."""
+    lines = ["| word | in answers | in the corpus | contexts with the word |", "|---|---|---|---|"]
+    with_edit = [row for row in found if row["detector"]]
+    for row in sorted(with_edit, key=lambda row: -row["detector"]["f1"]):
+        own, corpus = row["detector"]["f1"], row["detector"]["in_corpus"]
+        there = (f"{corpus['f1']:.2f}", corpus["positives"]) if corpus else ("–", "fewer than 4")
+        lines.append(f"| {row['word']} | {own:.2f} | {there[0]} | {there[1]} |")
+    return "\n".join(lines)
+
+
 def texts(found: Sequence[dict[str, Any]], seed: int = 0, most: int = 5) -> str:
     """Markdown: texts of words that work, and of words that do not; drawn by the seed, not by eye.
 
@@ -127,7 +138,7 @@ def main(
         run(words if development else held_out(), results, dtype)
     found = rows(results)
     real = [row for row in found if row["kind"] != "invented"]
-    print(table(found), controls(real), texts(real), sep="\n\n")
+    print(table(found), controls(real), detectors(real), texts(real), sep="\n\n")
 
 
 if __name__ == "__main__":
