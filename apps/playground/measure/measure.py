@@ -13,8 +13,9 @@ from apps.playground.state.setup import Setup
 from apps.playground.steer.tokens import whole_characters
 from apps.playground.studio.studio import Studio
 from steer.edits import Intervention
+from steer.effects.controls.controls import TURNED, WRONG_SITE, controls
 from steer.effects.logits.logit_effect import logit_effect
-from steer.effects.logits.result import LogitEffect
+from steer.effects.logits.result import LogitEffect, wrong_way
 from steer.errors import PromptError, SteerError
 from steer.lm.prompts import read_prompt
 from steer.maths import metrics
@@ -81,12 +82,17 @@ def course(
         effect = _effect(studio, setup, prompts, interventions, batch)
         found = _measured(studio, effect, len(prompts), "controls")
     if named[0]:
-        found = replace(found, difference=_difference(studio, prompts, effect, named, batch))
+        found = replace(
+            found,
+            difference=_difference(studio, prompts, effect, named, batch),
+            wrong_way=_wrong_way(effect, named),
+        )
     yield found
+    elsewhere = _elsewhere(studio, setup, prompts)
     for curves in _curves(studio, setup, prompts, effect, batch):
         kl = tuple((curve.name, curve.kl[curve.shares.index(1.0)]) for curve in curves)
         doses = len(curves[0].shares)
-        found = replace(found, kl=kl, curves=curves, coming=f"doses, {doses} so far")
+        found = replace(found, kl=(*kl, *elsewhere), curves=curves, coming=f"doses, {doses} so far")
         yield found
     for text in _along(studio, setup):
         found = replace(found, along=(*found.along, text), coming="along the texts")
@@ -128,6 +134,7 @@ def _effect(
         interventions,
         dictionaries=studio.shelf.used(setup),
         batch=batch,
+        draws=0,  # those of `_elsewhere` and `controls_of` are shown, no others
         if_silent="ignore",
     )
 
@@ -154,6 +161,29 @@ def _difference(
     change = metrics.logit_difference(effect.delta_logit, *sides)
     rows = {"clean": clean, "edited": clean + change, "change": change}
     return tuple((name, interval(values.tolist())) for name, values in rows.items())
+
+
+def _wrong_way(effect: LogitEffect, named: tuple[tuple[int, ...], tuple[int, ...]]) -> float:
+    """Share of prompts whose difference moved against the mean change."""
+    sides = [torch.tensor(each) for each in named]
+    return wrong_way(metrics.logit_difference(effect.delta_logit, *sides))
+
+
+def _elsewhere(
+    studio: Studio, setup: Setup, prompts: Sequence[str]
+) -> tuple[tuple[str, Interval], ...]:
+    """The edit's own Δ, its sign turned, and in another block; of one dictionary's edits alone."""
+    interventions = setup.interventions()
+    if len(interventions) > 1:
+        return ()
+    used = studio.shelf.used(setup)
+    rows = controls(studio.model, prompts, interventions[0], dictionaries=used, draws=0).rows
+    names = {TURNED: "sign turned", WRONG_SITE: "in another block"}
+    effects = {
+        name: [row["effect"] for row in rows if row["control"] == control]
+        for control, name in names.items()
+    }
+    return tuple((name, interval(values)) for name, values in effects.items() if values)
 
 
 def _curves(

@@ -51,6 +51,7 @@ class Measured:
     """Everything that the Measure view shows.
 
     difference: of the tokens that the user named: clean, edited, and the change.
+    wrong_way: the share of prompts that moved it against the mean; None if no tokens were named.
     coming: what is still being measured; empty once all is there.
     """
 
@@ -62,6 +63,7 @@ class Measured:
     curves: tuple[Curve, ...]
     along: tuple[Along, ...]
     dtype: str
+    wrong_way: float | None = None
     coming: str = ""
 
 

@@ -17,6 +17,10 @@ def measured_view(found: Measured, stopped: bool = False) -> str:
     tables = _table(kl, _rows(found.kl))
     if found.difference:
         tables += _table("logit difference", _rows(found.difference))
+        if found.wrong_way is not None and found.prompts > 1:
+            tables += (
+                f'<p class="count">{found.wrong_way:.0%} of the prompts moved it the other way</p>'
+            )
     moved = "".join(
         _table(f"{title}, Δ {why('logit')}", _moved(rows))
         for title, rows in (("promoted", found.promoted), ("suppressed", found.suppressed))
@@ -39,9 +43,12 @@ def welcome_measure_view() -> str:
         (
             "Then, beside controls",
             f"the same {why('dose', 'size')} of a {why('control')}: a feature that is active as "
-            "often, and a random direction",
+            "often, a random direction, the edit with its sign turned, and in another block",
         ),
-        ("Then, by dose", "all three at a quarter of the present dose and up to twice, as curves"),
+        (
+            "Then, by dose",
+            "the first three at a quarter of the present dose and up to twice, as curves",
+        ),
         ("At last, along the texts", "where in both texts the prediction changes"),
     )
     listed = "".join(f"<div><dt>{name}</dt><dd>{said}</dd></div>" for name, said in items)
@@ -73,7 +80,7 @@ def _rows(values: Sequence[tuple[str, Interval]]) -> str:
 
 def _name(name: str) -> str:
     """A control says what it is for."""
-    control = name.startswith(("control", "random"))
+    control = name.startswith(("control", "random", "sign turned", "in another block"))
     return why("control", name) if control else esc(name)
 
 

@@ -11,7 +11,7 @@ from apps.playground.measure import measure as m
 from apps.playground.measure.view import measured_view
 from apps.playground.state.setup import Row, Setup
 from apps.playground.studio.studio import Shelf, Studio
-from steer import Ablate, Add, Clamp, Scale, SteerError
+from steer import Ablate, Add, Clamp, Scale, SteerError, logit_effect
 from steer.edits import Patch, ProjectOut
 from steer.edits.directions import Random
 from tests.support import tiny
@@ -82,7 +82,19 @@ def test_everything_is_measured(studio: Studio) -> None:
     assert "data-partial" in measured_view(first)
     assert found == m.measure(studio, setup, tiny.PROMPTS, "w5, w6", "w7")
     assert next(name for name, _ in found.kl) == "the edit"
-    assert len(found.kl) == 3
+    (edits,), used = setup.interventions(), studio.shelf.used(setup)
+    exact = logit_effect(studio.model, tiny.PROMPTS, edits, dictionaries=used)
+    assert exact.controls is not None
+    frame = exact.controls.to_frame().set_index("control")
+    for name, control in (("sign turned", "sign turned"), ("in another block", "wrong site")):
+        assert dict(found.kl)[name].mean == pytest.approx(frame.effect[control], rel=1e-4)
+    assert len(found.kl) == 5
+    tokens = [studio.model.token_id(f" w{number}") for number in (5, 6, 7)]
+    w5, w6, w7 = exact.delta_logit[:, tokens].double().T
+    moves = (w5 + w6) / 2 - w7
+    against = (moves.sign() != moves.mean().sign()).double().mean().item()
+    assert found.wrong_way == pytest.approx(against)
+    assert "of the prompts moved it the other way" in measured_view(found)
     assert found.promoted[0].change.mean > 0 > found.suppressed[0].change.mean
     clean, edited, change = (value.mean for _, value in found.difference)
     assert change == pytest.approx(edited - clean, abs=1e-4)
