@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apps.training.kept import kept_activations
+from apps.labels.fields import MEANINGS, Sense, by_meaning, read_senses
 from apps.training.recipe import Recipe
-from apps.training.train import run_harvest
+from apps.training.train import prepare
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
-from dictionaries.training.activations import ActivationStore
+from dictionaries.training.activations import ActivationStore, Contexts, keep_mask
 from steer.disk.cache import cache_folder
 from steer.errors import DictionaryError
+from steer.features.harvest import harvest
 from steer.interpretation.activity import find_activity
 from steer.interpretation.detectors import Detector, detect
-from steer.interpretation.views import groupings
-from steer.loading import load_tokenizer
+from steer.interpretation.views import VIEWS, groupings
 from steer.progress import Progress
 
 SOURCE = "steer"
@@ -45,15 +46,19 @@ class Reading:
 def read(store: ActivationStore, site: str, keep: Tensor, *, fit: int, heldout: int) -> Reading:
     """The store's first `fit` training contexts and first `heldout` held-out ones."""
     contexts = store.contexts
-    chosen = (~contexts.heldout).nonzero().flatten()[:fit]
-    judges = contexts.heldout.nonzero().flatten()[:heldout]
-    rows = torch.cat([chosen, judges]).sort().values
+    rows = _rows(contexts, fit, heldout)
     return Reading(
         tokens=contexts.tokens[rows],
         activations=store.mapped(site)[rows],
         keep=keep[rows],
         heldout=contexts.heldout[rows],
     )
+
+
+def _rows(contexts: Contexts, fit: int, heldout: int) -> Tensor:
+    chosen = (~contexts.heldout).nonzero().flatten()[:fit]
+    judges = contexts.heldout.nonzero().flatten()[:heldout]
+    return torch.cat([chosen, judges]).sort().values
 
 
 def token_texts(tokenizer: Any, size: int) -> list[str]:
@@ -65,10 +70,14 @@ def detectors(
     dictionary: Dictionary,
     reading: Reading,
     texts: list[str],
+    senses: Mapping[str, Sense],
     threshold: Tensor | None = None,
     progress: Progress | None = None,
 ) -> list[Detector]:
-    """The best detector of each feature that is active both where one is chosen and judged."""
+    """The best detector of each feature that is active both where one is chosen and judged.
+
+    senses: what words mean, for rules of that (`apps.labels.fields`).
+    """
     report = progress or (lambda what, done, total: None)
     activity = find_activity(
         dictionary,
@@ -81,7 +90,8 @@ def detectors(
     return detect(
         activity,
         reading.tokens,
-        groupings(texts),
+        {**groupings(texts), **by_meaning(texts, senses)},
+        (*VIEWS, *MEANINGS),
         progress=lambda done, total: report("detecting", done, total),
     )
 
@@ -97,7 +107,7 @@ def read_recipe(
 ) -> tuple[Reading, Any]:
     """Contexts of the recipe's corpus at the dictionary's site, and the tokenizer.
 
-    The activations are taken from `work` (where `steer train` keeps them), or harvested.
+    Only these contexts are harvested, and kept in `work`.
     Raises `DictionaryError` if the recipe does not harvest the dictionary's site.
     """
     site = str(dictionary.config.hookpoint)
@@ -105,10 +115,14 @@ def read_recipe(
         raise DictionaryError(
             f"recipe {recipe.name} harvests {', '.join(recipe.sites)}, not {site}; give another"
         )
-    store = run_harvest(recipe, work or cache_folder() / "training" / recipe.name, progress)
-    keep = kept_activations(recipe, site, store).keep
-    tokenizer = load_tokenizer(recipe.model)
-    return read(store, site, keep, fit=fit, heldout=heldout), tokenizer
+    work = work or cache_folder() / "training" / recipe.name
+    model, contexts = prepare(recipe, work, progress)
+    store = ActivationStore(work / f"labels-{site}-{fit}-{heldout}", {site: dictionary.config.d_in})
+    harvest(model, contexts.only(_rows(contexts, fit, heldout)), store, progress=progress)
+    activations = store.mapped(site)
+    norms = torch.cat([part.float().norm(dim=-1) for part in activations.split(64)])
+    keep, _ = keep_mask(norms, recipe.outlier_medians)
+    return read(store, site, keep, fit=fit, heldout=heldout), model.tokenizer
 
 
 def make_labels(
@@ -129,7 +143,7 @@ def make_labels(
         dictionary, recipe, work=work, fit=fit, heldout=heldout, progress=report
     )
     texts = token_texts(tokenizer, len(tokenizer))
-    found = detectors(dictionary, reading, texts, progress=report)
+    found = detectors(dictionary, reading, texts, read_senses(), progress=report)
     return Labels(_label(dictionary, each, texts) for each in found)
 
 

@@ -28,6 +28,7 @@ from steer.evals.steering.written import with_written
 from steer.features.harvest import harvest
 from steer.features.statistics import name_tokens
 from steer.loading import load
+from steer.model import Model
 from steer.progress import Progress
 from steer.quality.splice_loss import splice_loss
 
@@ -68,18 +69,23 @@ def run_recipe(
 
 def run_harvest(recipe: Recipe, work: Path, progress: Progress) -> ActivationStore:
     """Contexts and activations of all the recipe's sites; continues where it was interrupted."""
-    model = load(recipe.model, dtype=recipe.harvest_dtype, progress=progress)
-    contexts_file = work / "contexts.safetensors"
-    work.mkdir(parents=True, exist_ok=True)
-    if not contexts_file.exists():
-        build_contexts(recipe, model.tokenizer, cache_folder(), progress).save(contexts_file)
-    contexts = Contexts.load(contexts_file)
+    model, contexts = prepare(recipe, work, progress)
     width = model.module.config.get_text_config().hidden_size
     store = ActivationStore(work / "activations", dict.fromkeys(recipe.sites, width))
     harvest(model, contexts, store, progress=progress)
     del model
     gc.collect()
     return store
+
+
+def prepare(recipe: Recipe, work: Path, progress: Progress) -> tuple[Model, Contexts]:
+    """The recipe's model, and its contexts, which are made once and kept in `work`."""
+    model = load(recipe.model, dtype=recipe.harvest_dtype, progress=progress)
+    contexts_file = work / "contexts.safetensors"
+    work.mkdir(parents=True, exist_ok=True)
+    if not contexts_file.exists():
+        build_contexts(recipe, model.tokenizer, cache_folder(), progress).save(contexts_file)
+    return model, Contexts.load(contexts_file)
 
 
 def run_training(

@@ -40,6 +40,10 @@ class Contexts:
             sources = tuple(json.loads(file.metadata()["sources"]))
         return cls(sources=sources, **load_file(path))
 
+    def only(self, rows: Tensor) -> Contexts:
+        """Those contexts alone."""
+        return Contexts(self.tokens[rows], self.source[rows], self.heldout[rows], self.sources)
+
 
 @dataclass(frozen=True)
 class ActivationStore:

@@ -42,6 +42,14 @@ class Grouping:
     ids: Tensor
     names: tuple[str, ...]
 
+    @classmethod
+    def of(cls, keys: Sequence[str | None]) -> Grouping:
+        """Of each token's group by name, None for those that are in no group."""
+        names = sorted({key for key in keys if key is not None})
+        number = {name: place for place, name in enumerate(names)}
+        ids = torch.tensor([-1 if key is None else number[key] for key in keys])
+        return cls(ids, tuple(names))
+
 
 @dataclass(frozen=True)
 class View:
@@ -81,11 +89,11 @@ def groupings(texts: Sequence[str]) -> dict[str, Grouping]:
     """The partitions of a vocabulary, given the text of each token."""
     return {
         "token": Grouping(torch.arange(len(texts)), tuple(map(quoted, texts))),
-        "word": _grouping(texts, _word),
-        "shape": _grouping(texts, _shape),
-        "ending": _grouping(texts, lambda text: _letters(text, 2, slice(-2, None))),
-        "long ending": _grouping(texts, lambda text: _letters(text, 4, slice(-3, None))),
-        "beginning": _grouping(texts, lambda text: _letters(text, 4, slice(0, 3))),
+        "word": Grouping.of([_word(text) for text in texts]),
+        "shape": Grouping.of([_shape(text) for text in texts]),
+        "ending": Grouping.of([_letters(text, 2, slice(-2, None)) for text in texts]),
+        "long ending": Grouping.of([_letters(text, 4, slice(-3, None)) for text in texts]),
+        "beginning": Grouping.of([_letters(text, 4, slice(0, 3)) for text in texts]),
     }
 
 
@@ -133,14 +141,6 @@ def _pairs(tokens: Tensor, token: Grouping) -> tuple[Tensor, Callable[[int], str
         return token.names[key // size][:-1] + token.names[key % size][1:]
 
     return found, name
-
-
-def _grouping(texts: Sequence[str], key: Callable[[str], str | None]) -> Grouping:
-    keys = [key(text) for text in texts]
-    names = sorted({each for each in keys if each is not None})
-    number = {name: i for i, name in enumerate(names)}
-    ids = torch.tensor([-1 if each is None else number[each] for each in keys])
-    return Grouping(ids, tuple(names))
 
 
 def _word(text: str) -> str | None:

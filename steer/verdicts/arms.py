@@ -16,8 +16,9 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import FeatureEdit
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
-from steer.effects.passes.changes import edit_deltas
-from steer.effects.passes.clean import Clean, Edited, run_clean
+from steer.effects.passes.changes import clean_of, edit_deltas
+from steer.effects.passes.clean import Clean, Edited
+from steer.lm.anatomy import Site
 from steer.model import Model
 from steer.splice.plan import SitePlan
 from steer.verdicts.protocol import DENSITY, EDIT, RANDOM, TURNED, WRONG_SITE, Protocol
@@ -34,7 +35,7 @@ Measure = Callable[[Edited, Clean], Tensor]
 class Text:
     """A text with its arms. deltas [arms, s, d]: the last one is added at the wrong site.
 
-    elsewhere: a clean pass there; None where that arm is not run.
+    elsewhere: the clean pass resumed there; None where that arm is not run.
     """
 
     clean: Clean
@@ -106,11 +107,11 @@ class Arms:
         every: for logits of every position, of a neutral text, whose second half counts as
             generated.
         """
-        clean = _clean(self.model, text, self.plan, every)
+        wrong = self.model.site(self.protocol.wrong_site) if elsewhere else None
+        clean = _clean(self.model, text, self.plan, every, wrong)
         length = clean.length // 2 if every else None
         (delta,), sign = edit_deltas(clean, self.plan, length)
-        wrong = self.model.site(self.protocol.wrong_site)
-        other = run_clean(self.model, clean.ids, wrong, every=every) if elsewhere else None
+        other = None if wrong is None else clean.at(wrong)
         return Text(clean, other, torch.stack([*self._at_site(delta, sign), delta]))
 
     def _at_site(self, delta: Tensor, sign: float) -> Iterator[Tensor]:
@@ -123,9 +124,10 @@ class Arms:
         yield -delta
 
 
-def _clean(model: Model, text: str, plan: SitePlan, every: bool = False) -> Clean:
-    read = [] if plan.site == plan.out else [plan.site]
-    return run_clean(model, model.tokenize([text])[0][0], plan.out, read, every=every)
+def _clean(
+    model: Model, text: str, plan: SitePlan, every: bool = False, beside: Site | None = None
+) -> Clean:
+    return clean_of(model, model.tokenize([text])[0][0], plan, every=every, beside=beside)
 
 
 def last_change(edited: Edited, clean: Clean) -> Tensor:

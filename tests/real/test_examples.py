@@ -39,7 +39,7 @@ TOO_LONG = {
     "docs": "half a minute; tests/apps/studies/test_docs.py",
     "statistics": "a minute; tests/apps/cli/test_dictionaries_cli.py",
     "verify": "a minute and a half; tests/apps/cli/test_verify_cli.py",
-    "labels make": "an hour, the first time",
+    "labels make": "minutes; tests/apps/cli/test_measuring_cli.py",
     "labels judge": "it needs a judge; tests/apps/cli/test_measuring_cli.py",
 }
 """Commands whose example is parsed only, and why."""

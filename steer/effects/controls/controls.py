@@ -29,15 +29,14 @@ from steer.effects.controls.elsewhere import wrong_site
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import Trial, matched_trials, random_trials
 from steer.effects.metric import Metric, Reference, as_metrics
-from steer.effects.passes.changes import clean_for, edit_deltas
-from steer.effects.passes.clean import Clean, run_clean
+from steer.effects.passes.changes import clean_of, edit_deltas
+from steer.effects.passes.clean import Clean
 from steer.effects.passes.plans import plan_each
 from steer.lm.anatomy import Site
 from steer.maths.precision import compute_dtype, exact
 from steer.maths.statistics import bootstrap
 from steer.model import Model
 from steer.shown import Shown
-from steer.splice.plan import SitePlan
 
 if TYPE_CHECKING:
     import pandas
@@ -126,7 +125,7 @@ def controls(
     matched: Matched | None = None
     for number, (prompt, plan) in enumerate(zip(prompts, plans, strict=True)):
         ids, _ = model.tokenize([prompt])
-        clean = _clean(model, ids[0], plan, whole, measures[number].every)
+        clean = clean_of(model, ids[0], plan, every=measures[number].every, beside=elsewhere)
         if whole is not None and matched is None:
             matched = matched_features(clean, whole, _edited(intervention), draws, seed)
         (delta, *later), sign = edit_deltas(clean, plan)
@@ -140,9 +139,8 @@ def controls(
             trials.append(Trial("reconstruction", 0, None, _reconstruction(clean, whole, delta)))
         rows += run_trials(clean, measures[number], trials, number, plan.outs[1:])
         if elsewhere is not None and not plan.later:
-            there = run_clean(model, clean.ids, elsewhere, every=measures[number].every)
             moved = Trial(WRONG_SITE, 0, None, delta)
-            rows += run_trials(there, measures[number], [moved], number)
+            rows += run_trials(clean.at(elsewhere), measures[number], [moved], number)
     return Controls(tuple(rows), type(measures[0]).__name__, intervention.error)
 
 
@@ -184,14 +182,6 @@ def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tens
         ours = dictionary.to(read.device, compute_dtype(read.dtype))
         moved = ours.reconstruct_texts(exact(read).unsqueeze(0))[0] - exact(clean.x)
         return torch.where((delta != 0).any(-1, keepdim=True), moved, 0.0).to(delta.dtype)
-
-
-def _clean(
-    model: Model, ids: Tensor, plan: SitePlan, dictionary: Dictionary | None, every: bool
-) -> Clean:
-    if dictionary is None or plan.later:
-        return run_clean(model, ids, plan.out, [plan.site] if plan.later else (), every=every)
-    return clean_for(model, ids, dictionary, every=every)
 
 
 def _densities(found: pandas.Series) -> dict[str, float]:

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from steer.edits import Edit, Intervention
-from steer.effects.passes.clean import Clean, run_clean
+from steer.effects.passes.clean import Clean, needed, run_clean
 from steer.effects.passes.finite import check_reading
 from steer.features.activations import encode
 from steer.features.fit import refuse_later
+from steer.lm.anatomy import Site
 from steer.model import Model
 from steer.splice import splice
 from steer.splice.plan import SitePlan
@@ -106,6 +107,18 @@ def clean_for(model: Model, ids: Tensor, dictionary: Dictionary, *, every: bool)
     if out is None:
         return run_clean(model, ids, site, every=every)
     return run_clean(model, ids, model.site(out), [site], every=every)
+
+
+def clean_of(
+    model: Model, ids: Tensor, plan: SitePlan, *, every: bool, beside: Site | None = None
+) -> Clean:
+    """A clean pass whose site is where the plan writes first, and that knows what it reads.
+
+    beside: a site that `Clean.at` may resume at as well.
+    """
+    reads = [] if plan.site == plan.out else [plan.site]
+    more = [] if beside is None else needed(model, beside)
+    return run_clean(model, ids, plan.out, [*reads, *more], every=every)
 
 
 def encode_clean(clean: Clean, dictionary: Dictionary) -> Tensor:

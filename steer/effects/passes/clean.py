@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -62,6 +62,12 @@ class Clean:
     @property
     def length(self) -> int:
         return len(self.ids)
+
+    def at(self, site: Site) -> Clean:
+        """The same pass, resumed at another site; `others` must have what `needed` names."""
+        first, inner, entry = _resumes(self.model, site)
+        found = {**self.others, self.site: self.x}
+        return replace(self, site=site, x=found[site], entry=found[entry], first=first, inner=inner)
 
     def touched(self, positions: Positions) -> Tensor:
         """Mask [s] of the prompt's tokens that the positions mean."""
@@ -139,8 +145,7 @@ def run_clean(
     others: more sites to keep; every: logits of every position, not of the last alone.
     Raises `NonFiniteError` if the model overflows by itself.
     """
-    first, inner = _resume_point(site) if model.anatomy.resumes else (0, site)
-    entry = site if inner is None or first == 0 else model.site(Hookpoint(first, "resid_pre"))
+    first, inner, entry = _resumes(model, site)
     wanted = sorted({site, entry, *others}, key=lambda each: each.hookpoint.order)
     batch = ids.unsqueeze(0)
     with model.lock:
@@ -166,6 +171,19 @@ def run_clean(
         others={each: found[each] for each in others},
         cache=cache,
     )
+
+
+def needed(model: Model, site: Site) -> list[Site]:
+    """What a pass has to keep for `Clean.at`."""
+    _, _, entry = _resumes(model, site)
+    return list(dict.fromkeys((site, entry)))
+
+
+def _resumes(model: Model, site: Site) -> tuple[int, Site | None, Site]:
+    """`Clean.first` and `Clean.inner` of a site, and where `Clean.entry` is read."""
+    first, inner = _resume_point(site) if model.anatomy.resumes else (0, site)
+    whole = inner is None or first == 0
+    return first, inner, site if whole else model.site(Hookpoint(first, "resid_pre"))
 
 
 def _resume_point(site: Site) -> tuple[int, Site | None]:
