@@ -2,8 +2,9 @@
 
 planted: 50 real and 200 null features of the tiny transformer in `planted.py`.
 rows: features of the default model whose decoder row is replaced by a random one of its length.
-named: the features that the READMEs name, each clamped to twice its maximum.
-seeds: one of these, with other seeds of the draws and of the split.
+named: the fourteen features that the READMEs name, on what their names claim, at their doses.
+own: features that move the answers to indirect objects, on the tokens that each chooses itself.
+seeds: the first of the named, with other seeds of the draws.
 
 A line of JSON a verdict is appended to the results as it is there; what is there is not run again.
 """
@@ -23,6 +24,7 @@ import torch
 import typer
 
 from apps.studies.planted import NULL, REAL, planted
+from apps.studies.verdict_claims import DO_NOT, STEER
 from dictionaries.dictionary import Dictionary
 from steer.edits import Add, Clamp, Intervention
 from steer.loading import load
@@ -33,7 +35,7 @@ from steer.verdicts.verify import verify
 
 RESULTS = Path(__file__).parent / "verdicts"
 SITE = "smollm2-135m/resid_post.20"
-NAMED = (1176, 2843, 2568, 1972, 4461, 4501, 4973, 2131, 2947, 3200, 6019, 4565, 760)
+OWN = (1176, 2843, 2568, 1972, 4461, 4501, 4973, 2131, 2947, 3200, 6019, 4565, 760)
 """Comparatives, and the twelve of the table of indirect objects."""
 ROWS, SEEDS = 100, 20
 
@@ -83,17 +85,25 @@ def _random_row(dictionary: Dictionary, feature: int, seed: int) -> Dictionary:
 
 
 def named_cases(model: Model) -> Iterator[Case]:
-    for feature in NAMED:
+    for named in (*STEER, *DO_NOT):
+        edit = _clamped(named.feature, named.dose)
+        yield f"feature {named.feature}", partial(verify, model, edit, named.claim)
+
+
+def own_cases(model: Model) -> Iterator[Case]:
+    for feature in OWN:
         yield f"feature {feature}", partial(verify, model, _clamped(feature))
 
 
 def seed_cases(model: Model, count: int) -> Iterator[Case]:
+    first = STEER[0]
     for seed in range(count):
-        yield f"seed {seed}", partial(verify, model, _clamped(NAMED[0]), seed=seed)
+        edit = _clamped(first.feature, first.dose)
+        yield f"seed {seed}", partial(verify, model, edit, first.claim, seed=seed)
 
 
-def _clamped(feature: int) -> Intervention:
-    return Intervention(SITE, [Clamp(feature, "2x max")])
+def _clamped(feature: int, dose: str = "2x max") -> Intervention:
+    return Intervention(SITE, [Clamp(feature, dose)])
 
 
 def run(cases: Iterator[Case], results: Path) -> None:
@@ -157,7 +167,7 @@ def table(found: list[dict[str, Any]]) -> str:
 
 
 def main(part: str, count: int = 0, dtype: str = "float32", out: Path = RESULTS) -> None:
-    """PART is planted, rows, named or seeds; --count of rows or seeds."""
+    """PART is planted, rows, named, own or seeds; --count of rows or seeds."""
     results = out / f"{part}.jsonl"
     if part == "planted":
         run(planted_cases(), results)
@@ -166,6 +176,7 @@ def main(part: str, count: int = 0, dtype: str = "float32", out: Path = RESULTS)
         cases = {
             "rows": lambda: row_cases(model, count or ROWS),
             "named": lambda: named_cases(model),
+            "own": lambda: own_cases(model),
             "seeds": lambda: seed_cases(model, count or SEEDS),
         }
         if part not in cases:
