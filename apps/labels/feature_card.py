@@ -10,6 +10,7 @@ from dictionaries.beside.labels import Label
 from dictionaries.beside.statistics import QUANTILES
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError
+from steer.interpretation.sides import Sides, sides
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Context:
 class FeatureCard:
     """A feature's figures and examples; see `dictionaries.beside.statistics.FeatureStatistics`.
 
-    labels: what it is said to mean, best first.
+    labels: what it is said to mean, best first. sides: what it reads and writes, and how much
+    likelier its promoted tokens become when it is pushed.
     """
 
     dictionary: str
@@ -37,10 +39,13 @@ class FeatureCard:
     promoted: tuple[tuple[str, float], ...]
     suppressed: tuple[tuple[str, float], ...]
     contexts: tuple[Context, ...]
-    labels: tuple[Label, ...] = ()
+    labels: tuple[Label, ...]
+    sides: Sides
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data; both sides beside the rest."""
         data = asdict(self) | {"labels": [label.to_dict() for label in self.labels]}
+        data |= data.pop("sides") | self.sides.to_dict()
         for side in ("promoted", "suppressed"):
             data[side] = [{"token": token, "logit": logit} for token, logit in data[side]]
         return data
@@ -86,4 +91,5 @@ def feature_card(token: Callable[[int], str], dictionary: Dictionary, feature: i
         suppressed=pairs(statistics.suppressed[feature], statistics.suppressed_logits[feature]),
         contexts=tuple(contexts),
         labels=dictionary.labels.by_feature.get(feature, ()),
+        sides=sides(dictionary, token, feature),
     )

@@ -14,9 +14,9 @@ from apps.playground.find.handlers import Pick, sentence
 from apps.playground.html.markup import notice
 from apps.playground.measure import measure
 from apps.playground.measure.view import measured_view
+from apps.playground.outside import Outside
 from apps.playground.state.desk import Desk
-from apps.playground.state.examples import BEGIN, EXAMPLES
-from apps.playground.state.form import USUAL, read_form, read_typed
+from apps.playground.state.form import read_form, read_typed
 from apps.playground.state.groups import unit_at, units
 from apps.playground.state.setup import Row, Setup
 from apps.playground.steer import texts_view as view
@@ -24,14 +24,10 @@ from apps.playground.steer.edits_view import RowFacts, rows_view
 from apps.playground.steer.frames import Frame, frames
 from apps.playground.studio.apart import apart, each_apart
 from apps.playground.take_away import forms as takeaway
-from apps.playground.towards.handlers import Towards
-from apps.studies.demo import DICTIONARY, FEATURE, VALUE
-from steer.edits import Clamp, FeatureEdit
+from steer.edits import FeatureEdit
 from steer.errors import SteerError
 from steer.lm.hookpoints import is_hookpoint
 
-_CONTROLS = 9
-"""Values of the left side, without the notice."""
 _turns = itertools.count()
 
 
@@ -40,7 +36,7 @@ def said_here(error: Exception) -> str:
     return sentence(error).replace("say conflicts='in_order'", "tick “in order” below the edits")
 
 
-class Handlers(Towards):
+class Handlers(Outside):
     """Bound to the components by `apps.playground.page`."""
 
     # -- the list of edits ---------------------------------------------------------------------
@@ -111,15 +107,6 @@ class Handlers(Towards):
                 rows = [*kept, self.new_row(name, int(data["feature"]))]
         Setup("x", rows=tuple(rows))
         return desk.change(rows)
-
-    def new_row(self, dictionary: str, feature: int) -> Row:
-        """A clamp at a share of the stream's norm that is seen in most texts."""
-        self.studio.shelf[dictionary].check_features([feature])
-        return Row(dictionary, Clamp(feature, f"{USUAL['norm']}x norm"))
-
-    def untouched(self, desk: Desk) -> bool:
-        """Whether it holds only the demonstration that the page begins with."""
-        return not desk.past and desk.rows == self.first().rows
 
     # -- steer ---------------------------------------------------------------------------------
 
@@ -193,56 +180,7 @@ class Handlers(Towards):
         self.studio.cancelled.pop(session, None)
         self.studio.searched.pop(session, None)
 
-    # -- states that come from outside ---------------------------------------------------------
-
-    def controls(self, setup: Setup, past: Desk | None = None) -> tuple[Any, ...]:
-        """Values of the whole left side: (desk, rows, prompt, chat, numbers…, in order, notice)."""
-        desk = Desk(setup.rows) if past is None else past.change(setup.rows)
-        numbers = setup.sampling.values()
-        desk, rows = self.drawn(desk)
-        return (desk, rows, setup.prompt, setup.chat, *numbers, setup.in_order, "")
-
-    @apart
-    def open(self, request: gr.Request, fragment: str) -> tuple[Any, ...]:
-        """(session, controls…) of what a link holds; without one, of the demonstration.
-
-        What the page shows from the beginning is not sent again: that would take away what has been
-        typed meanwhile.
-        """
-        session = str(request.session_hash)
-        desk, rows, *_ = self.controls(self.first())
-        there = [gr.skip()] * (_CONTROLS - 2)
-        if not fragment:
-            return session, desk, rows, *there, ""
-        try:
-            return session, *self.controls(Setup.from_fragment(fragment))
-        except Exception as error:
-            return session, desk, rows, *there, notice(sentence(error), "error")
-
-    def first(self) -> Setup:
-        """The command line's demonstration, on a prompt that leaves room for any topic."""
-        name = self.studio.default
-        dictionary = self.studio.shelf[name]
-        if name == DICTIONARY:
-            return replace(BEGIN, rows=(Row(name, Clamp(FEATURE, VALUE)),))
-        return replace(BEGIN, rows=(self.new_row(name, min(FEATURE, dictionary.width - 1)),))
-
-    @apart
-    def load(self, text: str, desk: Desk) -> tuple[Any, ...]:
-        """A state from JSON."""
-        try:
-            return self.controls(Setup.from_json(text), desk)
-        except Exception as error:
-            return (*[gr.skip()] * _CONTROLS, notice(sentence(error), "error"))
-
-    def example(self, event: gr.EventData, desk: Desk) -> tuple[Any, ...]:
-        """One of the examples; or a file that was read by the page."""
-        data = event._data or {}
-        if data.get("act") == "load":
-            return self.load(str(data.get("text", "")), desk)
-        if data.get("example") is None:
-            return (*[gr.skip()] * _CONTROLS, gr.skip())
-        return self.load(EXAMPLES[int(data["example"])].setup.to_json(), desk)
+    # -- take away -----------------------------------------------------------------------------
 
     @apart
     def take_away(self, address: str, *values: Any) -> tuple[str, str]:

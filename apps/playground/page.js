@@ -1,6 +1,7 @@
 // The page's hands: gathers the edits' form from the page itself, so that what is run is what is
 // seen, and hands clicks on our own HTML to the server.
 window.steer = {
+  opened: false, // whether the page has its first state: who runs earlier waits for it
   searched: 0, // searches for a feature so far
   asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
   running: null, // the run whose last frame is not yet there
@@ -75,6 +76,14 @@ window.steer = {
     window.steer.say("The run is over: both texts and the receipt are there.");
   },
 
+  // A state came from outside: a box that was changed since it was asked for stays as it is.
+  fill(boxes, now) {
+    window.steer.opened = true;
+    if (!boxes) return ["", ...now];
+    const { from, to } = JSON.parse(boxes);
+    return ["", ...now.map((value, at) => (value === from[at] ? to[at] : value))];
+  },
+
   // For who can't see it: what has just ended.
   say(text) {
     document.querySelector("#spoken").textContent = text;
@@ -84,6 +93,7 @@ window.steer = {
   // a little before the server ends the answer: who runs again at once is heard.
   async run(session, rest) {
     if (window.steer.running) return;
+    if (!window.steer.opened) return setTimeout(() => document.querySelector("#run").click(), 100);
     const own = (window.steer.running = {});
     const over = () => window.steer.running === own && (window.steer.running = null);
     try {

@@ -27,7 +27,10 @@ _ADDRESS = (
     "(address, form, ...rest) => [location.origin + location.pathname, "
     "JSON.stringify(window.steer.form()), ...rest]"
 )
-_FRAGMENT = "() => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '']"
+_FRAGMENT = (
+    "(_, ...rest) => [location.hash.startsWith('#s=') ? location.hash.slice(3) : '', ...rest]"
+)
+_FILL = "(boxes, ...now) => window.steer.fill(boxes, now)"
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _HEAVY: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", **_PRIVATE}
 _LIGHT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", **_PRIVATE}
@@ -95,8 +98,8 @@ class Parts:
 
     @property
     def controls(self) -> list[Any]:
-        """Outputs of `Handlers.controls`."""
-        return [self.unseen.desk, self.asking.edits, *self.asking.settings, self.notices]
+        """Outputs of what `outside.Outside` does."""
+        return [self.unseen.desk, self.asking.edits, self.unseen.boxes, self.notices]
 
 
 def _parts(studio: Studio) -> Parts:
@@ -215,9 +218,14 @@ def _wire_states(do: Handlers, parts: Parts, blocks: gr.Blocks) -> None:
         js=_ADDRESS,
         **_LIGHT,
     )
-    taking.loading.click(do.load, [taking.pasted, unseen.desk], parts.controls, **_DESK)
-    for source in (parts.examples, taking.file):
-        source.click(do.example, [unseen.desk], parts.controls, **_DESK)
-    opened = [unseen.session, *parts.controls]
-    blocks.load(do.open, [unseen.link], opened, js=_FRAGMENT, **_DESK)
+    now = [unseen.desk, *parts.asking.settings]
+    session = [unseen.session, *parts.controls]
+    for event in (
+        blocks.load(do.open, [unseen.link, unseen.desk], session, js=_FRAGMENT, **_DESK),
+        taking.loading.click(do.load, [taking.pasted, *now], parts.controls, **_DESK),
+        parts.examples.click(do.example, now, parts.controls, **_DESK),
+        taking.file.click(do.example, now, parts.controls, **_DESK),
+    ):
+        filled = [unseen.boxes, *parts.asking.settings]
+        event.then(None, filled, filled, js=_FILL)
     blocks.unload(do.leave)

@@ -46,6 +46,7 @@ class Unseen:
     session: gr.Textbox
     form: gr.Textbox
     link: gr.Textbox
+    boxes: gr.Textbox
     address: gr.Textbox
     gone: gr.Textbox
     asked: gr.Number
@@ -64,6 +65,7 @@ def unseen(studio: Studio) -> Unseen:
         session=text(),
         form=text(),
         link=text(),
+        boxes=text(),
         address=text(),
         gone=text(),
         asked=gr.Number(visible="hidden", value=0, precision=0),

@@ -23,9 +23,9 @@ from starlette.types import ASGIApp
 
 from apps.playground.api import Api
 from apps.playground.handlers import Handlers
-from apps.playground.theme import styling
+from apps.playground.theme import script, styling
 from apps.playground.wire import connect
-from apps.safety import guarded
+from apps.safety import OwnScripts, guarded
 from apps.safety.headers import POLICY
 from apps.safety.hosts import LOCAL
 from steer.errors import SteerError
@@ -36,11 +36,14 @@ BACKLOG = 128
 TUNNEL = ".gradio.live"
 _POLICY = {
     **POLICY,
-    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+    "base-uri": "'self'",
+    "script-src": "'self' 'unsafe-eval'",
     "style-src": "'self' 'unsafe-inline'",
-    "worker-src": "'self' blob:",
 }
-"""Gradio writes its configuration into the page as a script, and makes functions of text."""
+"""Gradio (6.31) makes functions of text: of the template and the `js_on_load` of every `gr.HTML`
+(`js/html/shared/HTML.svelte`, twice `new Function`) and of an event's `js=`
+(`js/core/src/dependency.ts`, `new AsyncFunction` in `process_frontend_fn`). It adds `<style>`
+elements and `style=` attributes, as the page's own marks do, and names its base."""
 
 
 class Server:
@@ -151,7 +154,7 @@ def start(
         folder.cleanup()
 
     app = guarded(
-        inside,
+        OwnScripts(inside, _POLICY, script()),
         hosts=[*LOCAL, *allow, *([TUNNEL] if share else ())],
         keys=[] if password is None else [password],
         people=True,

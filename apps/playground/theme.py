@@ -59,9 +59,9 @@ def styling() -> dict[str, Any]:
         button_primary_text_color="#ffffff",
         button_primary_text_color_dark="#1d1410",
     )
-    script = (_HERE / "page.js").read_text()
-    return {
-        "theme": theme,
-        "css": (_HERE / "style.css").read_text(),
-        "head": f"<script>{script}</script>",
-    }
+    return {"theme": theme, "css": (_HERE / "style.css").read_text()}
+
+
+def script() -> str:
+    """What the page does by itself, before anything of Gradio's."""
+    return (_HERE / "page.js").read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from apps.safety.asgi import App
 from apps.safety.bodies import BodyLimit
@@ -24,7 +24,7 @@ def guarded(
     people: bool = False,
     free: Collection[str] = (),
     most_bytes: int = MOST_BYTES,
-    policy: dict[str, str] | None = None,
+    policy: Mapping[str, str] | None = None,
 ) -> App:
     """The app, which from now on answers only what it should.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from apps.safety.asgi import App, Message, Receive, Scope, Send
 
 POLICY = {
@@ -17,6 +19,12 @@ POLICY = {
     "frame-ancestors": "'none'",
 }
 """Everything from this server, nothing from elsewhere; no frame of another page around it."""
+NAME = b"content-security-policy"
+
+
+def said(policy: Mapping[str, str]) -> bytes:
+    """A policy by directive as the header's value."""
+    return "; ".join(f"{name} {value}" for name, value in policy.items()).encode()
 
 
 class SafeHeaders:
@@ -25,11 +33,10 @@ class SafeHeaders:
     What an answer says of itself stays.
     """
 
-    def __init__(self, app: App, policy: dict[str, str] | None = None) -> None:
+    def __init__(self, app: App, policy: Mapping[str, str] | None = None) -> None:
         self.app = app
-        said = "; ".join(f"{name} {value}" for name, value in (policy or POLICY).items())
         self.headers = [
-            (b"content-security-policy", said.encode()),
+            (NAME, said(policy or POLICY)),
             (b"x-content-type-options", b"nosniff"),
             (b"x-frame-options", b"DENY"),
             (b"referrer-policy", b"no-referrer"),

@@ -51,14 +51,23 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """A fresh page at laptop size, that fails its test on an error of its own scripts."""
+    """A fresh page at laptop size, that fails its test on an error of its own scripts.
+
+    And on anything that its own policy refuses.
+    """
     errors: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on("console", lambda line: errors.extend(refused(line.text)))
     opened = open_page(context, address)
     yield opened
     context.close()
     assert not errors
+
+
+def refused(line: str) -> list[str]:
+    """What the browser says of something that the page's policy does not allow."""
+    return [line] if "Content Security Policy" in line else []
 
 
 def pytest_report_header() -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from tests.support import tiny
+
 HOW = (
     "the browser tests need Chromium and Playwright: "
     "apt-get install -y --no-install-recommends chromium; pip install playwright"
@@ -35,6 +37,13 @@ def open_page(browser: Any, address: str, **options: Any) -> Any:
     # Not at every frame, as is usual: a page behind another one is not drawn.
     page.wait_for_function("document.querySelector('#prompt textarea')?.value", polling=100)
     return page
+
+
+def tiny_studio() -> Any:
+    """For what does not depend on the model: a random one, which is soon loaded."""
+    from apps.playground.start import open_studio
+
+    return open_studio(tiny.tiny_model("llama"), dictionaries=[tiny.dictionary()])
 
 
 def begin_run(page: Any, studio: Any) -> None:

@@ -1,17 +1,22 @@
-"""Screenshots of every view, at both sizes and themes: `python -m tests.browser.screenshots OUT`.
+"""Screenshots of every view, size and theme: `python -m tests.browser.screenshots OUT`.
 
-The README's come from the same command. They are of the default model, so they take a minute.
+The README's come from the same command. They are of the default model, so they take two minutes.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.browser.driver import HOW, chromium, open_page, run, tab
+from apps.playground.state.examples import EXAMPLES
+from apps.playground.state.setup import Row, Setup
+from apps.playground.towards.search import rows_of
+from tests.browser.driver import HOW, add, chromium, open_page, run, search, tab
+from tests.support.concepts import recorded
 
-SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
+SIZES = {"laptop": (1280, 800), "phone": (390, 844), "wide": (1920, 1080)}
 TEXT = "The new bridge is longer and more beautiful than the old one."
 
 
@@ -27,6 +32,15 @@ def shoot(address: str, out: Path) -> list[Path]:
         made += _all(page, out, "start")
         run(page)
         made += _all(page, out, "steer")
+        _typed(page)
+        made += _all(page, out, "typed")
+        page.locator("#edits [data-field=amount]").first.fill("")
+        page.click("#run")
+        page.wait_for_selector(".notice.error:visible")
+        made += _all(page, out, "refused")
+        _linked(page, rows_of(recorded()))
+        made += _all(page, out, "towards")
+        _linked(page, EXAMPLES[0].setup.rows)
         tab(page, "Find")
         page.wait_for_selector("#card .figures:has-text('nats')")
         page.fill("#read textarea", TEXT)
@@ -44,6 +58,24 @@ def shoot(address: str, out: Path) -> list[Path]:
         made += _all(page, out, "take-away")
         browser.close()
     return made
+
+
+def _typed(page: Any) -> None:
+    """Everything on the left that can be unfolded is, over what a search finds."""
+    add(page, "music")
+    page.locator("#edits .where").first.evaluate("where => (where.open = true)")
+    page.click("#sampling button")
+    search(page, "than")
+
+
+def _linked(page: Any, rows: Sequence[Row]) -> None:
+    """Opened from a link, and run."""
+    setup = Setup("The city is", rows=tuple(rows), max_new_tokens=30)
+    page.evaluate("part => (location.hash = part)", f"s={setup.to_fragment()}")
+    page.wait_for_function(
+        "text => document.querySelector('#prompt textarea')?.value === text", arg=setup.prompt
+    )
+    run(page)
 
 
 def _all(page: Any, out: Path, name: str) -> list[Path]:

@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from apps.playground.state.setup import Row, Setup
 from steer import Clamp
-from tests.browser.driver import search
-from tests.support import tiny
+from tests.browser.driver import search, tab, tiny_studio
 
 TOKENS = "input[aria-label='number input for New tokens']"
+QUEUE = "**/queue/join*"
+SEED = "#sampling input[aria-label^='Seed']"
 
 
 @pytest.fixture(scope="module")
 def studio() -> Any:
-    from apps.playground.start import open_studio
-
-    return open_studio(tiny.tiny_model("llama"), dictionaries=[tiny.dictionary()])
+    return tiny_studio()
 
 
-def later(page: Any, seconds: float) -> None:
-    """The server hears of what the page asks only then."""
+@contextmanager
+def unanswered(page: Any) -> Iterator[None]:
+    """What the page asks reaches the server only once this is left."""
+    asked: list[Any] = []
 
-    def wait(route: Any) -> None:
-        time.sleep(seconds)
+    def hold(route: Any) -> None:
+        asked.append(route)
+
+    page.route(QUEUE, hold)
+    yield
+    for route in asked:
         route.continue_()
-
-    page.route("**/queue/join*", wait)
+    page.unroute(QUEUE)
 
 
 def test_what_is_typed_before_the_server_answers_stays(browser: Any, address: str) -> None:
     page = browser.new_page()
-    later(page, 2)
-    page.goto(address)
-    page.fill("#prompt textarea", "w3 w4 w5")
-    page.click("#sampling button")
-    page.fill(TOKENS, "7")
+    with unanswered(page):
+        page.goto(address)
+        page.fill("#prompt textarea", "w3 w4 w5")
+        page.click("#sampling button")
+        page.fill(TOKENS, "7")
     page.wait_for_selector("#edits .edit")
     page.wait_for_timeout(300)
     assert page.input_value("#prompt textarea") == "w3 w4 w5"
@@ -46,10 +51,46 @@ def test_what_is_typed_before_the_server_answers_stays(browser: Any, address: st
     page.close()
 
 
-def test_a_link_still_fills_the_boxes(browser: Any, address: str) -> None:
-    setup = Setup("w9 w8", rows=(Row("tiny", Clamp(5, "2x max")),), max_new_tokens=12, seed=3)
+LINKED = Setup("w9 w8", rows=(Row("tiny", Clamp(5, "2x max")),), max_new_tokens=12, seed=3)
+
+
+def test_what_is_typed_before_a_link_is_answered_stays(browser: Any, address: str) -> None:
+    """And the link fills all other boxes; who runs early runs both."""
     page = browser.new_page()
-    page.goto(f"{address}#s={setup.to_fragment()}")
+    with unanswered(page):
+        page.goto(f"{address}#s={LINKED.to_fragment()}")
+        page.fill("#prompt textarea", "w3 w4 w5")
+        page.click("#run")
+        page.click("#sampling button")
+        page.fill(SEED, "11")
+    page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
+    assert page.input_value("#prompt textarea") == "w3 w4 w5"
+    assert page.input_value(SEED) == "11"
+    assert page.input_value(TOKENS) == "12"
+    assert page.locator("#edits .edit .id").all_inner_texts() == ["#5"]
+    assert page.inner_text("#texts .pane.edited .body").startswith("w3w4w5")
+    assert "clamp" in page.inner_text("#texts .receipt")
+    page.close()
+
+
+def test_what_is_typed_before_a_state_is_loaded_stays(page: Any) -> None:
+    """Of whatever comes late: here of JSON that was pasted. Who loads it again gets all of it."""
+    tab(page, "Take away")
+    page.click("#sampling button")
+    page.fill("#pasted textarea", LINKED.to_json())
+    with unanswered(page):
+        page.click("#load")
+        page.fill("#prompt textarea", "w3 w4 w5")
+    page.wait_for_function(f'() => document.querySelector("{TOKENS}").value === "12"')
+    assert page.locator("#edits .edit .id").all_inner_texts() == ["#5"]
+    assert page.input_value("#prompt textarea") == "w3 w4 w5"
+    page.click("#load")
+    page.wait_for_function("document.querySelector('#prompt textarea').value === 'w9 w8'")
+
+
+def test_a_link_still_fills_the_boxes(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}#s={LINKED.to_fragment()}")
     page.wait_for_selector("#edits .edit")
     assert page.input_value("#prompt textarea") == "w9 w8"
     page.click("#sampling button")

@@ -11,7 +11,6 @@ from steer import Clamp
 from tests.browser.driver import (
     add,
     amount,
-    begin_run,
     open_page,
     run,
     search,
@@ -152,18 +151,6 @@ def test_closing_the_page_frees_the_model(browser: Any, address: str, studio: An
     assert len(stream.result().ids) < 400
 
 
-def test_who_waits_sees_the_queue(page: Any, browser: Any, address: str, studio: Any) -> None:
-    other = open_page(browser, address)
-    with studio.model.lock:  # so that the first run can't end
-        begin_run(page, studio)
-        other.bring_to_front()
-        other.click("#run")
-        other.wait_for_selector("#texts .live .count:has-text('1 before you')")
-        other.wait_for_selector("#texts .live .count:text-matches('1 before you · \\\\d+ s')")
-    other.wait_for_selector("#texts .texts:not(.live):not(.idle)")
-    other.close()
-
-
 def watch_counts(page: Any) -> None:
     """Keep every text that the line above the two texts is given, seen or drawn over at once."""
     page.evaluate(
@@ -209,47 +196,6 @@ def test_the_page_draws_little_while_the_model_computes(page: Any, studio: Any) 
         page.wait_for_selector("#texts .live")
         assert page.evaluate(frames) < 8
     page.wait_for_selector("#texts .receipt")
-
-
-def test_who_waits_can_leave_the_queue(page: Any, browser: Any, address: str, studio: Any) -> None:
-    """It ends at once, while the other's run goes on, and nothing of it is computed."""
-    other = open_page(browser, address)
-    with studio.model.lock:  # so that the first run can't end
-        begin_run(page, studio)
-        (running,) = studio.streams
-        other.bring_to_front()
-        other.click("#run")
-        other.wait_for_selector("#texts .count:has-text('1 before you')")
-        other.click("#cancel")
-        other.wait_for_selector("#texts .notice:has-text('Cancelled')")
-        other.wait_for_selector("#texts .idle")
-        assert set(studio.streams) == set(studio.jobs) == {running}
-        assert page.locator("#texts .live").count() == 1
-    page.bring_to_front()
-    page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
-    assert other.locator("#texts .idle").count() == 1
-    assert not studio.jobs
-    other.bring_to_front()
-    run(other)
-    other.close()
-
-
-def test_who_waits_can_close_the_page(page: Any, browser: Any, address: str, studio: Any) -> None:
-    """Its place is free at once, and the other's run goes on."""
-    other = open_page(browser, address)
-    with studio.model.lock:  # so that the first run can't end
-        begin_run(page, studio)
-        (running,) = studio.jobs
-        other.bring_to_front()
-        other.click("#run")
-        other.wait_for_selector("#texts .count:has-text('1 before you')")
-        assert len(studio.jobs) == 2
-        other.close()
-        until = time.monotonic() + 60
-        while len(studio.jobs) > 1 and time.monotonic() < until:
-            time.sleep(0.02)
-        assert set(studio.streams) == set(studio.jobs) == {running}
-    page.wait_for_selector("#texts .texts:not(.live):not(.idle)")
 
 
 def test_a_server_that_is_gone_is_told(page: Any) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import steer
 from steer.interpretation.find import Finder, Found
+from tests.support.command import Run
 
 NAME = "smollm2-135m/resid_post.20"
 
@@ -53,3 +56,18 @@ def test_every_hit_has_both_sides(finder: Finder) -> None:
             assert hit.sides.reads
             assert hit.sides.writes
             assert "figure" not in hit.sides.effect
+
+
+@pytest.mark.parametrize("feature", [1176, 1840, 4476])
+def test_a_card_says_what_the_search_says_of_pushing(
+    finder: Finder, feature: int, run: Run
+) -> None:
+    """`steer feature` names, in words and in JSON, how much likelier its tokens become."""
+    (hit,) = finder.find(str(feature)).hits
+    said = json.loads(run("feature", feature, "--json").out)
+    both = hit.sides.to_dict()
+    assert said["written"] is not None
+    assert {name: said[name] for name in both} == both
+    shown = " ".join(run("feature", feature).out.split())
+    assert hit.sides.effect in shown
+    assert f"{said['written']:+.2f}" in shown

@@ -49,7 +49,7 @@ def _promoted(dictionary: Dictionary, model: Model, feature: int) -> str:
 
 
 def feature_view(card: FeatureCard) -> RenderableType:
-    """Figures, promoted and suppressed tokens, and the strongest contexts."""
+    """Figures, promoted and suppressed tokens, what pushing does, and the strongest contexts."""
     title = f"feature {card.feature} of {card.dictionary}"
     quantiles = ", ".join(f"{name} {number(value)}" for name, value in card.quantiles.items())
     figures = (
@@ -61,6 +61,7 @@ def feature_view(card: FeatureCard) -> RenderableType:
         Text(figures),
         Text("promotes    " + "  ".join(visible(t) for t, _ in card.promoted)),
         Text("suppresses  " + "  ".join(visible(t) for t, _ in card.suppressed)),
+        Text(f"effect      {card.sides.effect}"),
     ]
     lines += [Around(context.tokens, context.activations) for context in card.contexts]
     return Group(Text(title, "bold"), *lines)

@@ -90,7 +90,9 @@ def test_the_page_may_load_nothing_from_elsewhere(opened: PageProcess) -> None:
         policy = httpx.get(opened.address + path).headers["content-security-policy"]
         said = dict(each.strip().split(" ", 1) for each in policy.split(";"))
         assert said["default-src"] == said["connect-src"] == "'self'"
-        assert said["frame-ancestors"] == said["object-src"] == said["base-uri"] == "'none'"
+        assert said["frame-ancestors"] == said["object-src"] == "'none'"
+        assert said["base-uri"] == "'self'"
+        assert "unsafe-inline" not in said["script-src"]
         assert not any(word in policy for word in ("http:", "https:", "*"))
 
 

@@ -309,26 +309,6 @@ def test_sixteen_at_once_get_what_each_gets_alone(do: Handlers) -> None:
     assert len({frame[1] for frame in alone}) > 1
 
 
-def test_what_the_page_shows_at_first_is_not_sent_again(do: Handlers) -> None:
-    _, desk, rows, *controls, said = do.open(SESSION, "")
-    assert desk.rows == do.first().rows
-    assert "data-row" in rows
-    assert controls == [gr.skip()] * 7
-    assert said == ""
-
-
-def test_links_and_json(do: Handlers) -> None:
-    setup = Setup("w3 w4", rows=(Row("tiny", Ablate(5)),), seed=9)
-    assert do.open(SESSION, setup.to_fragment())[3] == "w3 w4"
-    assert "can&#x27;t be read" in do.open(SESSION, "nonsense!")[-1]
-    assert (
-        "not one of this app"
-        in do.open(SESSION, Setup("x", rows=(Row("/etc", Ablate(5)),)).to_fragment())[-1]
-    )
-    assert do.load(setup.to_json(), Desk())[0].rows == setup.rows
-    assert "not JSON" in do.load("{", Desk())[-1]
-
-
 def test_find(do: Handlers) -> None:
     def searched(words: str) -> str:
         return str(do.search(SESSION, 1, words, "tiny"))

@@ -11,7 +11,10 @@ from apps.cli.options.single import DICTIONARY, DictionaryName, FeatureId
 def feature(
     *, feature_id: FeatureId, dictionary: DictionaryName = DICTIONARY, run: Float32
 ) -> None:
-    """A feature's card: how often it fires, on what, and what it promotes."""
+    """A feature's card: how often it fires, on what, and what it promotes.
+
+    And how much likelier these tokens become when it is pushed to half the stream's norm.
+    """
     from apps.cli.views.look import feature_view
     from apps.labels.feature_card import feature_card
     from dictionaries import catalogue
