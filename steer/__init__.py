@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from steer.concepts.concept import concept as concept
     from steer.concepts.result import Concept as Concept
     from steer.edits import Ablate as Ablate
+    from steer.edits import AblateSubspace as AblateSubspace
     from steer.edits import Add as Add
     from steer.edits import AddDirection as AddDirection
     from steer.edits import Cap as Cap
     from steer.edits import CapProjection as CapProjection
     from steer.edits import Clamp as Clamp
     from steer.edits import ClampProjection as ClampProjection
+    from steer.edits import ClampSubspace as ClampSubspace
     from steer.edits import Edit as Edit
     from steer.edits import Floor as Floor
     from steer.edits import FloorProjection as FloorProjection
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from steer.edits import ProjectOut as ProjectOut
     from steer.edits import Resample as Resample
     from steer.edits import Scale as Scale
+    from steer.edits import ScaleSubspace as ScaleSubspace
+    from steer.edits import Subspace as Subspace
     from steer.edits.conditions import Active as Active
     from steer.edits.conditions import Seen as Seen
     from steer.edits.directions import DecoderRow as DecoderRow

@@ -19,17 +19,26 @@ from steer.edits.kinds import (
     Scale,
     edit_from_dict,
 )
+from steer.edits.subspaces import (
+    AblateSubspace,
+    ClampSubspace,
+    ScaleSubspace,
+    Subspace,
+    SubspaceEdit,
+)
 from steer.edits.values import Dose, Value, parse_value
 
 __all__ = [
     "KINDS",
     "Ablate",
+    "AblateSubspace",
     "Add",
     "AddDirection",
     "Cap",
     "CapProjection",
     "Clamp",
     "ClampProjection",
+    "ClampSubspace",
     "DirectionEdit",
     "Dose",
     "Edit",
@@ -41,6 +50,9 @@ __all__ = [
     "ProjectOut",
     "Resample",
     "Scale",
+    "ScaleSubspace",
+    "Subspace",
+    "SubspaceEdit",
     "Value",
     "as_tuple",
     "edit_from_dict",

@@ -20,6 +20,8 @@ dispatched at run time (v is the edit's value at the token):
 | `ClampProjection(d, v)` | v                                                                 |
 | `CapProjection(d, v)`, `FloorProjection(d, v)` | min(p, v), max(p, v)                       |
 
+Edits of a whole subspace are in `steer.edits.subspaces`.
+
 Three different things are called clamping in the literature. `Clamp` sets the *activation*: the
 residual moves by (v − f)·d, where f is what the encoder reads (Templeton et al. 2024).
 `ClampProjection` sets the *projection*: it moves by (v − h·d̂)·d̂, whatever the encoder says.
@@ -51,6 +53,12 @@ from steer.edits.directions import direction_from_dict
 from steer.edits.json import from_tagged
 from steer.edits.positions import positions_from_json
 from steer.edits.schedules import schedule_from_dict
+from steer.edits.subspaces import (
+    AblateSubspace,
+    ClampSubspace,
+    ScaleSubspace,
+    subspace_from_dict,
+)
 from steer.edits.values import Value, finite
 from steer.errors import InterventionError
 
@@ -253,11 +261,15 @@ class FloorProjection(DirectionEdit):
 
 _FEATURE_EDITS = (Ablate, Clamp, Scale, Add, Floor, Cap, Patch, Resample)
 _DIRECTION_EDITS = (AddDirection, ProjectOut, ClampProjection, CapProjection, FloorProjection)
-KINDS: dict[str, type[Edit]] = {cls.kind: cls for cls in (*_FEATURE_EDITS, *_DIRECTION_EDITS)}
+_SUBSPACE_EDITS = (AblateSubspace, ScaleSubspace, ClampSubspace)
+KINDS: dict[str, type[Edit]] = {
+    cls.kind: cls for cls in (*_FEATURE_EDITS, *_DIRECTION_EDITS, *_SUBSPACE_EDITS)
+}
 _PARSERS = {
     "when": condition_from_dict,
     "schedule": schedule_from_dict,
     "direction": direction_from_dict,
+    "subspace": subspace_from_dict,
     "positions": positions_from_json,
 }
 

@@ -10,12 +10,15 @@ from steer.edits.intervention import CONFLICTS, ERROR_POLICIES, VERSION
 from steer.edits.kinds import KINDS
 from steer.edits.positions import NAMED
 from steer.edits.schedules import SCHEDULES
+from steer.edits.subspaces import Subspace
 
 _FIELDS: dict[str, Any] = {
     "positions": {"$ref": "#/$defs/positions"},
     "when": {"$ref": "#/$defs/condition"},
     "schedule": {"$ref": "#/$defs/schedule"},
     "direction": {"$ref": "#/$defs/direction"},
+    "subspace": {"$ref": "#/$defs/subspace"},
+    "spans": {"type": "array", "items": {"$ref": "#/$defs/direction"}, "minItems": 1},
     "feature": {"type": "integer", "minimum": 0},
     "value": {"type": ["number", "string"]},
     "factor": {"type": "number"},
@@ -55,6 +58,7 @@ def json_schema() -> dict[str, Any]:
             "condition": _condition(),
             "schedule": {"oneOf": [_of(cls) for cls in SCHEDULES.values()]},
             "direction": {"oneOf": [_of(cls) for cls in DIRECTIONS.values()]},
+            "subspace": _of(Subspace),
         },
     }
 

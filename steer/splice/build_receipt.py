@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from steer.edits import DirectionEdit, Edit, FeatureEdit, Intervention
+from steer.edits import Edit, FeatureEdit, Intervention
 from steer.features.contexts import OUTLIER_MEDIANS
 from steer.splice.cancelled import Cancelled, Share, cancelled
 from steer.splice.receipt import EditReceipt, Receipt, TokenEdit
@@ -102,8 +102,7 @@ def _share(intervention: Intervention, record: Record, flat: _Flat, column: int)
 def _what(edit: Edit) -> str:
     if isinstance(edit, FeatureEdit):
         return f"feature {edit.feature}"
-    assert isinstance(edit, DirectionEdit)
-    return str(edit.direction)
+    return str(edit.target)
 
 
 def _entry(
@@ -122,7 +121,7 @@ def _entry(
         dictionary=intervention.dictionary,
         feature=edit.feature if isinstance(edit, FeatureEdit) else None,
         kind=edit.kind,
-        direction=str(edit.direction) if isinstance(edit, DirectionEdit) else None,
+        direction=None if isinstance(edit, FeatureEdit) else str(edit.target),
         acted_tokens=tuple(row.position for row in rows),
         touched=int(flat.touched[:, column].sum()),
         before=_mean([row.before for row in ordinary]),
@@ -191,7 +190,10 @@ def _reason(edit: Edit, flat: _Flat, column: int, others: Cancelled | None) -> s
     numbers = edit.numbers
     scales = not (numbers.adds or numbers.floors or numbers.caps)
     if scales and not flat.before[fired, column].any():
-        return f"the feature is silent (activation 0) at all {int(fired.sum())} touched tokens"
+        what = "the feature is silent (activation 0)"
+        if not isinstance(edit, FeatureEdit):
+            what = f"the stream has no part along {edit.target}"
+        return f"{what} at all {int(fired.sum())} touched tokens"
     return (
         "nothing to change: the activation was already what was asked for at all "
         f"{int(fired.sum())} touched tokens"

@@ -74,6 +74,7 @@ def _at_site(shares: Sequence[Share]) -> list[Cancelled | None]:
     units = wrote / wrote.norm(dim=-1, keepdim=True).clamp(min=1e-30)
     asked = torch.stack([share.asked for share in shares], dim=-1)
     cosines = units @ units.T
+    cosines.fill_diagonal_(1.0)  # also for what has no one row: a subspace
     # What all of them add along each one's own direction.
     along = (asked @ cosines) * asked.sign()
     taken = (along < _HALF * asked.abs()) & (asked != 0)

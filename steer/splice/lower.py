@@ -21,6 +21,7 @@ from steer.edits import (
     Intervention,
     Patch,
     Resample,
+    SubspaceEdit,
 )
 from steer.edits.conditions import Condition, Leaf
 from steer.edits.conflicts import refuse_conflicts, refuse_opposite
@@ -32,6 +33,7 @@ from steer.features.activations import encode
 from steer.lm.anatomy import Site
 from steer.maths.precision import compute_dtype
 from steer.splice.plan import LaterSite, LoweredEdit, SitePlan
+from steer.splice.spanned import distinct_subspaces, refuse_inside, spanned
 
 _ALIKE = 1e-5
 """How far apart the tips of two unit directions are that differ by rounding."""
@@ -82,21 +84,28 @@ def lower(
     columns = torch.tensor(features if whole else range(len(features)), device=device).long()
     sources_of = list(dict.fromkeys(e.direction for e in edits if isinstance(e, DirectionEdit)))
     vectors = {source: sources.direction(source).to(dtype).to(device) for source in sources_of}
-    d = next(iter(vectors.values())).shape[0] if used is None else used.W_dec.shape[1]
+    spans = list(dict.fromkeys(e.subspace for e in edits if isinstance(e, SubspaceEdit)))
+    rows_of = {each: spanned(each, sources.direction).to(device, dtype) for each in spans}
+    d = _width(used, [*vectors.values(), *rows_of.values()])
     for vector in vectors.values():
         if vector.shape != (d,):
             raise InterventionError(f"a direction has {len(vector)} numbers, the site {d}")
     lengths = {source: vector.norm().item() for source, vector in vectors.items()}
     units = {source: vector / lengths[source] for source, vector in vectors.items()}
     distinct, number_of = _distinct(units)
-    feature_rows = [] if used is None else [used.W_dec[columns]]
-    directions = torch.stack(distinct) if distinct else feature_rows[0].new_zeros(0, d)
+    subspaces, subspace_of = distinct_subspaces(rows_of)
+    nothing = torch.zeros(0, d, dtype=dtype, device=device)
+    feature_rows = nothing if used is None else used.W_dec[columns]
+    directions = torch.stack(distinct) if distinct else nothing
     place = {feature: number for number, feature in enumerate(features)}
 
     def lowered(edit: Edit) -> LoweredEdit:
         if isinstance(edit, DirectionEdit):
             target = len(features) + number_of[edit.direction]
             dose = _scaled(edit, {"vector": lengths[edit.direction]}.get)
+        elif isinstance(edit, SubspaceEdit):
+            target = len(features) + len(directions) + subspace_of[edit.subspace]
+            dose = _scaled(edit, lambda unit: None)
         else:
             assert isinstance(edit, FeatureEdit)
             target, dose = place[edit.feature], _scaled(edit, _statistic(edit, dictionary))
@@ -116,15 +125,20 @@ def lower(
         dictionary=None if used is None else replace(used, later=None),
         columns=columns,
         directions=directions,
-        W_dec=torch.cat([*feature_rows, directions]),
+        W_dec=torch.cat([feature_rows, directions, nothing.new_zeros(len(subspaces), d)]),
         edits=tuple(lowered(edit) for edit in edits),
         rows=rows,
         clean=clean,
         error=intervention.error,
         later=() if used is None else _later(used, columns, later),
+        subspaces=subspaces,
     )
     _refuse_conflicts(plan, intervention.conflicts)
     return plan
+
+
+def _width(dictionary: Dictionary | None, vectors: Sequence[Tensor]) -> int:
+    return vectors[0].shape[-1] if dictionary is None else dictionary.W_dec.shape[1]
 
 
 def alike(ones: Tensor, others: Tensor) -> list[list[bool]]:
@@ -151,6 +165,7 @@ def _refuse_conflicts(plan: SitePlan, policy: str) -> None:
         for one, other in combinations(plan.direction_edits, 2):
             if opposite[one.target - n][other.target - n]:
                 refuse_opposite(one, other)
+    refuse_inside(plan, plan)
     if policy == "refuse":
         refuse_conflicts(plan.edits)
 
@@ -274,7 +289,7 @@ def _refuse_one_site_edits(edits: Sequence[Edit], dictionary: Dictionary) -> Non
     """A transcoder reads one site and writes another, so what is of one site alone is refused."""
     name, out = dictionary.name or "the dictionary", dictionary.config.hookpoint_out
     for edit in edits:
-        if isinstance(edit, DirectionEdit):
+        if isinstance(edit, DirectionEdit | SubspaceEdit):
             raise InterventionError(
                 f"{edit.kind} reads and writes the same site, and {name} is a transcoder: give it "
                 f"in an intervention of its own on the hookpoint {out!r}"

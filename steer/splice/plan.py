@@ -65,7 +65,8 @@ class SitePlan:
     dictionary: restricted to the features needed, or whole; None for direction edits alone.
     columns: where the feature targets are among the dictionary's features, [n].
     directions: unit direction targets [k, d], after the features.
-    W_dec: what each target writes [n + k, d].
+    W_dec: what each target writes [n + k + m, d]; zeros for a subspace, which writes the stream's
+        own part in it.
     rows: the batch rows that are edited; clean: those of the same texts without edits, for the
         frozen error.
     error: keep, frozen or drop.
@@ -83,6 +84,8 @@ class SitePlan:
     clean: slice | None = None
     error: str = "keep"
     later: tuple[LaterSite, ...] = ()
+    subspaces: tuple[Tensor, ...] = ()
+    """Orthonormal rows [., d] of each of the m subspaces, the last targets."""
 
     @property
     def outs(self) -> tuple[Site, ...]:
@@ -101,7 +104,7 @@ class SitePlan:
     @property
     def nbytes(self) -> int:
         """Size of its tensors: what a remote run carries besides the source."""
-        tensors = [self.columns, self.directions, self.W_dec]
+        tensors = [self.columns, self.directions, self.W_dec, *self.subspaces]
         if self.dictionary is not None:
             tensors += [getattr(self.dictionary, n) for n in self.dictionary.tensor_names()]
             tensors += [] if self.dictionary.W_skip is None else [self.dictionary.W_skip]
@@ -119,14 +122,22 @@ class SitePlan:
             columns=self.columns.to(device),
             directions=self.directions.to(device),
             W_dec=self.W_dec.to(device),
+            subspaces=tuple(rows.to(device) for rows in self.subspaces),
             edits=tuple(edit.to(device) for edit in self.edits),
             later=tuple(replace(e, W_dec=e.W_dec.to(device)) for e in self.later),
         )
 
     @property
     def row_norm(self) -> Tensor:
-        """‖W_dec‖ of each target, [n + k]."""
-        return self.W_dec.norm(dim=-1)
+        """Norm of what a unit of each target writes, [n + k + m]."""
+        norms = self.W_dec.norm(dim=-1)
+        norms[self.first_subspace :] = 1
+        return norms
+
+    @property
+    def first_subspace(self) -> int:
+        """The number of the first target that is a subspace."""
+        return len(self.columns) + len(self.directions)
 
     @property
     def leaves(self) -> dict[Leaf, int]:
@@ -139,7 +150,12 @@ class SitePlan:
 
     @property
     def direction_edits(self) -> list[LoweredEdit]:
-        return [edit for edit in self.edits if edit.target >= len(self.columns)]
+        n, stop = len(self.columns), self.first_subspace
+        return [edit for edit in self.edits if n <= edit.target < stop]
+
+    @property
+    def subspace_edits(self) -> list[LoweredEdit]:
+        return [edit for edit in self.edits if edit.target >= self.first_subspace]
 
     def touched(self, span: Span) -> list[Tensor]:
         """For each edit, mask [b, s] of the tokens that its positions mean."""

@@ -42,7 +42,8 @@ class Record:
     asked, moved [b, s, k]: norm of what the edit adds, and of what the stream would not have
         without it.
     undone [b, s, k]: whether other edits took all of it back.
-    site: where that was; wrote [k, d]: what a unit of each edit writes there.
+    site: where that was; wrote [k, d]: what a unit of each edit writes there, zeros for an edit of
+        a subspace, which writes another row at each token.
 
     Of a plan that writes several sites, dose, norm and delta_norm are, at each token, those of the
     site that moves most for its own norm; asked and moved are of all of them, and `wrote` of the
@@ -132,6 +133,18 @@ def _rows(plan: SitePlan, site: Site) -> Tensor:
     return plan.rows_at(site)[[edit.target for edit in plan.edits]]
 
 
+def _written(part: Part, site: Site) -> Tensor:
+    """The same, or [b, s, k, d] where an edit of a subspace writes another row at each token."""
+    plan, rows = part.plan, _rows(part.plan, site)
+    if not plan.subspaces:
+        return rows
+    everywhere = rows.expand(*part.delta.shape[:2], -1, -1).clone()
+    for number, edit in enumerate(plan.edits):
+        if edit.target >= plan.first_subspace:
+            everywhere[..., number, :] = part.reading.parts[edit.target - plan.first_subspace]
+    return everywhere
+
+
 def _own_moves(
     before: Tensor,
     after: Tensor,
@@ -157,19 +170,19 @@ def _own_moves(
 
 def _without_each(before: Tensor, after: Tensor, total: Tensor, part: Part, site: Site) -> Tensor:
     """‖after − what the stream would be without the edit‖ of each edit, [b, s, k]."""
-    amounts, rows = _amounts(part), _rows(part.plan, site)
+    amounts, rows = _amounts(part), _written(part, site)
     scale, n = part.reading.norm.scale, len(part.plan.columns)
     if scale is not None:
         of_features = torch.tensor([e.target < n for e in part.plan.edits], device=rows.device)
         amounts = torch.where(of_features, amounts * scale, amounts)
     count = max(1, _AT_ONCE // max(1, total.numel()))
     moves = []
-    for some, written in zip(amounts.split(count, dim=-1), rows.split(count), strict=True):
+    for some, written in zip(amounts.split(count, dim=-1), rows.split(count, dim=-2), strict=True):
         own = some.unsqueeze(-1) * written
         left_out = before.unsqueeze(-2) + (total.unsqueeze(-2) - own).to(before.dtype)
         difference = after.unsqueeze(-2).to(total.dtype) - left_out.to(total.dtype)
         moves.append(difference.norm(dim=-1))
-    return torch.cat(moves, dim=-1) if len(rows) else amounts
+    return torch.cat(moves, dim=-1) if moves else amounts
 
 
 def _record(

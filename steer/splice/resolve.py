@@ -21,6 +21,7 @@ from steer.lm.language_model import LanguageModel
 from steer.maths.precision import exact
 from steer.splice.lower import Sources, alike, lower
 from steer.splice.plan import LoweredEdit, SitePlan
+from steer.splice.spanned import refuse_inside, same_subspaces
 
 _COPIED = 1e-2
 """How far the numbers of a dictionary's copy in a low dtype are from its own, relatively."""
@@ -155,6 +156,8 @@ def refuse_conflicts_between(
         named_alike = one.dictionary == other.dictionary
         for mine, theirs in _opposite(first, second):
             refuse_opposite(mine, theirs)
+        refuse_inside(first, second)
+        refuse_inside(second, first)
         for mine, theirs in _of_one_target(first, second, named_alike):
             if may_overlap(mine.positions, theirs.positions):
                 also = "" if named_alike else f" (the same under the name {other.dictionary})"
@@ -179,11 +182,12 @@ def _opposite(first: SitePlan, second: SitePlan) -> Pairs:
 
 
 def _of_one_target(first: SitePlan, second: SitePlan, named_alike: bool) -> Pairs:
-    """Edits of one direction or feature, whatever it is called."""
+    """Edits of one direction, subspace or feature, whatever it is called."""
     same = alike(first.directions, second.directions)
     for mine, theirs in product(first.direction_edits, second.direction_edits):
         if same[mine.target - len(first.columns)][theirs.target - len(second.columns)]:
             yield mine, theirs
+    yield from same_subspaces(first, second)
     for mine, theirs in product(first.feature_edits, second.feature_edits):
         if mine.edit.target == theirs.edit.target and (
             named_alike or _same_feature(first, mine.target, second, theirs.target)

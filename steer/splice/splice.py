@@ -58,6 +58,8 @@ class Reading:
     span: Span
     reconstruction: Tensor | None = None
     clean: Tensor | None = None
+    parts: tuple[Tensor, ...] = ()
+    """Unit parts [b, s, d] of what was read in each subspace; zeros where it has none there."""
 
 
 def observe(
@@ -93,12 +95,15 @@ def observe(
             noise = length * _rounding(x.dtype, plan.dtype) / (row_norm[edit.target] * unit)
             value = torch.where((value - before).abs() <= noise, before, value)
         wanted, fired = _wanted(before, value, edit, touched, span, held)
+        if edit.target >= plan.first_subspace:
+            wanted = torch.where(targets[..., edit.target] > 0, wanted, before)
         columns[edit.target] = after = torch.where(fired, wanted, before)
         dose = (after - before).abs() * row_norm[edit.target] * unit
         traces.append(EditTrace(touched, fired, before, after, dose))
     change = _settled(torch.stack(columns, dim=-1) - targets, traces, plan) if columns else targets
+    parts = tuple(_unit_part(live, rows) for rows in plan.subspaces)
     if plan.error == "keep" or plan.dictionary is None:
-        return Reading(change, norm, tuple(traces), span)
+        return Reading(change, norm, tuple(traces), span, parts=parts)
     assert features is not None
     explained = plan.dictionary.decode(features, norm)
     if plan.dictionary.W_skip is not None:
@@ -106,7 +111,13 @@ def observe(
     of_clean = None
     if clean is not None:
         of_clean = plan.dictionary.reconstruct_texts(clean.to(plan.dtype), span.real)
-    return Reading(change, norm, tuple(traces), span, explained, of_clean)
+    return Reading(change, norm, tuple(traces), span, explained, of_clean, parts)
+
+
+def _unit_part(live: Tensor, rows: Tensor) -> Tensor:
+    part = live @ rows.T @ rows
+    length = part.norm(dim=-1, keepdim=True)
+    return torch.where(length > 0, part / length.clamp(min=1e-30), 0.0)
 
 
 def _rounding(dtype: torch.dtype, compute: torch.dtype) -> float:
@@ -127,13 +138,12 @@ def _settled(change: Tensor, traces: Sequence[EditTrace], plan: SitePlan) -> Ten
 
 
 def read_targets(live: Tensor, features: Tensor | None, plan: SitePlan) -> Tensor:
-    """Readings of all targets [b, s, n + k], given the dictionary's features."""
-    if features is None:
-        return live @ plan.directions.T
-    targets = features[..., plan.columns]
-    if len(plan.directions):
-        targets = torch.cat([targets, live @ plan.directions.T], dim=-1)
-    return targets
+    """Readings of all targets [b, s, n + k + m], given the dictionary's features."""
+    readings = [] if features is None else [features[..., plan.columns]]
+    if len(plan.directions) or features is None:
+        readings.append(live @ plan.directions.T)
+    readings += [(live @ rows.T).norm(dim=-1, keepdim=True) for rows in plan.subspaces]
+    return readings[0] if len(readings) == 1 else torch.cat(readings, dim=-1)
 
 
 def _wanted(
@@ -186,8 +196,11 @@ def delta(y: Tensor, plan: SitePlan, site: Site, reading: Reading, clean: Tensor
     written = reading.change[..., :n] @ plan.rows_at(site)[:n]
     if reading.norm.scale is not None:
         written = written * reading.norm.scale
+    first = plan.first_subspace
     if len(plan.directions):
-        written = written + reading.change[..., n:] @ plan.directions
+        written = written + reading.change[..., n:first] @ plan.directions
+    for number, part in enumerate(reading.parts, start=first):
+        written = written + reading.change[..., number, None] * part
     if plan.error != "keep":
         written = written + _error_change(y.to(plan.dtype), plan, reading, clean)
     return written

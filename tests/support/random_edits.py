@@ -8,18 +8,22 @@ from typing import Literal
 
 from steer.edits import (
     Ablate,
+    AblateSubspace,
     Add,
     AddDirection,
     Cap,
     CapProjection,
     Clamp,
     ClampProjection,
+    ClampSubspace,
     Edit,
     Floor,
     FloorProjection,
     Intervention,
     ProjectOut,
     Scale,
+    ScaleSubspace,
+    Subspace,
 )
 from steer.edits.conditions import Active, Condition, Not, Seen
 from steer.edits.directions import DecoderRow, Random, Vector
@@ -66,6 +70,7 @@ def _edit(rng: random.Random, feature: int) -> Edit:
     direction = rng.choice(
         [Random(feature), DecoderRow("tiny", feature), Vector([float(i % 5 - 2) for i in range(D)])]
     )
+    subspace = Subspace([Random(100 + feature), Random(200 + feature)])
     edit = rng.choice(
         [
             Ablate(feature),
@@ -80,6 +85,9 @@ def _edit(rng: random.Random, feature: int) -> Edit:
             CapProjection(direction, length),
             FloorProjection(direction, length),
             ProjectOut(direction),
+            AblateSubspace(subspace),
+            ScaleSubspace(subspace, rng.choice([0.0, 0.5, 3.0, -1.0])),
+            ClampSubspace(subspace, rng.choice([1.5, "0.3x norm"])),
         ]
     )
     return replace(edit, positions=_positions(rng), when=_condition(rng), schedule=_schedule(rng))

@@ -112,7 +112,7 @@ def value_of(edit: Any, dictionary: Dictionary, length: float, row: Tensor, vect
 def changed(edit: Any, f: float, value: float) -> float:
     """f′ of one edit at full strength."""
     match edit:
-        case edits.Scale():
+        case edits.Scale() | edits.ScaleSubspace():
             return edit.factor * f
         case edits.Add() | edits.AddDirection():
             return f + value
@@ -120,7 +120,7 @@ def changed(edit: Any, f: float, value: float) -> float:
             return max(f, value)
         case edits.Cap() | edits.CapProjection():
             return min(f, value)
-        case edits.ProjectOut():
+        case edits.ProjectOut() | edits.AblateSubspace():
             return 0.0
         case _:
             return value
@@ -135,6 +135,12 @@ def direction_of(source: Any, dictionary: Dictionary, d: int) -> Tensor:
         case Random(seed):
             return torch.randn(d, generator=torch.Generator().manual_seed(seed))
     raise TypeError(source)
+
+
+def part_inside(subspace: Any, x: Tensor, dictionary: Dictionary) -> Tensor:
+    """The projection of x [d] on the span, by least squares."""
+    spans = torch.stack([direction_of(each, dictionary, len(x)) for each in subspace.spans])
+    return spans.T @ torch.linalg.lstsq(spans.T, x).solution
 
 
 def edited(
@@ -153,6 +159,10 @@ def edited(
                 vector = direction_of(edit.direction, dictionary, x.shape[1])
                 written, length = vector / vector.norm(), vector.norm().item()
                 clean = (x[at] @ written).item()
+            elif isinstance(edit, edits.SubspaceEdit):
+                part = part_inside(edit.subspace, x[at], dictionary)
+                clean, length = part.norm().item(), 0.0
+                written = part / clean
             else:
                 written, length = dictionary.W_dec[edit.feature], 0.0
                 clean = f[at, edit.feature].item()

@@ -16,6 +16,7 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Edit, Intervention
 from steer.effects.passes.clean import Clean, needed, run_clean
 from steer.effects.passes.finite import check_reading
+from steer.errors import InterventionError
 from steer.features.activations import encode
 from steer.features.fit import refuse_later
 from steer.lm.anatomy import Site
@@ -81,6 +82,11 @@ def read_changes(clean: Clean, dictionary: Dictionary, edits: Sequence[Edit]) ->
     together = Intervention(named.name, edits, conflicts="in_order")
     (plan,) = model.plans([together], [named])
     refuse_later(plan.later, "effects resume from the one site")
+    if plan.subspaces:
+        raise InterventionError(
+            "edits made side by side are multiples of fixed rows, and one of a subspace writes "
+            "another row at each token: measure it by itself, with logit_effect"
+        )
     x = clean.others.get(plan.site, clean.x).unsqueeze(0)
     ids = clean.ids.unsqueeze(0)
     with torch.inference_mode():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer.edits import DirectionEdit, Edit, FeatureEdit, Intervention
+from steer.edits import Edit, FeatureEdit, Intervention
 from steer.errors import SilentEditError, SteerError
 from steer.features.contexts import OUTLIER_MEDIANS
 from steer.splice.receipt import SilentEditWarning
@@ -156,8 +156,7 @@ class Tally:
 def _name(edit: Edit, dictionary: str) -> str:
     if isinstance(edit, FeatureEdit):
         return f"{edit.kind} {edit.feature} of {dictionary}"
-    assert isinstance(edit, DirectionEdit)
-    return f"{edit.kind} {edit.direction} of {dictionary}"
+    return f"{edit.kind} {edit.target} of {dictionary}"
 
 
 def _added(
