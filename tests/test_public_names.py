@@ -58,6 +58,7 @@ NAMES: list[str] = [
     "Rows",
     "Run",
     "Scale",
+    "Screen",
     "Seen",
     "SilentEditError",
     "SilentEditWarning",
