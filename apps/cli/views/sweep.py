@@ -19,8 +19,14 @@ def swept_view(swept: Mapping[str, Any], title: str) -> list[RenderableType]:
     rows = [
         {key: row[key] for key in (*_BRIEF, *_MATCH) if key in row} for row in swept["features"]
     ]
-    lines = agreements(swept.get("agreement", ()))
+    lines = [*_screened(swept.get("screened")), *agreements(swept.get("agreement", ()))]
     return [table(rows, title), *lines, error_said([swept["error"]])]
+
+
+def _screened(screened: Mapping[str, Any] | None) -> list[RenderableType]:
+    from steer.effects.sweep.result import Screened
+
+    return [] if screened is None else [str(Screened(**screened))]
 
 
 def agreements(estimates: Sequence[Mapping[str, Any]]) -> list[RenderableType]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkable
 
@@ -54,12 +55,12 @@ def rows_of_each(
     }
     ledger = Ledger(settings.cache / f"{what.replace(' ', '-')}-{digest(header)}.jsonl", header)
     by_item: dict[str, list[dict[str, Any]]] = {}
-    for row in ledger.read():
+    for row in chain.from_iterable(ledger.read().units.values()):
         by_item.setdefault(row["item"], []).append(row["row"])
     for number, (name, item) in enumerate(items.items()):
         if name not in by_item:
             by_item[name] = [_written(row) for row in find(item)]
-            ledger.append([{"item": name, "row": row} for row in by_item[name]])
+            ledger.append(("item", name), [{"item": name, "row": row} for row in by_item[name]])
         settings.progress(what, number + 1, len(items))
     return [_read(kind, row) for name in items for row in by_item[name]]
 

@@ -34,6 +34,7 @@ class DoseResponse(Shown):
         the untouched model in nats per token, and the share of its token pairs that are different
         (low where it repeats itself); None if none was asked for.
     error: what became of what the dictionary does not explain.
+    shard: such as `2/3` where a part of the texts alone was run, and the others are NaN.
     """
 
     feature: int
@@ -48,6 +49,7 @@ class DoseResponse(Shown):
     loss: Tensor | None = None
     distinct: Tensor | None = None
     error: str = field(default="keep", init=False)
+    shard: str = ""
 
     _columns: ClassVar = (
         "dose",
@@ -61,6 +63,8 @@ class DoseResponse(Shown):
     )
 
     def _title(self) -> str:
+        if self.shard:
+            return f"shard {self.shard} of a DoseResponse: feature {self.feature}"
         return (
             f"DoseResponse: feature {self.feature} at {len(self.doses)} doses on "
             f"{len(self.prompts)} prompts, change of {self.metric}; strongest within 0.5 nats "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -19,6 +19,28 @@ if TYPE_CHECKING:
     from steer.figures.style import Figure
 
 
+@dataclass(frozen=True)
+class Screened:
+    """How a screen chose the features that were run, see `steer.effects.sweep.screen`.
+
+    run, left_out: how many features. cost: of running all, the share that was paid, estimates
+    included. sure: it ended since none of the rest could be among the top, not by its cost.
+    """
+
+    top: int
+    run: int
+    left_out: int
+    cost: float
+    sure: bool
+
+    def __str__(self) -> str:
+        why = "none of the rest could be" if self.sure else "as far as the cost allowed"
+        return (
+            f"screened for the top {self.top}: {self.run:,} features run exactly, {why}; "
+            f"{self.left_out:,} left out, {self.cost:.0%} of the cost of all"
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Sweep(Shown):
     """Effects of edits of single features, edited minus clean.
@@ -30,6 +52,10 @@ class Sweep(Shown):
         ones also the control's feature (`like`) and density (`like_density`), and the tested
         feature's (`density`).
     error: what became of what the dictionary does not explain, `keep` unless nodes are patched.
+    shard: such as `2/3` where these are the rows of a part of the work alone, which say nothing of
+        means; empty for all.
+    screened: how the features were chosen, if by a screen. A feature without rows was then left out
+        or is silent; those left out count as p = 1 where many tests are corrected for.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -40,6 +66,8 @@ class Sweep(Shown):
     dtype: str
     controls: tuple[dict[str, Any], ...] = ()
     error: str = "keep"
+    shard: str = ""
+    screened: Screened | None = None
 
     _columns: ClassVar = (
         "feature",
@@ -53,10 +81,12 @@ class Sweep(Shown):
     )
 
     def _title(self) -> str:
+        part = f"shard {self.shard} of a " if self.shard else ""
+        features = f"{len(self.features):,} features of {self.dictionary}"
         return (
-            f"Sweep: {self.edit} each of {len(self.features):,} features of {self.dictionary} on "
+            f"{part}Sweep: {self.edit} each of {features} on "
             f"{len(self.prompts)} prompts, change of {self.metric}, {self.dtype}, "
-            f"error {self.error}"
+            f"error {self.error}" + (f"; {self.screened}" if self.screened else "")
         )
 
     def plot(self, top: int = 20) -> Figure:
@@ -128,7 +158,7 @@ class Sweep(Shown):
             "low": low,
             "high": high,
             "p": p,
-            "q": benjamini_hochberg(p),
+            "q": self._corrected(p),
             "active": (norms > 0).sum(1),
             "activation": self.matrix("activation").amax(1) if len(self.rows) else effects.sum(1),
             "norm": norms.mean(1),
@@ -141,12 +171,17 @@ class Sweep(Shown):
         order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
         return frame.loc[order].reset_index(drop=True)
 
+    def _corrected(self, p: Tensor) -> Tensor:
+        """Benjamini-Hochberg of p [features], those that a screen left out counted in."""
+        left_out = self.screened.left_out if self.screened else 0
+        return benjamini_hochberg(torch.cat([p, p.new_ones(left_out)]))[: len(p)]
+
     def _compared(self, effects: Tensor, rate: float) -> dict[str, Tensor]:
         tested = {row["feature"] for row in self.controls}
         controls = self.control_matrix(self.features)
         was = torch.tensor([feature in tested for feature in self.features])
         p = torch.where(was, exceeds(effects, controls), 1.0)
-        q = benjamini_hochberg(p)
+        q = self._corrected(p)
         size = torch.where(was, controls.abs().mean((1, 2)), torch.nan)
         found = {"control": size, "p_control": p, "q_control": q, "significant": q <= rate}
         return found | self._densities()
@@ -181,6 +216,7 @@ class Sweep(Shown):
             "error": self.error,
             "dtype": self.dtype,
             "prompts": list(self.prompts),
+            **({"screened": asdict(self.screened)} if self.screened else {}),
             "features": records,
         }
 
@@ -198,15 +234,19 @@ class PairSweep(Shown):
     dictionary: str
     metric: str
     error: str = "keep"
+    shard: str = ""
 
     def _title(self) -> str:
-        return f"PairSweep: {len(self.frame)} pairs of features of {self.dictionary}, {self.metric}"
+        part = f"shard {self.shard} of a " if self.shard else ""
+        pairs = f"{len(self.frame)} pairs of features of {self.dictionary}"
+        return f"{part}PairSweep: {pairs}, {self.metric}"
 
     def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row a pair, with means over prompts and the interval of the interaction."""
         import pandas
 
-        frame = pandas.DataFrame(list(self.rows))
+        columns = ["prompt", "feature", "other", "joint", "sum", "interaction"]
+        frame = pandas.DataFrame(list(self.rows), columns=columns)
         found = []
         for (feature, other), group in frame.groupby(["feature", "other"], sort=False):
             values = torch.tensor(group["interaction"].to_numpy())
@@ -214,6 +254,6 @@ class PairSweep(Shown):
             means = group[["joint", "sum", "interaction"]].mean().to_dict()
             bounds = {"low": low.item(), "high": high.item()}
             found.append({"feature": feature, "other": other, **means, **bounds})
-        table = pandas.DataFrame(found)
+        table = pandas.DataFrame(found, columns=[*columns[1:], "low", "high"])
         order = table["interaction"].abs().sort_values(ascending=False, kind="stable").index
         return table.loc[order].reset_index(drop=True)

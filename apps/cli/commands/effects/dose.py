@@ -11,6 +11,7 @@ from apps.cli.options.metric import Measured
 from apps.cli.options.plot import Plot
 from apps.cli.options.run import Reading
 from apps.cli.options.single import FeatureId, Prompts, Where
+from apps.cli.options.work import Work
 from apps.cli.output import error_said, records, table
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def dose(
     plot: Plot,
     measured: Measured,
     positions: Where = "1:",
+    work: Work,
     run: Reading,
 ) -> None:
     """Effect, KL, loss and repetition against a clamp's dose; the strongest within 0.5 nats."""
@@ -40,7 +42,7 @@ def dose(
     from steer.figures.curves import dose_curves
 
     metric = measured.metric(prompts)
-    with run.loaded() as (model, _):
+    with run.loaded() as (model, progress):
         response = dose_response(
             model,
             prompts,
@@ -51,7 +53,12 @@ def dose(
             positions=parse_positions(positions),
             neutral=neutral or (),
             continuation=continuation,
+            **work.spread,
+            progress=progress,
         )
+    if of_shard := work.said():
+        run.emit(of_shard[0], lambda: of_shard[1])
+        return
     plot.draw(lambda: dose_curves(response))
     document: dict[str, Any] = {
         "feature": feature,

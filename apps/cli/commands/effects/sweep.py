@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,25 +13,37 @@ from apps.cli.options.metric import Measured
 from apps.cli.options.plot import Plot
 from apps.cli.options.run import Reading
 from apps.cli.options.single import Prompts, Top, Where
+from apps.cli.options.work import Work
 
 if TYPE_CHECKING:
     from steer.effects.sweep.controls import Against
+    from steer.effects.sweep.screen import Screen
 
 
 @dataclass(frozen=True)
-class Controls:
-    """What features are compared with."""
+class Chosen:
+    """What features are compared with, and which are run at all."""
 
     draws: Annotated[
         int, typer.Option(min=0, help="Controls of each of the 50 largest; 0 for none.")
     ] = 4
     control: Annotated[str, typer.Option(help="random or matched: what they are.")] = "random"
+    screen: Annotated[
+        int | None,
+        typer.Option(min=1, help="Run only what could be among so many largest, by gradients."),
+    ] = None
 
     @property
     def against(self) -> Against | None:
         from steer.effects.sweep.controls import Against
 
         return Against(self.control, self.draws) if self.draws else None
+
+    @property
+    def screened(self) -> Screen | None:
+        from steer.effects.sweep.screen import Screen
+
+        return Screen(self.screen) if self.screen else None
 
 
 @command('steer sweep "John gave a drink to" --answer " Mary" --against " John"')
@@ -44,11 +55,9 @@ def sweep(
         str | None, typer.Option(help="Clamp to this, such as '5x max', instead of ablating.")
     ] = None,
     positions: Where = "1:",
-    file: Annotated[
-        Path | None, typer.Option(help="Rows as they come; continued if there.")
-    ] = None,
+    work: Work,
     budget: Annotated[int, typer.Option(min=1, help="MiB of tensors beside the model.")] = 512,
-    controls: Controls,
+    chosen: Chosen,
     plot: Plot,
     run: Reading,
     top: Top = 20,
@@ -74,10 +83,14 @@ def sweep(
             edit=Ablate if clamp is None else partial(Clamp, value=clamp),
             positions=parse_positions(positions),
             budget=budget * 2**20,
-            against=controls.against,
-            file=file,
+            screen=chosen.screened,
+            against=chosen.against,
+            **work.spread,
             progress=progress,
         )
+    if of_shard := work.said():
+        run.emit(of_shard[0], lambda: of_shard[1])
+        return
     plot.draw(lambda: effect_bars(swept, top))
     title = f"{swept.edit} each of {len(swept.features)} features: change of {swept.metric}"
     document = swept.to_dict(top)

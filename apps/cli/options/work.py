@@ -1,0 +1,51 @@
+"""How long work is spread: --file, --shard for one process of several, --ray for a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from steer.jobs.run import Executor
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where rows go, and which of them are found here."""
+
+    file: Annotated[Path | None, typer.Option(help="Rows as they come; continued if there.")] = None
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Only part I of N, into --file; then steer merge."),
+    ] = None
+
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Spread over a Ray cluster; local starts one here."),
+    ] = None
+
+    @property
+    def spread(self) -> dict[str, Any]:
+        """As functions of `steer` take it."""
+        return {"file": self.file, "shard": self.shard, "executor": self._executor()}
+
+    def _executor(self) -> Executor | None:
+        from steer.jobs.ray import Ray
+
+        return None if self.ray is None else Ray(self.ray)
+
+    def said(self) -> tuple[dict[str, Any], str] | None:
+        """What is shown of a shard instead of results, which are of all shards; else None."""
+        if self.shard is None or self.file is None:
+            return None
+        from steer.disk.ledger import read_ledger
+
+        there = read_ledger(self.file)
+        rows = sum(map(len, there.units.values()))
+        document = {"shard": self.shard, "file": str(self.file), "rows": rows}
+        document["units"] = len(there.units)
+        line = f"shard {self.shard}: {len(there.units)} units, {rows:,} rows in {self.file}"
+        return document, f"{line}; join all with steer merge"

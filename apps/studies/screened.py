@@ -1,0 +1,101 @@
+"""`python -m apps.studies.screened`: how often a screen finds the true top, and what it costs.
+
+Every active feature is run exactly, and again behind a screen, on the same prompts: indirect
+objects with their difference of logits, and others with KL. A line of JSON a case is appended to
+the results as it is there; what is there is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from apps.studies.ioi_prompts import cases
+from steer import Screen, ablation_sweep, load
+from steer.effects.sweep.result import Sweep
+from steer.model import Model
+
+RESULTS = Path(__file__).parent / "screened" / "rows.jsonl"
+SITES = ("smollm2-135m/resid_post.20", "smollm2-135m/resid_post.10")
+PROMPTS = (
+    "The weather today is",
+    "She opened the door and",
+    "In the next few years, the company will",
+    "My favourite thing about the city is",
+    "The recipe needs two cups of",
+    "He told the children that",
+    "According to the report, the",
+    "When I was young, I",
+)
+"""Those that the page's Measure tab starts with."""
+TOP = 50
+
+
+def runs(model: Model) -> Iterator[tuple[str, Callable[..., Sweep]]]:
+    """Names, and sweeps that take a screen."""
+    pairs = cases(model, len(PROMPTS), seed=1)
+    questions: dict[str, dict[str, Any]] = {
+        "kl": {"prompts": PROMPTS, "metric": "kl"},
+        "logit difference": {
+            "prompts": [case.prompt for case in pairs],
+            "metric": [case.metric for case in pairs],
+        },
+    }
+    for seed in range(2):
+        for site in SITES:
+            for name, asked in questions.items():
+                half = slice(seed * 4, seed * 4 + 4)
+                part = {
+                    what: value if isinstance(value, str) else value[half]
+                    for what, value in asked.items()
+                }
+
+                def sweep(part: dict[str, Any] = part, site: str = site, **more: Any) -> Sweep:
+                    return ablation_sweep(model, dictionary=model.dictionary(site), **part, **more)
+
+                yield f"{site}, {name}, prompts {half.start} to {half.stop - 1}", sweep
+
+
+def measured(sweep: Callable[..., Sweep]) -> dict[str, Any]:
+    """How many of the true top are found, and the processor's seconds of both."""
+    found, seconds = [], []
+    for screen in (Screen(TOP), None):
+        begun = time.process_time()
+        found.append(sweep(screen=screen))
+        seconds.append(time.process_time() - begun)
+    quick, whole = found
+    assert quick.screened is not None
+    top = set(whole.largest(TOP))
+    signed = set(whole.frame["feature"].head(TOP))
+    return {
+        "features": len(whole.features),
+        "rows": len(whole.rows),
+        "run": quick.screened.run,
+        "sure": quick.screened.sure,
+        "cost": round(quick.screened.cost, 4),
+        "found": len(top & set(quick.largest(TOP))),
+        "found_by_mean": len(signed & set(quick.frame["feature"].head(TOP))),
+        "top": TOP,
+        "seconds_screened": round(seconds[0], 2),
+        "seconds_exact": round(seconds[1], 2),
+    }
+
+
+def main() -> None:
+    """Append what is missing."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    done = {json.loads(line)["case"] for line in text.splitlines()}
+    model = load()
+    for name, sweep in runs(model):
+        if name not in done:
+            row = {"case": name, **measured(sweep)}
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Screen, then exact: one backward pass a prompt ranks all features, and the first are ablated.
+
+To first order an edit that adds Δ to x changes a metric by ∇·Δ. A divergence has no first order:
+to second order it is ½ E_y (∇ log p(y)·Δ)², the mean over next tokens y as the clean model draws
+them, here a few at even steps of its distribution, all in one batch. Only the order is used: what
+is reported of a feature is its exact effect, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steer.disk.ledger import Row
+from steer.effects.metric import Reference
+from steer.effects.sweep.prepared import Prepared
+from steer.effects.sweep.result import Screened, Sweep
+from steer.effects.sweep.units import Asked, Effects
+from steer.errors import SteerError
+from steer.jobs.job import Opened
+from steer.jobs.run import Spread, run
+from steer.lm.passes import resumed
+from steer.maths.numbers import check_whole
+from steer.maths.precision import exact
+from steer.model import Model
+from steer.progress import Progress
+
+DRAWS = 8
+"""Next tokens of a divergence."""
+BACKWARD = 3
+"""What a row of a backward pass costs, in rows of a forward one."""
+SURE = 0.99
+"""Share of the features run whose effect is within the bound that ends the screen."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Features that could be among the `top` largest mean |effect| are run exactly, the likeliest
+    first, until none of the rest could be: until that would take an effect that exceeds its
+    estimate by more than 99% of those run do.
+
+    most: of what running all would cost, at most this share; the estimates' cost counts.
+    """
+
+    top: int = 50
+    most: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_whole("top", self.top, least=1)
+        if not 0 < self.most <= 1:
+            raise SteerError(f"most={self.most} is not allowed: a share above 0, and at most 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """The estimated effect of each feature alone."""
+
+    asked: Asked
+    stage: str = "estimates"
+    doing: str = "screening"
+    part: str = "prompt"
+    most_units: int = 1
+
+    @property
+    def parts(self) -> int:
+        return len(self.asked.prompts)
+
+    def open(self, model: Model, part: int) -> Opened:
+        ready, _ = self.asked.ready(model, part)
+
+        def rows(unit: int) -> list[Row]:
+            acting = ready.acting()
+            values = estimates(ready)[acting].tolist() if acting else []
+            return [
+                {"prompt": part, "feature": ready.features[i], "estimate": value}
+                for i, value in zip(acting, values, strict=True)
+            ]
+
+        return Opened(1, rows)
+
+
+def estimates(ready: Prepared, draws: int = DRAWS) -> Tensor:
+    """What each of a prompt's k edits is expected to change the metric by, [k].
+
+    draws: next tokens that a divergence is the mean of.
+    """
+    changes = ready.changes
+    slopes = _slopes(ready, draws)
+    amount = changes.amount if changes.scale is None else changes.amount * changes.scale
+    each = ((slopes.to(changes.rows.dtype) @ changes.rows.T) * amount).double().sum(1)
+    return each.square().mean(0) / 2 if ready.metric.flat else each[0]
+
+
+def _slopes(ready: Prepared, draws: int) -> Tensor:
+    """Gradients [n, s, d] at the site: of the metric, or of n next tokens' log-probabilities."""
+    clean, metric = ready.clean, ready.metric
+    rows = draws if metric.flat else 1
+    touched = (ready.changes.amount != 0).any(1)[None, :, None].to(clean.x)
+    begin = clean.start(touched.expand(rows, -1, clean.x.shape[-1]), metric.every)
+    first = clean.length - begin.ids.shape[1]
+    drawn = _next_tokens(exact(clean.logits[-1]), rows)
+    reference = Reference.of(clean.logits, clean.ids, first, metric.every)
+
+    def measure(logits: Tensor) -> Tensor:
+        if not metric.flat:
+            return metric(exact(logits), reference)
+        return exact(logits[:, -1]).log_softmax(-1)[torch.arange(rows), drawn]
+
+    points = clean.x[first:].expand(rows, -1, -1)
+    with clean.model.lock:
+        values, tail = resumed.gradient(clean.model.nn, begin, points, measure)
+    found = clean.x.new_zeros(rows, *clean.x.shape)
+    found[:, first:] = tail
+    clean.check(torch.zeros_like(found), torch.cat([values.unsqueeze(-1), tail.flatten(1)], -1))
+    return found
+
+
+def _next_tokens(logits: Tensor, count: int) -> Tensor:
+    """Tokens [count] at even steps of the distribution of logits [V], the likeliest first."""
+    p, order = logits.softmax(-1).sort(descending=True, stable=True)
+    steps = (torch.arange(count, device=p.device, dtype=p.dtype) + 0.5) / count
+    return order[torch.searchsorted(p.cumsum(0), steps).clamp(max=len(p) - 1)]
+
+
+def screened(
+    model: Model,
+    asked: Asked,
+    screen: Screen,
+    spread: Spread,
+    header: dict[str, Any],
+    progress: Progress | None,
+) -> tuple[list[Row], Screened]:
+    """Rows of the features that were run, and what the screen did."""
+    guessed = run(Estimates(asked), model, spread, header, progress)
+    size, times = _sizes(guessed, len(asked.prompts))
+    whole = len(guessed)
+    draws = DRAWS if any(metric.flat for metric in asked.measures) else 1
+    paid = float(BACKWARD * draws * len(asked.prompts))
+    rows: list[Row] = []
+    chosen: list[int] = []
+    sure = False
+    for number, batch in enumerate(_batches(list(size), times, screen, whole, paid)):
+        job = Effects(replace(asked, features=batch), stage=f"effects {number + 1}")
+        rows += run(job, model, spread, header, progress)
+        chosen += batch
+        rest = [feature for feature in size if feature not in set(chosen)]
+        if sure := not rest or _none_could_be(rows, asked, size, size[rest[0]], screen.top):
+            break
+    left = len(size) - len(chosen)
+    cost = (paid + sum(times[feature] for feature in chosen)) / max(whole, 1)
+    return rows, Screened(top=screen.top, run=len(chosen), left_out=left, cost=cost, sure=sure)
+
+
+def _sizes(guessed: Sequence[Row], prompts: int) -> tuple[dict[int, float], dict[int, int]]:
+    """Each feature's mean |estimate|, the largest first, and the prompts that it acts on."""
+    total: dict[int, float] = {}
+    times: dict[int, int] = {}
+    for row in guessed:
+        feature = row["feature"]
+        total[feature] = total.get(feature, 0.0) + abs(row["estimate"]) / prompts
+        times[feature] = times.get(feature, 0) + 1
+    order = sorted(total, key=lambda feature: (-total[feature], feature))
+    return {feature: total[feature] for feature in order}, times
+
+
+def _batches(
+    order: Sequence[int], times: dict[int, int], screen: Screen, whole: int, paid: float
+) -> Iterator[list[int]]:
+    """Features to run next: twice the top, then as many as the top, as far as the cost allows.
+
+    The top themselves are run whatever they cost.
+    """
+    start, length = 0, 2 * screen.top
+    while start < len(order):
+        batch: list[int] = []
+        for feature in order[start : start + length]:
+            paid += times[feature]
+            if paid > screen.most * whole and start + len(batch) >= screen.top:
+                break
+            batch.append(feature)
+        if batch:
+            yield batch
+        if len(batch) < min(length, len(order) - start):
+            return
+        start, length = start + len(batch), screen.top
+
+
+def _none_could_be(
+    rows: Sequence[Row], asked: Asked, size: dict[int, float], largest_left: float, top: int
+) -> bool:
+    """Whether none of the features that are left could be among the top."""
+    found = Sweep(tuple(rows), asked.prompts, "", "", "", "")
+    effects = found.matrix().abs().mean(1)
+    if len(effects) < top:
+        return False
+    guesses = torch.tensor([size[feature] for feature in found.features], dtype=torch.float64)
+    bound = torch.quantile(effects / guesses.clamp(min=1e-30), SURE).item()
+    return largest_left * bound < effects.sort(descending=True).values[top - 1].item()

@@ -1,0 +1,200 @@
+"""The work of sweeps in units: a prompt, and a block of its features or pairs.
+
+A block holds features that are first changed near one another, so that its batches are short. How
+large it is decides which features share a batch, and so the last bits of their effects: a block is
+of a fixed size, and not of one measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from torch import Tensor
+
+from dictionaries.dictionary import Dictionary
+from steer.disk.ledger import Row
+from steer.edits.positions import Positions
+from steer.effects.metric import Metric
+from steer.effects.sweep.controls import Against, control_rows
+from steer.effects.sweep.prepared import EditOf, Prepared, effects_in_batches, prepare
+from steer.jobs.job import Opened, blocks
+from steer.maths.memory import measured
+from steer.model import Model
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is done to a model: the same for all units.
+
+    measures: one a prompt. budget: bytes beside the model. block: features (or pairs) of a unit at
+    most. most_tokens: of a batch.
+    """
+
+    prompts: tuple[str, ...]
+    measures: tuple[Metric, ...]
+    dictionary: Dictionary
+    features: str | Sequence[int]
+    edit: EditOf
+    positions: Positions
+    budget: int
+    block: int
+    most_tokens: int | None = None
+
+    @property
+    def most_features(self) -> int:
+        """That one prompt can have."""
+        return self.dictionary.width if isinstance(self.features, str) else len(self.features)
+
+    def ready(self, model: Model, number: int) -> tuple[Prepared, int]:
+        """A prompt, and the bytes that are left for its batches: in whole MiB, so that a few bytes
+        held by chance never make another batch."""
+        with measured(model.device) as used:
+            prompt, metric = self.prompts[number], self.measures[number]
+            prepared = prepare(
+                model,
+                prompt,
+                number,
+                metric,
+                self.dictionary,
+                self.features,
+                self.edit,
+                self.positions,
+            )
+        return prepared, self.budget - -(-used.held // _MIB) * _MIB
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """The effect of each feature alone."""
+
+    asked: Asked
+    stage: str = "effects"
+    doing: str = "sweeping"
+    part: str = "prompt"
+
+    @property
+    def parts(self) -> int:
+        return len(self.asked.prompts)
+
+    @property
+    def most_units(self) -> int:
+        return len(blocks(self.asked.most_features, self.asked.block))
+
+    def open(self, model: Model, part: int) -> Opened:
+        ready, budget = self.asked.ready(model, part)
+        first = ready.changes.first.tolist()
+        acting = sorted(ready.acting(), key=lambda i: (first[i], i))
+        cut = blocks(len(acting), self.asked.block)
+
+        def rows(unit: int) -> list[Row]:
+            sets = [(acting[i],) for i in cut[unit]]
+            rows = [
+                row
+                for batch, effects in effects_in_batches(
+                    ready, sets, budget, self.asked.most_tokens
+                )
+                for row in _rows(ready, [i for (i,) in batch], effects[:, 0])
+            ]
+            return sorted(rows, key=lambda row: row["feature"])
+
+        return Opened(len(cut), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """The controls of the features asked for."""
+
+    asked: Asked
+    against: Against
+    stage: str = "controls"
+    doing: str = "comparing with controls"
+    part: str = "prompt"
+    most_units: int = 1
+
+    @property
+    def parts(self) -> int:
+        return len(self.asked.prompts)
+
+    def open(self, model: Model, part: int) -> Opened:
+        ready, budget = self.asked.ready(model, part)
+        asked = self.asked
+        return Opened(
+            1,
+            lambda _: control_rows(
+                ready, asked.dictionary, self.against, budget, asked.most_tokens
+            ),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The joint effect of each pair of the features asked for, beside the two alone."""
+
+    asked: Asked
+    stage: str = "pairs"
+    doing: str = "sweeping pairs"
+    part: str = "prompt"
+
+    @property
+    def parts(self) -> int:
+        return len(self.asked.prompts)
+
+    @property
+    def most_units(self) -> int:
+        return len(blocks(len(_pairs(self.asked.features)), self.asked.block))
+
+    def open(self, model: Model, part: int) -> Opened:
+        ready, budget = self.asked.ready(model, part)
+        pairs = _pairs(self.asked.features)
+        cut = blocks(len(pairs), self.asked.block)
+
+        def rows(unit: int) -> list[Row]:
+            mine = [pairs[i] for i in cut[unit]]
+            alone = sorted({i for pair in mine for i in pair})
+            wanted: list[tuple[int, ...]] = [*((i,) for i in alone), *mine]
+            effect: dict[tuple[int, ...], float] = {}
+            for batch, effects in effects_in_batches(ready, wanted, budget):
+                effect |= dict(zip(batch, effects[:, 0].tolist(), strict=True))
+            return [_interaction(ready, pair, effect) for pair in mine]
+
+        return Opened(len(cut), rows)
+
+
+def _pairs(features: str | Sequence[int]) -> list[tuple[int, int]]:
+    return list(combinations(range(len(features)), 2))
+
+
+def _interaction(
+    ready: Prepared, pair: tuple[int, int], effect: dict[tuple[int, ...], float]
+) -> Row:
+    i, j = pair
+    return {
+        "prompt": ready.number,
+        "feature": ready.features[i],
+        "other": ready.features[j],
+        "joint": effect[i, j],
+        "sum": effect[i,] + effect[j,],
+        "interaction": effect[i, j] - effect[i,] - effect[j,],
+    }
+
+
+def _rows(ready: Prepared, index: Sequence[int], effects: Tensor) -> list[Row]:
+    changes = ready.changes
+    acting = (changes.amount != 0).sum(0).tolist()
+    peak = changes.before.abs().amax(0).tolist()
+    norm = changes.dose.norm(dim=0).tolist()
+    return [
+        {
+            "prompt": ready.number,
+            "feature": ready.features[i],
+            "effect": effect,
+            "activation": peak[i],
+            "tokens": acting[i],
+            "norm": norm[i],
+        }
+        for i, effect in zip(index, effects.tolist(), strict=True)
+    ]

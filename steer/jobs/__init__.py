@@ -1,0 +1,1 @@
+"""Long work in units that can be run anywhere and in any order, with one result."""

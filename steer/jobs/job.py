@@ -1,0 +1,57 @@
+"""What long work is made of: parts, such as prompts, and in each part units.
+
+A unit's rows depend on the job and on nothing else: not on which units ran before it, nor where.
+So a job that is stopped, split over processes or spread over machines ends with the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+from steer.disk.ledger import Row
+from steer.model import Model
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A part that is ready to be worked on: how many units it has, and the rows of each."""
+
+    units: int
+    rows: Callable[[int], list[Row]]
+
+
+class Job(Protocol):
+    """A value that can be sent to another process: the model comes there on its own.
+
+    stage: its name in a ledger; doing: in words, for the progress; part: what one is called.
+    parts: how many; most_units: that any part can have.
+    """
+
+    @property
+    def stage(self) -> str: ...
+
+    @property
+    def doing(self) -> str: ...
+
+    @property
+    def part(self) -> str: ...
+
+    @property
+    def parts(self) -> int: ...
+
+    @property
+    def most_units(self) -> int: ...
+
+    def open(self, model: Model, part: int) -> Opened:
+        """Make a part ready: what all its units need is computed once."""
+        ...
+
+
+def blocks(count: int, most: int) -> list[range]:
+    """`count` things cut into blocks of at most `most`, as even as can be."""
+    number = -(-count // most)
+    edges = [count * i // number for i in range(number + 1)] if number else [0]
+    return [range(start, end) for start, end in pairwise(edges)]

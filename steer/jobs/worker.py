@@ -1,0 +1,89 @@
+"""What runs on a worker: a model of its own, and the part of the job that it has open."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from steer.disk.ledger import Row
+from steer.errors import SteerError
+from steer.jobs.job import Job, Opened
+from steer.model import Model
+
+_PACKAGES = ("sae-steer", "torch", "transformers")
+
+
+def installed() -> dict[str, str]:
+    """What results depend on, by name; and the machine's name."""
+    found = {name: version(name) for name in _PACKAGES}
+    return {**found, "Python": platform.python_version(), "node": platform.node()}
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a worker gets the model that the driver has.
+
+    fingerprint: of its weights, so that another model under the same name is no model.
+    """
+
+    name: str
+    dtype: str
+    fingerprint: str
+    on_gpu: bool
+    threads: int
+
+    @classmethod
+    def of(cls, model: Model) -> Source:
+        """Raises `SteerError` for a model that was given as an object."""
+        import torch
+
+        from steer.lm.default_model import NAME
+
+        folder = Path(model.name).expanduser()
+        if not (model.name == NAME or folder.is_dir() or "/" in model.name):
+            raise SteerError(
+                f"workers can't load {model.name}: it was given as an object; save it in a folder "
+                "and load that, or a name of the hub"
+            )
+        name = str(folder.absolute()) if folder.is_dir() else model.name
+        on_gpu = model.device.type == "cuda"
+        return cls(name, model.dtype, model.fingerprint, on_gpu, torch.get_num_threads())
+
+    def load(self) -> Model:
+        """The model, in as many threads. Raises `SteerError` for other weights."""
+        import torch
+
+        from steer.loading import load
+
+        torch.set_num_threads(self.threads)
+        model = load(self.name, dtype=self.dtype)
+        if model.fingerprint != self.fingerprint:
+            raise SteerError(
+                f"{self.name} on {platform.node()} has other weights ({model.fingerprint}) than "
+                f"here ({self.fingerprint}): give workers the same files"
+            )
+        return model
+
+
+class Worker:
+    """An actor. It keeps its model, and the last part that it opened, from call to call."""
+
+    def __init__(self, source: Source, job: Job) -> None:
+        self._source, self._job = source, job
+        self._model: Model | None = None
+        self._open: tuple[int, Opened] | None = None
+
+    def installed(self) -> dict[str, str]:
+        return installed()
+
+    def run(self, part: int, unit: int) -> tuple[int, list[Row] | None]:
+        """How many units the part has, and the rows of this one; None if there is no such one."""
+        if self._model is None:
+            self._model = self._source.load()
+        if self._open is None or self._open[0] != part:
+            self._open = part, self._job.open(self._model, part)
+        opened: Any = self._open[1]
+        return opened.units, opened.rows(unit) if unit < opened.units else None

@@ -1,0 +1,45 @@
+"""`--shard` and `steer merge` on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dictionaries import catalogue
+from tests.support import tiny
+from tests.support.command import Run
+
+COMMANDS = {
+    "sweep": ["sweep", *tiny.PROMPTS, "--draws", "2", "--answer", "w5"],
+    "dose": ["dose", "7", *tiny.PROMPTS, "--dose", "2", "--dose", "-1", "--continuation", "2"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_shards_are_shown_as_shards_and_merged_as_the_whole(
+    run: Run, model_folder: Callable[[], Path], tmp_path: Path, name: str
+) -> None:
+    catalogue.save(tiny.dictionary(), tmp_path / "sae")
+    common = ["--model", model_folder(), "--dictionary", tmp_path / "sae", "--json"]
+
+    def said(*more: object) -> dict[str, object]:
+        code, out, err = run(*COMMANDS[name], *common, *more)
+        assert (code, err) == (0, "")
+        found: dict[str, object] = json.loads(out)
+        return found
+
+    whole, merged = tmp_path / "whole.jsonl", tmp_path / "merged.jsonl"
+    result = said("--file", whole)
+    files = [tmp_path / "second.jsonl", tmp_path / "first.jsonl"]
+    for number, file in zip((2, 1), files, strict=True):
+        part = said("--file", file, "--shard", f"{number}/2")
+        assert part["shard"] == f"{number}/2"
+        assert part.keys() == {"shard", "file", "units", "rows"}
+    code, out, err = run("merge", *files, "--out", merged, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["written"] == str(merged)
+    assert said("--file", merged) == result
+    assert merged.read_bytes() == whole.read_bytes()

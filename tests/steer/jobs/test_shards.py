@@ -1,0 +1,157 @@
+"""However a job is split, stopped and joined, its file is the same, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import steer
+from steer.disk.merge import Shard, merge
+from steer.errors import SteerError
+from steer.jobs.job import blocks
+from tests.support import tiny
+
+METRIC = steer.LogitDifference("w5", "w6")
+CHOSEN = list(range(0, tiny.WIDTH, 5))
+Start = Callable[..., Any]
+JOBS: dict[str, Start] = {
+    "sweep": partial(steer.ablation_sweep, metric=METRIC, block=5),
+    "all features, a small budget": partial(
+        steer.ablation_sweep, features="all", metric=METRIC, block=30, budget=300_000
+    ),
+    "pairs": partial(steer.pair_sweep, features=CHOSEN, metric=METRIC, block=7),
+    "doses": partial(
+        steer.dose_response, feature=7, doses=[-1.0, "2x max"], neutral=["w8 w9"], continuation=3
+    ),
+}
+every_job = pytest.mark.parametrize("name", JOBS)
+
+
+def started(name: str, file: Path, **options: Any) -> Any:
+    model, dictionary = tiny.tiny_model("llama"), tiny.dictionary()
+    return JOBS[name](model, tiny.PROMPTS, dictionary, file=file, **options)
+
+
+def shards(name: str, folder: Path, count: int = 3) -> list[Path]:
+    files = [folder / f"{number}.jsonl" for number in range(1, count + 1)]
+    for number, file in enumerate(files, 1):
+        started(name, file, shard=f"{number}/{count}")
+    return files
+
+
+@every_job
+def test_shards_merged_in_any_order_are_the_whole(name: str, tmp_path: Path) -> None:
+    result = started(name, tmp_path / "whole.jsonl")
+    whole = (tmp_path / "whole.jsonl").read_bytes()
+    files = shards(name, tmp_path)
+    assert all(len(file.read_bytes()) < len(whole) for file in files)
+    for attempt in range(2):
+        random.Random(attempt).shuffle(files)
+        out = tmp_path / f"merged {attempt}.jsonl"
+        merge(files, out)
+        assert out.read_bytes() == whole
+    read = started(name, tmp_path / "merged 0.jsonl")
+    assert repr(read) == repr(result)
+    assert out.read_bytes() == whole
+
+
+@every_job
+def test_a_stopped_job_ends_with_the_same_file(name: str, tmp_path: Path) -> None:
+    started(name, tmp_path / "whole.jsonl")
+    lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
+    stopped = tmp_path / "stopped.jsonl"
+    header, *units = lines[:-1]
+    random.Random(0).shuffle(units)  # as workers finish them
+    stopped.write_text("".join([header, *units[: len(units) // 2], units[-1][:20]]))
+    started(name, stopped)
+    assert stopped.read_text() == "".join(lines)
+
+
+def test_controls_come_when_all_effects_are_there(tmp_path: Path) -> None:
+    """What they are controls of is known only then."""
+    against = steer.Against(draws=2, tested=4)
+    whole, merged = tmp_path / "whole.jsonl", tmp_path / "merged.jsonl"
+    started("sweep", whole, against=against)
+    files = [tmp_path / f"{number}.jsonl" for number in (1, 2)]
+    for number, file in enumerate(files, 1):
+        part = started("sweep", file, against=against, shard=f"{number}/2")
+        assert not part.controls
+        assert repr(part).startswith(f"shard {number}/2 of a Sweep")
+    merge(files, merged)
+    swept = started("sweep", merged, against=against)
+    assert {row["feature"] for row in swept.controls} == set(swept.largest(4))
+    assert merged.read_bytes() == whole.read_bytes()
+
+
+def test_other_shards_are_refused(tmp_path: Path) -> None:
+    one, two, three = shards("pairs", tmp_path)
+    again = tmp_path / "again.jsonl"
+    again.write_bytes(two.read_bytes())
+    other = tmp_path / "other.jsonl"
+    steer.pair_sweep(
+        tiny.tiny_model("llama"), "w7 w8", tiny.dictionary(), CHOSEN, file=other, shard="3/3"
+    )
+    half = tmp_path / "half.jsonl"
+    half.write_text("".join(three.read_text().splitlines(keepends=True)[:-1]))
+    of_four = tmp_path / "four.jsonl"
+    of_four.write_text(three.read_text().replace('"3/3"', '"3/4"'))
+    whole = tmp_path / "whole.jsonl"
+    started("pairs", whole)
+    out = tmp_path / "out.jsonl"
+    wrong = [
+        ([one, two, two], "twice"),
+        ([one, two, again], "shard 2/3 is there twice"),
+        ([one, three], "shard 2/3 is missing"),
+        ([one, two, other], "another run.*prompts_and_metrics"),
+        ([one, two, half], "shard 3/3.*not finished"),
+        ([one, two, of_four], "is one of 3"),
+        ([one, two, whole], "without --shard"),
+        ([one, two, tmp_path / "none"], "there is no file"),
+        ([], "no shards"),
+    ]
+    for files, words in wrong:
+        with pytest.raises(SteerError, match=words):
+            merge(files, out)
+        assert not out.exists()
+    with pytest.raises(SteerError, match="is there already"):
+        merge([one, two, three], whole)
+    with pytest.raises(SteerError, match="differs in shard"):
+        started("pairs", one, shard="2/3")
+    with pytest.raises(SteerError, match="another sweep"):
+        started("doses", one, shard="1/3")
+
+
+@pytest.mark.parametrize("text", ["", "2", "0/3", "4/3", "a/b", "1/-3", "1/3/5"])
+def test_bad_shards(text: str) -> None:
+    with pytest.raises(SteerError, match="shard"):
+        Shard.parse(text)
+
+
+def test_a_shard_needs_a_file() -> None:
+    model, dictionary = tiny.tiny_model("llama"), tiny.dictionary()
+    with pytest.raises(SteerError, match="give a file"):
+        steer.ablation_sweep(model, tiny.PROMPT, dictionary, shard="1/2")
+
+
+def test_units_are_dealt_out_once_each() -> None:
+    for count in (1, 2, 5):
+        dealt = [Shard(number, count) for number in range(1, count + 1)]
+        for part in range(4):
+            for unit in range(7):
+                assert sum(shard.has(part, unit) for shard in dealt) == 1
+    assert [len(block) for block in blocks(10, 4)] == [3, 3, 4]
+    assert blocks(0, 4) == []
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    for text in ("[]\n", '{"rows": []}\n', "no\n", json.dumps({"unit": [1]}) + "\n"):
+        file.write_text(text)
+        with pytest.raises(SteerError, match="no sweep file"):
+            started("sweep", file)
