@@ -35,7 +35,7 @@ ORDER = {
     "steer": listed(
         "errors progress maths shown disk lm features quality interpretation edits figures splice "
         "runs exchange "
-        "model loading jobs certificates serving effects verdicts evals concepts"
+        "model loading jobs certificates serving effects forecasts verdicts evals concepts"
     ),
     "steer.effects": listed(
         "defaults metric positionwise passes controls logits sweep attribution patching dose "
@@ -48,9 +48,9 @@ ORDER = {
         "text_files corpora training labels studies reproduce safety server playground cli"
     ),
     "apps.server": listed("request answer state routes guard app start bench"),
-    "apps.safety": listed("asgi hosts bodies headers mistakes guesses keys login guarded"),
+    "apps.safety": listed("asgi hosts bodies headers scripts mistakes guesses keys login guarded"),
     "apps.playground": listed(
-        "html state studio find steer measure take_away towards handlers api tools panes page "
+        "html state studio find steer measure take_away towards outside handlers api tools panes page "
         "theme wire server start"
     ),
 }
