@@ -50,8 +50,8 @@ ORDER = {
     "apps.server": listed("request answer state routes guard app start bench"),
     "apps.safety": listed("asgi hosts bodies headers scripts mistakes guesses keys login guarded"),
     "apps.playground": listed(
-        "html state studio find steer measure take_away towards outside handlers api tools panes page "
-        "theme wire server start"
+        "html state studio find steer measure take_away towards outside handlers api tools panes "
+        "page theme wire server start"
     ),
 }
 """Each name may import those before it."""
