@@ -87,7 +87,7 @@ def _all(page: Any, out: Path, name: str) -> list[Path]:
         for theme in ("light", "dark"):
             page.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
             page.evaluate("scrollTo(0, 0)")
-            if size == "phone" and name != "start":
+            if size == "phone" and name not in ("start", "typed"):
                 page.evaluate("document.querySelector('#right').scrollIntoView()")
             page.wait_for_timeout(250)
             path = out / f"{name}-{size}-{theme}.png"
