@@ -82,6 +82,7 @@ def _linked(page: Any, rows: Sequence[Row]) -> None:
 
 def _all(page: Any, out: Path, name: str) -> list[Path]:
     made = []
+    page.mouse.move(0, 0)  # what it points at would say its line
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         for theme in ("light", "dark"):
