@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
+def page(browser: Any, address: str, studio: Any) -> Iterator[Any]:
     """A fresh page at laptop size, that fails its test on an error of its own scripts.
 
     And on anything that its own policy refuses.
@@ -59,10 +60,18 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.on("weberror", lambda error: errors.append(str(error.error)))
     context.on("console", lambda line: errors.extend(refused(line.text)))
-    opened = open_page(context, address)
+    opened = open_page(context, address + shorter(studio))
     yield opened
     context.close()
     assert not errors
+
+
+def shorter(studio: Any) -> str:
+    """A link to what the page begins with, with fewer new tokens: each run takes a third."""
+    from apps.playground.handlers import Handlers
+
+    first = replace(Handlers(studio).first(), max_new_tokens=14)
+    return f"#s={first.to_fragment()}"
 
 
 def refused(line: str) -> list[str]:

@@ -29,13 +29,13 @@ def search(page: Any, words: str) -> None:
 
 
 def open_page(browser: Any, address: str, **options: Any) -> Any:
-    """A page that has opened its state: what is typed earlier would be overwritten by it."""
+    """A page that has opened its state: what is pressed earlier would wait for it."""
     page = browser.new_page(**options)
     page.set_default_timeout(120_000)
     page.goto(address)
     page.wait_for_selector("#edits .edit")
     # Not at every frame, as is usual: a page behind another one is not drawn.
-    page.wait_for_function("document.querySelector('#prompt textarea')?.value", polling=100)
+    page.wait_for_function("window.steer.opened", polling=50)
     return page
 
 

@@ -17,6 +17,7 @@ from tests.browser.driver import HOW, add, chromium, open_page, run, search, tab
 from tests.support.concepts import recorded
 
 SIZES = {"laptop": (1280, 800), "phone": (390, 844), "wide": (1920, 1080)}
+PROMPTS = "The weather today is\nMy favourite thing about the city is\nWhen I was young, I"
 TEXT = "The new bridge is longer and more beautiful than the old one."
 
 
@@ -48,10 +49,11 @@ def shoot(address: str, out: Path) -> list[Path]:
         page.wait_for_selector("#read-top li")
         made += _all(page, out, "find")
         tab(page, "Measure")
+        page.fill("#prompts textarea", PROMPTS)
         page.fill("#more input", "better, more")
         page.fill("#less input", "good, many")
         page.click("#go")
-        page.wait_for_selector("#measured .measured:not([data-partial])")
+        page.wait_for_selector("#measured .measured:not([data-partial])", timeout=900_000)
         made += _all(page, out, "measure")
         tab(page, "Take away")
         page.wait_for_selector("#take-python")
@@ -80,12 +82,13 @@ def _linked(page: Any, rows: Sequence[Row]) -> None:
 
 def _all(page: Any, out: Path, name: str) -> list[Path]:
     made = []
+    page.mouse.move(0, 0)  # what it points at would say its line
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         for theme in ("light", "dark"):
             page.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
             page.evaluate("scrollTo(0, 0)")
-            if size == "phone" and name != "start":
+            if size == "phone" and name not in ("start", "typed"):
                 page.evaluate("document.querySelector('#right').scrollIntoView()")
             page.wait_for_timeout(250)
             path = out / f"{name}-{size}-{theme}.png"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,18 +58,30 @@ EXAMPLES = dict(walked(typer.main.get_command(app)))
 RUN = {name: example for name, example in EXAMPLES.items() if name not in TOO_LONG}
 
 
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the examples name, in the folder where they run."""
-    monkeypatch.chdir(tmp_path)
-    Path("happy.txt").write_text("I am so happy today\nWhat a joy\nShe smiled and laughed\n")
-    Path("sad.txt").write_text("I am so sad today\nWhat a pity\nShe cried and cried\n")
-    Path("novel.txt").write_text("Call me Ishmael. Some years ago, never mind how long. " * 6)
-    steer.Intervention(NAME, [steer.Add(123, 20.0)]).save("edit.json")
-    catalogue.save(catalogue.load(NAME), "my-dictionary")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the examples name."""
+    folder = tmp_path_factory.mktemp("made")
+    texts = {
+        "happy.txt": "I am so happy today\nWhat a joy\nShe smiled and laughed\n",
+        "sad.txt": "I am so sad today\nWhat a pity\nShe cried and cried\n",
+        "novel.txt": "Call me Ishmael. Some years ago, never mind how long. " * 6,
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    steer.Intervention(NAME, [steer.Add(123, 20.0)]).save(folder / "edit.json")
+    catalogue.save(catalogue.load(NAME), folder / "my-dictionary")
     label = {"modelId": "m", "layer": "20-x", "index": "1176", "description": "comparatives"}
-    Path("batch-0.jsonl.gz").write_bytes(gzip.compress(f"{json.dumps(label)}\n".encode()))
-    _control_vector(Path("happy.gguf"))
+    (folder / "batch-0.jsonl.gz").write_bytes(gzip.compress(f"{json.dumps(label)}\n".encode()))
+    _control_vector(folder / "happy.gguf")
+    return folder
+
+
+@pytest.fixture
+def files(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it in the folder where an example runs, and may change it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -115,9 +115,9 @@ def card_view(card: Card, loss: AblationLoss | str | None = None) -> str:
     return f"""
 <article class="card" data-feature="{card.feature}" data-dictionary="{esc(card.dictionary)}">
  <header><div><h2>#{card.feature} <small>{esc(card.hookpoint)}</small></h2>
-  <p class="label">{esc(card.label)}</p>
-  <p class="empty">{esc(_both(card))}</p></div>
+  <p class="label">{esc(card.label)}</p></div>
   <button class="go" data-act="add" data-feature="{card.feature}">Steer with it</button></header>
+ <p class="empty">{esc(_both(card))}</p>
  <div class="figures">{figures}</div>
  {_statistics(known) if known else '<p class="empty">This dictionary has no statistics.</p>'}
  <h3>{why("neighbours", "nearest neighbours")}</h3><ul class="bars">{_neighbours(card)}</ul>

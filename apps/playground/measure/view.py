@@ -28,7 +28,7 @@ def measured_view(found: Measured, stopped: bool = False) -> str:
     along = "".join(map(_along, found.along))
     return f"""
 <section class="measured"{partial}><p class="count">{_said(found, stopped)}</p>
- <div class="grid"><div>{tables}{_curve(found.curves)}</div>{moved}{along}</div>
+ <div class="grid"><div>{tables}</div>{moved}{_curve(found.curves)}{along}</div>
 </section>"""
 
 

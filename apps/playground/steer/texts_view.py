@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from apps.playground.html.markup import esc, figure, notice
 from apps.playground.html.words import why
+from apps.playground.state.setup import MOST_ROWS
 from apps.playground.steer.tokens import Fluency, Shown, Texts
 from steer.splice.receipt import EditReceipt
 
@@ -109,15 +110,24 @@ def _token(token: Shown) -> str:
 
 
 def receipt_view(receipt: Sequence[EditReceipt]) -> str:
-    """A line an edit: on how many tokens it acted, and by how much; or why it did not."""
+    """A line an edit: on how many tokens it acted, and by how much; or why it did not.
+
+    Folded where a word's edits make it longer than the list of edits may be.
+    """
     if not receipt:
         return ""
     rows = "".join(_receipt(entry) for entry in receipt)
     words = (why(word) for word in ("edit", "activation", "re-encoded", "‖Δ‖ / ‖x‖"))
     first, *rest = (f'<th scope="col">{word}</th>' for word in words)
     heads = f'{first}<th scope="col">tokens</th>{"".join(rest)}'
-    return f"""<table class="receipt"><caption>{why("receipt", "Receipt")}</caption>
+    table = f"""<table class="receipt"><caption>{why("receipt", "Receipt")}</caption>
 <thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"""
+    if len(receipt) <= MOST_ROWS:
+        return table
+    acted = [entry for entry in receipt if entry.acted]
+    tokens = len({at for entry in acted for at in entry.acted_tokens})
+    said = f"{len(acted)} of {len(receipt)} edits acted, on {tokens} tokens: the receipt of each"
+    return f'<details class="many"><summary>{said}</summary>{table}</details>'
 
 
 def _receipt(entry: EditReceipt) -> str:

@@ -23,6 +23,8 @@ _JUDGED = 64
 """Tokens of the prompt that are read again to judge the continuation."""
 _SECOND = 500
 """Tokens that the default model reads in about a second on two cores."""
+_LINES = 8
+"""Of what is said on pointing at a token."""
 _ERROR = {"keep": "kept", "drop": "dropped", "frozen": "frozen"}
 
 
@@ -141,16 +143,26 @@ def _activation(studio: Studio, row: Row, x: Tensor) -> Tensor:
 
 def tips(receipt: Receipt) -> dict[int, str]:
     """Position -> what the edits did there."""
-    found: dict[int, list[str]] = {}
+    found: dict[int, list[tuple[float, str]]] = {}
     for entry in receipt:
         for each in entry.tokens:
             reached = "" if each.reached is None else f", re-encoded {each.reached:.3g}"
             name = f"{entry.kind} #{entry.feature}" if entry.feature is not None else entry.kind
-            found.setdefault(each.position, []).append(
+            said = (
                 f"{name}: {each.before:.3g} → {each.after:.3g}{reached}, "
                 f"‖Δ‖/‖x‖ {each.relative_dose:.2f}, error term {_ERROR[entry.error]}"
             )
-    return {position: "\n".join(lines) for position, lines in found.items()}
+            found.setdefault(each.position, []).append((each.relative_dose, said))
+    return {position: _largest(lines) for position, lines in found.items()}
+
+
+def _largest(lines: Sequence[tuple[float, str]]) -> str:
+    """Lines with their sizes: all of them, or the largest few and how many are left out."""
+    if len(lines) <= _LINES:
+        return "\n".join(said for _, said in lines)
+    shown = sorted(lines, key=lambda line: -abs(line[0]))[: _LINES - 1]
+    left = f"and {len(lines) - len(shown)} smaller ones"
+    return "\n".join([*(said for _, said in shown), left])
 
 
 def _shown(
@@ -168,10 +180,12 @@ def _shown(
         levels = tuple(min(v / m, 1.0) if m else 0.0 for v, m in zip(values, maxima, strict=True))
         levels = by_unit(rows, levels)
         done = "\n".join(notes[at] for at in range(start, stop) if at in notes)
-        read = "\n".join(
-            f"{_name(row)} reads {value:.3g}"
-            for row, value in zip(rows, values, strict=True)
-            if value
+        read = _largest(
+            [
+                (value, f"{_name(row)} reads {value:.3g}")
+                for row, value in zip(rows, values, strict=True)
+                if value
+            ]
         )
         hidden = ids[start] in special and start >= prompt
         yield Shown(

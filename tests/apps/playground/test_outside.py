@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
-from typing import Any
 
 import gradio as gr
-import pytest
 
 from apps.playground.handlers import Handlers
 from apps.playground.outside import boxes
 from apps.playground.state.desk import Desk
 from apps.playground.state.examples import BEGIN
 from apps.playground.state.setup import MOST_ROWS, Row, Setup
-from apps.playground.studio.studio import Shelf, Studio
 from steer import Ablate, Clamp
-from tests.support import tiny
+from tests.apps.playground.clicks import SESSION
 
-SESSION: Any = SimpleNamespace(session_hash="me")
 LINKED = Setup("w3 w4", rows=(Row("tiny", Ablate(5)),), seed=9)
 MINE = Row("tiny", Clamp(7, "1x max"))
-
-
-@pytest.fixture
-def do() -> Handlers:
-    model = tiny.tiny_model("llama")
-    return Handlers(Studio(model, Shelf(model, [], [tiny.dictionary()])))
 
 
 def test_what_the_page_shows_at_first_is_not_sent_again(do: Handlers) -> None:

@@ -11,10 +11,10 @@ from apps.playground.html.markup import notice, visible
 from apps.playground.state.setup import MOST_ROWS, Row
 from apps.playground.steer import texts_view as view
 from apps.playground.steer.edits_view import RowFacts, rows_view
-from apps.playground.steer.tokens import Fluency, Shown, Texts
+from apps.playground.steer.tokens import Fluency, Shown, Texts, tips
 from apps.playground.theme import styling
 from steer import Ablate, Clamp, Scale
-from steer.splice.receipt import EditReceipt
+from steer.splice.receipt import EditReceipt, Receipt, TokenEdit
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&lt;</span>**bold**`${1}`{{x}}"
 
@@ -152,3 +152,31 @@ def test_every_edit_has_a_colour() -> None:
     for number in range(MOST_ROWS):
         assert f'.texts[data-show="{number}"] .t' in style
         assert f"var(--a{number}, 0)" in style
+
+
+def test_a_long_receipt_is_folded_and_says_how_much_acted() -> None:
+    """Of a word's many edits; one as long as the list of edits may be is not."""
+    few = [receipt()] * MOST_ROWS
+    assert "<details" not in view.receipt_view(few)
+    silent = receipt(acted_tokens=(), reason="the feature is silent")
+    folded = view.receipt_view([*few, silent])
+    assert folded.startswith("<details")
+    assert f"{MOST_ROWS} of {MOST_ROWS + 1} edits acted, on " in folded
+    assert folded.count("<tr>") == MOST_ROWS + 1
+
+
+def test_what_is_said_of_a_token_stays_short() -> None:
+    """Of sixty edits that acted on it, the largest few, and how many are left out."""
+
+    def told(count: int) -> list[str]:
+        each = [
+            receipt(feature=n, tokens=(TokenEdit(3, " a", 0.0, 1.0, 0.9, n / 100),))
+            for n in range(count)
+        ]
+        return tips(Receipt(tuple(each)))[3].splitlines()
+
+    assert [line.split(":")[0] for line in told(3)] == ["clamp #0", "clamp #1", "clamp #2"]
+    many = told(60)
+    assert len(many) == len(told(8)) == 8
+    assert many[0].startswith("clamp #59")
+    assert many[-1] == "and 53 smaller ones"

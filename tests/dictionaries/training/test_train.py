@@ -1,8 +1,7 @@
-"""The trainer: sparse gradients, planted features, determinism, and taking up where it stopped."""
+"""The trainer: planted features, determinism, and taking up where it stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,127 +11,13 @@ import torch
 from torch import Tensor
 
 from dictionaries.architectures import BatchTopK, ReLU, TopK
-from dictionaries.config import DictionaryConfig
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
 from dictionaries.measures.quality import quality
-from dictionaries.training.learnable import CALIBRATED_ON
 from dictionaries.training.loss import batch_loss, update
-from dictionaries.training.sparse import (
-    Pattern,
-    reconstruct_sparsely,
-    select_batch,
-    select_tokens,
-)
 from dictionaries.training.state import TrainState, initialise
 from dictionaries.training.train import Step, TrainConfig, train
-
-D, M, K = 16, 24, 3
-ABOUT = DictionaryConfig(D, M, "resid_post.1", "tiny")
-SMALL = TrainConfig(
-    width=M,
-    k=K,
-    samples=100 * 256,
-    batch=256,
-    learning_rate=3e-3,
-    dead_after=2000,
-    aux_k=4,
-    candidates_dtype="float32",
-)
-SETTINGS: dict[str, dict[str, Any]] = {
-    "batchtopk": {"architecture": "batchtopk"},
-    "topk": {"architecture": "topk"},
-    "l1": {"architecture": "standard", "l1": 0.3},
-    "tied l1": {"architecture": "standard", "l1": 0.3, "tied": True},
-}
-every_setting = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
-
-
-def planted(n: int = 4096, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Activations [n, d] of three random features each, and the features' directions [m, d]."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(M, D, generator=generator)
-    rows /= rows.norm(dim=-1, keepdim=True)
-    chosen = torch.rand(n, M, generator=generator).topk(K).indices
-    strength = 5 + 5 * torch.rand(n, K, generator=generator)
-    return torch.zeros(n, M).scatter(1, chosen, strength) @ rows + 2.0, rows
-
-
-# -- a step's cost is that of its active entries -----------------------------------------------
-
-
-def dense_mask(pattern: Pattern) -> Tensor:
-    mask = torch.zeros(pattern.shape, dtype=torch.bool)
-    mask[pattern.rows, pattern.columns] = True
-    return mask
-
-
-def pre_activations(seed: int = 0, shift: float = 0.0) -> Tensor:
-    return torch.randn(40, 30, generator=torch.Generator().manual_seed(seed)) + shift
-
-
-@pytest.mark.parametrize("k", [1, 5, 30])
-@pytest.mark.parametrize("shift", [0.0, -2.5])
-def test_select_tokens_is_topk(k: int, shift: float) -> None:
-    pre = pre_activations(shift=shift)
-    index = pre.topk(k, dim=-1).indices
-    expected = torch.zeros_like(pre, dtype=torch.bool).scatter(1, index, True) & (pre > 0)
-    assert torch.equal(dense_mask(select_tokens(pre, k)), expected)
-
-
-@pytest.mark.parametrize("k", [1, 5, 30])
-@pytest.mark.parametrize("shift", [0.0, -2.5])
-@pytest.mark.parametrize("skewed", [False, True])
-def test_select_batch_is_topk_of_the_batch(k: int, shift: float, skewed: bool) -> None:
-    pre = pre_activations(shift=shift)
-    if skewed:  # a sample of rows says little of the others
-        pre[1::2] *= 30
-    floor = pre.flatten().topk(min(k * len(pre), pre.numel())).values.min()
-    expected = (pre >= floor) & (pre > 0)
-    assert torch.equal(dense_mask(select_batch(pre, k)), expected)
-
-
-@pytest.mark.parametrize("select", [select_tokens, select_batch])
-@pytest.mark.parametrize("shift", [0.0, -1.5, -9.0])
-def test_sparse_gradients_are_the_dense_ones(
-    select: Callable[[Tensor, int], Pattern], shift: float
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, target = (torch.randn(40, 12, generator=generator) for _ in range(2))
-    shapes = {"W_enc": (12, 30), "b_enc": (30,), "W_dec": (30, 12)}
-    weights = {name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}
-    weights["b_enc"] += shift
-    sparse, dense = ({n: w.clone().requires_grad_() for n, w in weights.items()} for _ in range(2))
-    pattern = select(x @ weights["W_enc"] + weights["b_enc"], 4)
-    ours, active = reconstruct_sparsely(x, **sparse, pattern=pattern)
-    code = (x @ dense["W_enc"] + dense["b_enc"]).relu() * dense_mask(pattern)
-    theirs = code @ dense["W_dec"]
-    torch.testing.assert_close(ours, theirs)
-    assert torch.equal(active, (code > 0).sum(0))
-    for reconstruction in (ours, theirs):
-        (reconstruction - target).square().sum().backward()
-    for name in weights:
-        torch.testing.assert_close(sparse[name].grad, dense[name].grad, atol=1e-3, rtol=1e-4)
-
-
-@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
-def test_every_weight_gets_its_whole_gradient(architecture: str) -> None:
-    """The decoder bias as well: it is added at the end, and subtracted before the encoder."""
-    x = planted()[0][:256]
-    config = replace(SMALL, architecture=architecture, aux_weight=0.0)
-    state = initialise(x, config)
-    loss, _, _ = batch_loss(x, state, config)
-    loss.backward()
-    w = {name: weight.detach().clone().requires_grad_() for name, weight in state.weights.items()}
-    pre = (x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]
-    select = select_tokens if architecture == "topk" else select_batch
-    code = pre.relu() * dense_mask(select(pre.detach(), config.k))
-    (x - w["b_dec"] - code @ w["W_dec"]).square().sum(-1).mean().backward()
-    for name, weight in state.weights.items():
-        torch.testing.assert_close(weight.grad, w[name].grad, atol=1e-3, rtol=1e-3, msg=name)
-
-
-# -- what comes out ----------------------------------------------------------------------------
+from tests.dictionaries.training.planted import ABOUT, SMALL, K, M, every_setting, planted
 
 
 @every_setting
@@ -225,9 +110,6 @@ def test_half_precision_activations() -> None:
     assert quality(train(x.to(torch.bfloat16), SMALL, ABOUT), x).fvu < 0.3
 
 
-# -- the same again ----------------------------------------------------------------------------
-
-
 def equal(one: Dictionary, other: Dictionary) -> bool:
     return all(torch.equal(getattr(one, n), getattr(other, n)) for n in one.tensor_names())
 
@@ -285,91 +167,3 @@ def test_reports() -> None:
     assert steps[-1].fvu < steps[0].fvu
     assert steps[-1].l0 == pytest.approx(K, abs=0.1)
     assert all(0 <= step.dead <= 1 for step in steps)
-
-
-# -- refused -----------------------------------------------------------------------------------
-
-BAD: list[dict[str, Any]] = [
-    {"architecture": "gated"},
-    {"architecture": "TopK"},
-    {"tied": True},
-    {"width": 0},
-    {"k": 0},
-    {"k": M + 1},
-    {"samples": 0},
-    {"samples": 255},
-    {"batch": -1},
-    {"candidates_dtype": "int3"},
-    {"candidates_dtype": "int32"},
-    {"learning_rate": 0.0},
-    {"learning_rate": float("nan")},
-    {"l1": -1.0},
-]
-
-
-@pytest.mark.parametrize("settings", BAD, ids=str)
-def test_bad_settings(settings: dict[str, Any]) -> None:
-    with pytest.raises(TrainingError):
-        replace(SMALL, **settings)
-
-
-def test_too_few_activations() -> None:
-    with pytest.raises(TrainingError, match="255 activations are fewer than one batch of 256"):
-        train(torch.randn(255, D), SMALL, ABOUT)
-
-
-def spoilt(value: float, at: tuple[int, ...], n: int = 1024) -> Tensor:
-    activations = planted(n)[0]
-    for row in at:
-        activations[row, 2] = value
-    return activations
-
-
-def assert_finite(checkpoint: Path) -> None:
-    """Of the last step that was sound, if there was one."""
-    if checkpoint.exists():
-        weights = torch.load(checkpoint, weights_only=True)["weights"]
-        assert all(weight.isfinite().all() for weight in weights.values())
-
-
-UNLEARNABLE: dict[str, tuple[Tensor, str]] = {
-    "one nan": (spoilt(float("nan"), (3,)), "1 of 1024 activations that were looked at are not"),
-    "infinite": (spoilt(float("-inf"), (0, 9)), "2 of 1024 activations that were looked at are"),
-    "fp16": ((planted(1024)[0] * 1e6).half(), "float16 holds at most 65504, so harvest in"),
-    "zeros": (torch.zeros(1024, D), "all activations are zero: .* check which site was harvested"),
-    "constant": (torch.full((1024, D), 0.3), "all activations are the same"),
-    "constant bf16": (planted(1)[0].bfloat16().expand(1024, D), "all activations are the same"),
-    "huge": (planted(1024)[0] * 1e30, "too large: their squares overflow float32"),
-}
-
-
-@pytest.mark.parametrize(("activations", "said"), UNLEARNABLE.values(), ids=UNLEARNABLE.keys())
-@every_setting
-def test_what_nothing_is_learned_from(
-    settings: dict[str, Any], activations: Tensor, said: str, tmp_path: Path
-) -> None:
-    """Before the first step: no report, no file."""
-    steps: list[Step] = []
-    config = replace(SMALL, **settings)
-    path = tmp_path / "state.pt"
-    with pytest.raises(TrainingError, match=said):
-        train(activations, config, ABOUT, checkpoint=path, checkpoint_every=1, report=steps.append)
-    assert (steps, list(tmp_path.iterdir())) == ([], [])
-
-
-def test_a_rare_one_is_named_when_its_batch_comes(tmp_path: Path) -> None:
-    """Of many activations every second is looked at first, and this is not one of them."""
-    activations, path = spoilt(float("nan"), (70_001,), 2 * CALIBRATED_ON), tmp_path / "state.pt"
-    config = replace(SMALL, batch=8192, samples=2 * CALIBRATED_ON)
-    said = r"batch \d+ holds 1 of 8192 activations that are not finite \(number 70001\): leave them"
-    with pytest.raises(TrainingError, match=said):
-        train(activations, config, ABOUT, checkpoint=path, checkpoint_every=1)
-    assert_finite(path)
-
-
-def test_a_training_that_diverges_leaves_nothing_that_is_not_finite(tmp_path: Path) -> None:
-    activations, path = planted(1024)[0], tmp_path / "state.pt"
-    config = replace(SMALL, learning_rate=1e38)
-    with pytest.raises(TrainingError, match="training diverged; lower learning_rate"):
-        train(activations, config, ABOUT, checkpoint=path, checkpoint_every=1)
-    assert_finite(path)
