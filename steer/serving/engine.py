@@ -236,13 +236,15 @@ class Engine:
     def _next_part(self) -> int:
         """How much of the next prompt is read at once.
 
-        One that is scored is read whole where that holds up no text, and its last token, behind
-        which nothing is scored, alone: as in process, where other parts differ by rounding.
+        Of one that is scored the last token, behind which nothing is scored, is read alone, and all
+        before it whole where that holds up no text: as in process, where other parts differ by
+        rounding.
         """
-        row = self._reading[0][1]
-        if row.wants_all and not self._batch.rows and row.left <= _WHOLE * self.limits.budget:
-            return max(1, row.left - 1)
-        return min(row.left, self.limits.budget)
+        row, budget = self._reading[0][1], self.limits.budget
+        if not row.wants_all or row.left == 1:
+            return min(row.left, budget)
+        whole = not self._batch.rows and row.left <= _WHOLE * budget
+        return row.left - 1 if whole else min(row.left - 1, budget)
 
     def _hand_out(self, rows: Sequence[Served]) -> None:
         """What is new of each text; those that are finished leave, and have their answer."""

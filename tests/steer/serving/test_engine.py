@@ -12,11 +12,12 @@ import torch
 
 import steer
 from steer.errors import NonFiniteError, PromptError, SilentEditError
-from steer.lm.prompts import read_prompt
+from steer.lm.prompts import Prompt, read_prompt
 from steer.runs.sampling import Sampling
 from steer.serving.ask import Answer, Ask, BusyError, GoneError, LateError, Piece
 from steer.serving.engine import Engine, Limits, Step
 from steer.splice.edited import edited_logits
+from steer.splice.passes import teacher_forced
 from tests.support import tiny
 from tests.support.passes import SITE, intervention
 from tests.support.tiny import PROMPT, PROMPTS
@@ -172,6 +173,26 @@ def test_echoed_log_probabilities_are_those_of_one_pass(llama: steer.Model) -> N
             torch.tensor(each.logprob), expected[place, each.id], atol=1e-5, rtol=1e-5
         )
         assert each.likely[0][0] == int(expected[place].argmax())
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 5, 6, 40])
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside one that is written"])
+def test_a_scored_text_is_read_as_in_process_to_the_bit(
+    llama: steer.Model, length: int, beside: bool
+) -> None:
+    ids, edits = list(range(10, 10 + length)), EDITS[1]
+    begun = threading.Event()
+    with engine(llama) as running:
+        if beside:
+            running.submit([ask(llama, PROMPT, max_tokens=50)], [lambda _: begun.set()])
+            assert begun.wait(30)
+        asked = Ask(Prompt("", tuple(ids)), edits, GREEDY, max_tokens=1, top=1, echo=True)
+        answer = running.submit([asked])[0].result()
+    read = torch.tensor([ids[:-1]])  # nothing is scored behind the last
+    span = llama.span(read, torch.ones_like(read))
+    logits, _ = teacher_forced(llama.nn, read, span, llama.plans(edits, [SAE]))
+    expected = logits[0].log_softmax(-1).gather(1, torch.tensor(ids[1:]).unsqueeze(1)).squeeze(1)
+    assert [each.logprob for each in answer.prompt_scored[1:]] == expected.tolist()
 
 
 def test_a_bad_row_is_told_why_and_the_others_go_on(llama: steer.Model) -> None:
