@@ -260,6 +260,45 @@ def test_a_call_between_steps_is_answered_while_rows_are_decoded(llama: steer.Mo
         same(tickets[0].result(), alone(llama, tickets[0].ask), False)
 
 
+def test_calls_between_steps_are_bounded_as_rows_are(llama: steer.Model) -> None:
+    go = threading.Event()
+    with engine(llama, queue=1) as running:
+        calls = [running.between(lambda: go.wait(30))]
+        with pytest.raises(BusyError, match="ask again"):
+            calls += [running.between(lambda: go.wait(30)) for _ in range(3)]
+        go.set()
+        assert all(call.result() for call in calls)
+
+
+def test_a_fault_in_a_step_is_told_to_those_it_served_and_the_next_are_served(
+    llama: steer.Model,
+) -> None:
+    steps: list[Step] = []
+
+    def report(step: Step) -> None:
+        steps.append(step)
+        if len(steps) == 2:
+            raise MemoryError("no room")
+
+    running = Engine(llama, Limits(), report=report)
+    try:
+        tickets = running.submit([ask(llama, PROMPT), ask(llama, PROMPTS[1], EDITS[0])])
+        for ticket in tickets:
+            with pytest.raises(MemoryError, match="no room"):
+                ticket.result()
+        assert running.served == 0
+        again = ask(llama, PROMPT)
+        same(running.submit([again])[0].result(), alone(llama, again), False)
+    finally:
+        running.close(30)
+
+
+@pytest.mark.parametrize("limits", [{"seconds": float("nan")}, {"rows": 0}, {"queue": -1}])
+def test_limits_that_are_none_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(steer.SteerError, match="or more"):
+        Limits(**limits)
+
+
 def test_closing_finishes_what_is_served_and_takes_nothing_more(llama: steer.Model) -> None:
     running = Engine(llama, Limits())
     (ticket,) = running.submit([ask(llama, PROMPT, max_tokens=12)])
