@@ -9,7 +9,7 @@ counted by `Seen`: its massive activation sets off features that have nothing to
 
 from __future__ import annotations
 
-import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from steer.edits.json import from_tagged
+from steer.edits.values import short
 from steer.errors import InterventionError
 
 
@@ -58,8 +59,10 @@ class Leaf(Condition):
         if isinstance(self.feature, bool) or not isinstance(self.feature, int) or self.feature < 0:
             raise InterventionError(f"a condition's feature must be an index, not {self.feature!r}")
         number = isinstance(self.above, int | float) and not isinstance(self.above, bool)
-        if not number or not math.isfinite(self.above):
-            raise InterventionError(f"above={self.above!r} is not allowed: give a finite number")
+        if not number or not abs(self.above) <= sys.float_info.max:
+            raise InterventionError(
+                f"above={short(self.above)} is not allowed: give a finite number"
+            )
         object.__setattr__(self, "above", float(self.above))
 
     def leaves(self) -> tuple[Leaf, ...]:

@@ -15,12 +15,15 @@ source itself has: of a `Random` that is about √d, the length of a standard no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from steer.edits.json import from_tagged
+from steer.edits.values import check_int64
 from steer.errors import InterventionError
+
+_LONGEST = 3e38
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Vector(Direction):
             raise InterventionError("a direction's values must be finite numbers, at least one")
         if not any(self.values):
             raise InterventionError("a direction of zeros points nowhere")
+        if (length := math.hypot(*self.values)) > _LONGEST:
+            raise InterventionError(
+                f"a direction of length {length:.3g} is longer than the {_LONGEST:g} that float32 "
+                "holds"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Difference(Direction):
     def __post_init__(self) -> None:
         for name in ("positive", "negative"):
             prompts = getattr(self, name)
-            if isinstance(prompts, str) or not prompts:
+            if isinstance(prompts, str | Mapping) or not prompts:
                 raise InterventionError(f"{name} must be one or more prompts, not {prompts!r}")
             object.__setattr__(self, name, tuple(prompts))
 
@@ -89,6 +97,9 @@ class Random(Direction):
 
     seed: int = 0
     kind: ClassVar[str] = "random"
+
+    def __post_init__(self) -> None:
+        check_int64("seed", self.seed)
 
 
 DIRECTIONS: dict[str, type[Direction]] = {

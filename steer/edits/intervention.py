@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from dictionaries.files.keys import refuse_unknown
 from dictionaries.files.place import writable_file
+from dictionaries.files.strict_json import read_json
 from steer.edits.base import Edit
 from steer.edits.kinds import (
     edit_from_dict,
@@ -89,10 +90,9 @@ class Intervention:
             "an intervention",
             InterventionError,
         )
-        if data.get("version", VERSION) != VERSION:
-            raise InterventionError(
-                f"version {data['version']!r} is unknown; this release reads {VERSION}"
-            )
+        version = data.get("version", VERSION)
+        if type(version) is not int or version != VERSION:
+            raise InterventionError(f"version {version!r} is unknown; this release reads {VERSION}")
         if missing := {"dictionary", "edits"} - set(data):
             raise InterventionError(f"an intervention needs {', '.join(sorted(missing))}")
         if not isinstance(data["edits"], list):
@@ -106,12 +106,7 @@ class Intervention:
         """Inverse of `to_json`. Raises `InterventionError` for anything else."""
         if not isinstance(text, str | bytes):
             raise InterventionError(f"an intervention is read from JSON text, not from {text!r}")
-        try:
-            return cls.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise InterventionError(f"not JSON: {error}") from error
-        except RecursionError as error:
-            raise InterventionError("not an intervention: it is nested too deeply") from error
+        return cls.from_dict(read_json(text, "not JSON", InterventionError))
 
     @classmethod
     def load(cls, path: str | Path) -> Intervention:

@@ -36,7 +36,7 @@ arbitrary one, about √d, if it is `Random`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -59,7 +59,7 @@ from steer.edits.subspaces import (
     ScaleSubspace,
     subspace_from_dict,
 )
-from steer.edits.values import Value, finite
+from steer.edits.values import Value, check_int64, finite
 from steer.errors import InterventionError
 
 
@@ -170,10 +170,11 @@ class Resample(FeatureEdit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.reference, str) or not self.reference:
+        if isinstance(self.reference, str | Mapping) or not self.reference:
             raise InterventionError(
                 f"reference must be one or more prompts, not {self.reference!r}"
             )
+        check_int64("seed", self.seed)
         object.__setattr__(self, "reference", tuple(self.reference))
 
     @property

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 from steer.edits.conditions import Active, And, Condition, Leaf, Not, Or, Seen
 from steer.edits.positions import NAMED, Canonical, Positions, Rows, Tokens, canonical
@@ -24,6 +25,8 @@ from steer.errors import InterventionError
 
 _TOKEN = re.compile(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?|[a-z]+|[()>&|~!#-])", re.IGNORECASE)
 _SAME = {"&": "and", "|": "or", "~": "not", "!": "not"}
+_DEEPEST = 50
+"""Levels that a typed condition may be nested."""
 _EXAMPLES = "7, 7 > 2.5, seen 3, 7 and not seen 3"
 
 
@@ -110,7 +113,7 @@ class _Reader:
     """Recursive descent: or, and, not, then a feature or parentheses."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.place = text, 0
+        self.text, self.place, self.depth = text, 0, 0
 
     def whole(self) -> Condition:
         found = self._several("or")
@@ -131,9 +134,9 @@ class _Reader:
 
     def _one(self) -> Condition:
         if self._take("not"):
-            return Not(self._one())
+            return Not(self._within(self._one))
         if self._take("("):
-            found = self._several("or")
+            found = self._within(lambda: self._several("or"))
             if not self._take(")"):
                 raise self._lost("a closing parenthesis")
             return found
@@ -146,6 +149,15 @@ class _Reader:
             raise self._lost("a feature's number")
         self._take(feature)
         return kind(int(feature), self._number() if self._take(">") else 0.0)
+
+    def _within(self, read: Callable[[], Condition]) -> Condition:
+        """A level deeper. Raises before Python's own limit, at which nothing more can be said."""
+        if self.depth == _DEEPEST:
+            raise InterventionError(f"the condition is nested deeper than {_DEEPEST} levels")
+        self.depth += 1
+        found = read()
+        self.depth -= 1
+        return found
 
     def _number(self) -> float:
         sign = -1 if self._take("-") else 1

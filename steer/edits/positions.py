@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steer.edits.values import check_int64
 from steer.errors import InterventionError
 from steer.lm.span import Span
 
@@ -148,6 +149,7 @@ def canonical(positions: Positions) -> Canonical:
     if isinstance(positions, bool):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
     if isinstance(positions, int):
+        check_int64("positions", positions)
         return positions
     if isinstance(positions, slice):
         step = [] if positions.step is None else [positions.step]
@@ -161,12 +163,16 @@ def canonical(positions: Positions) -> Canonical:
             raise InterventionError(
                 f"positions={positions!r} is not allowed: a slice's step must be positive"
             )
+        for part in slice_parts(positions) if match else ():
+            check_int64("positions", part or 0)
         return positions
     if not isinstance(positions, Sequence):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
     items = tuple(i for i in positions if isinstance(i, int) and not isinstance(i, bool))
     if not items or len(items) != len(positions):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
+    for item in items:
+        check_int64("positions", item)
     return items
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from steer.edits.json import from_tagged
+from steer.edits.values import check_int64
 from steer.errors import InterventionError
 
 
@@ -28,6 +29,7 @@ class Schedule:
             raise InterventionError(
                 f"{self.kind}({self.n!r}): the number of tokens must be 1 or more"
             )
+        check_int64("n", self.n)
 
     def strength(self, t: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """g at each t (integers, any shape), in this dtype."""

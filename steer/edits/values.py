@@ -52,6 +52,14 @@ def finite(value: float) -> float:
     return number
 
 
+def check_int64(name: str, value: object) -> None:
+    """Raise `InterventionError` unless it is a whole number that a tensor can hold."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise InterventionError(
+            f"{name}={short(value)} is not allowed: it must be a whole number below 2**63"
+        )
+
+
 def short(value: object) -> str:
     """A value in a message: its repr, cut where nobody would read on."""
     try:

@@ -71,12 +71,15 @@ class Batch:
 def read_part(model: LanguageModel, row: Row, most: int) -> int:
     """Read the next tokens of a row's prompt, alone; how many. Raises what is wrong with the row.
 
-    Alone, and in parts of fixed length, so that what a prompt gives depends on nobody else.
+    Alone, and in parts of fixed length, so that what a prompt gives depends on nobody else. Scores
+    are of the usual products, as in process, also of texts so short that others are quicker.
     """
     part = row.part(most)
     going = row.going(part) if row.plans else None
     passes = {} if going is None else {0: going}
-    keep_last = 0 if row.wants_all else 1
-    logits = forward(model, [part], [row.read], row.cache, passes, keep=keep_last)
+    scored = row.wants_all
+    logits = forward(
+        model, [part], [row.read], row.cache, passes, keep=0 if scored else 1, quick=not scored
+    )
     row.has_read(part, going, logits[0])
     return len(part)

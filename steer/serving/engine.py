@@ -45,7 +45,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, least in (("rows", 1), ("queue", 0), ("budget", 1), ("seconds", 0)):
-            if getattr(self, name) < least:
+            if not getattr(self, name) >= least:  # NaN is no limit either
                 raise SteerError(
                     f"{name}={getattr(self, name)} is not allowed: it must be {least} or more"
                 )
@@ -114,10 +114,15 @@ class Engine:
         return tickets
 
     def between(self, call: Callable[[], T]) -> Future[T]:
-        """Do something with the model between two steps, in the engine's thread."""
+        """Do something with the model between two steps, in the engine's thread.
+
+        Raises `BusyError` if as many wait as rows may.
+        """
         future: Future[T] = promised()
         with self._wake:
             self._refuse_if_closed()
+            if len(self._calls) > self.limits.queue:
+                raise BusyError(f"{len(self._calls)} such requests wait: ask again in a moment")
             self._calls.append((future, call))
             self._wake.notify()
         return future
@@ -138,10 +143,15 @@ class Engine:
             self._closed = True
             self._wake.notify()
         self._thread.join(seconds)
-        begun = [ticket for ticket, _ in (*self._reading, *self._batch.rows)]
-        for ticket in (*self._waiting, *begun):
-            ticket.cancel()
-        self._thread.join()
+        while self._thread.is_alive():  # again, for one that was just between waiting and begun
+            for ticket in self._tickets:
+                ticket.cancel()
+            self._thread.join(0.1)
+
+    @property
+    def _tickets(self) -> list[Ticket]:
+        begun = (*self._reading, *self._batch.rows)
+        return [*self._waiting, *(ticket for ticket, _ in begun)]
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -153,7 +163,7 @@ class Engine:
         with torch.inference_mode():
             while self._sleep():
                 with self.model.lock:
-                    self._step()
+                    self._step_or_fail()
 
     def _sleep(self) -> bool:
         """Wait for something to do; False if there will be nothing more."""
@@ -163,6 +173,19 @@ class Engine:
                     return False
                 self._wake.wait()
         return True
+
+    def _step_or_fail(self) -> None:
+        """A fault that is no row's own ends all that are served, and none that come later."""
+        try:
+            self._step()
+        except Exception as error:
+            gone = [ticket for ticket in self._tickets if not ticket.done.done()]
+            with self._wake:
+                self._waiting.clear()
+            self._reading.clear()
+            self._batch = Batch(self.model)
+            for ticket in gone:
+                ticket.done.set_exception(error)
 
     def _step(self) -> None:
         began = time.perf_counter()
@@ -236,13 +259,15 @@ class Engine:
     def _next_part(self) -> int:
         """How much of the next prompt is read at once.
 
-        One that is scored is read whole where that holds up no text, and its last token, behind
-        which nothing is scored, alone: as in process, where other parts differ by rounding.
+        Of one that is scored the last token, behind which nothing is scored, is read alone, and all
+        before it whole where that holds up no text: as in process, where other parts differ by
+        rounding.
         """
-        row = self._reading[0][1]
-        if row.wants_all and not self._batch.rows and row.left <= _WHOLE * self.limits.budget:
-            return max(1, row.left - 1)
-        return min(row.left, self.limits.budget)
+        row, budget = self._reading[0][1], self.limits.budget
+        if not row.wants_all or row.left == 1:
+            return min(row.left, budget)
+        whole = not self._batch.rows and row.left <= _WHOLE * budget
+        return row.left - 1 if whole else min(row.left - 1, budget)
 
     def _hand_out(self, rows: Sequence[Served]) -> None:
         """What is new of each text; those that are finished leave, and have their answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from inspect import signature
 from typing import Any
@@ -28,12 +29,14 @@ def forward(
     passes: Mapping[int, OnePass],
     *,
     keep: int,
+    quick: bool = True,
 ) -> Tensor:
     """Logits [b, s, V] behind the new tokens ids [b, s] of rows whose keys and values are in cache.
 
     lengths: how many tokens of each row are in the cache already.
     passes: batch row -> what its plans do.
     keep: of how many last tokens logits are wanted; 0 is all.
+    quick: whether a few tokens may be computed as `quick_rows` does, which differs by rounding.
     """
     new = torch.tensor(ids, device=model.device)
     read = torch.tensor(lengths, device=model.device).unsqueeze(1)
@@ -44,7 +47,8 @@ def forward(
     if min(lengths) < cache.columns:  # no mask where it would mask nothing, as transformers does
         places = torch.arange(cache.columns + new.shape[1], device=model.device)
         options["attention_mask"] = (places >= cache.columns - read).long()
-    with hooked(model.module, passes), quick_rows(new.numel()):
+    few = quick_rows(new.numel()) if quick else nullcontext()
+    with hooked(model.module, passes), few:
         output = model.module(input_ids=new, **options)
     logits: Tensor = output.logits
     return logits

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from apps.server.request.offer import UnknownModelError
 from steer.errors import SilentEditError, SteerError
 from steer.serving.ask import BusyError, GoneError, LateError
+
+_log = logging.getLogger(__name__)
 
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownModelError, 404),
@@ -18,9 +22,12 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (BusyError, 429),
     (LateError, 504),
     (GoneError, 499),
+    (ClientDisconnect, 499),
     (SteerError, 400),
 )
 RETRY_SECONDS = 1
+_END = 1000
+"""Characters of either end of a long sentence."""
 
 
 def status_of(error: BaseException) -> int:
@@ -31,8 +38,18 @@ def status_of(error: BaseException) -> int:
 def told(path: str, error: BaseException) -> dict[str, Any]:
     """The body of an error, in the form of whose protocol the path is."""
     status = status_of(error)
-    message = str(error) if status != 500 else f"a fault in the server: {type(error).__name__}"
-    return body(path, status, message, type(error).__name__)
+    name, message = type(error).__name__, _short(str(error))
+    if status == 500:
+        _log.error("%s", path, exc_info=error)
+        message = f"a fault in the server: {name}"
+    return body(path, status, message, name)
+
+
+def _short(sentence: str) -> str:
+    """Without the middle of what a request said at length: the ends say what is wrong."""
+    if len(sentence) <= 2 * _END:
+        return sentence
+    return f"{sentence[:_END]} … {sentence[-_END:]}"
 
 
 def body(path: str, status: int, message: str, code: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ async def streamed(
     headers: Mapping[str, str],
 ) -> Response:
     """The lines as they come. What is wrong before the first is raised, and so has a status."""
-    async with while_connected(request, rows):
+    async with while_connected(request, rows.cancel):
         first = await anext(lines)
     return StreamingResponse(
         _lines(request, rows, first, lines),

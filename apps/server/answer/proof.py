@@ -11,6 +11,8 @@ from steer.serving import proof as proofs
 from steer.serving.ask import Answer, Ask
 
 HEADER = "X-Steer"
+_DIGESTS, _LETTERS = 8, 400
+"""Most that the header lists, since clients read headers of a few KiB; the body has all."""
 
 
 def proof(
@@ -27,15 +29,31 @@ def about(offer: Offer, asks: Sequence[Ask]) -> dict[str, Any]:
 
 def header(told: dict[str, Any]) -> dict[str, str]:
     """A proof in one line. Of a stream, whose text is not there yet, what acted is in its end."""
-    parts = [f"digest={'+'.join(told['digests']) or 'none'}"]
+    parts = [f"digest={_listed(told['digests'])}"]
     if "rows" in told:
         edits = [edit for row in told["rows"] for edit in row["edits"]]
         doses = [edit["dose"] for edit in edits if edit["dose"] is not None]
         acted, of = (sum(edit[name] for edit in edits) for name in ("acted", "of"))
         parts.append(f"acted={acted}/{of}")
         parts.append(f"dose={sum(doses) / len(doses):.4g}" if doses else "dose=none")
-        parts.append(f"silent={json.dumps('; '.join(told['silent'])) if told['silent'] else 'no'}")
+        parts.append(f"silent={_reasons(told['silent'])}")
     else:
         parts.append("acted=in the last chunk")
     parts += [f"dtype={told['dtype']}", f"model={told['fingerprint']}"]
     return {HEADER: "; ".join(parts)}
+
+
+def _listed(digests: Sequence[str]) -> str:
+    more = len(digests) - _DIGESTS
+    rest = [f"{more} more"] if more > 0 else []
+    return "+".join([*digests[:_DIGESTS], *rest]) or "none"
+
+
+def _reasons(silent: Sequence[str]) -> str:
+    """In quotes, ASCII alone."""
+    if not silent:
+        return "no"
+    whole = "; ".join(silent)
+    if len(whole) > _LETTERS:
+        whole = f"{len(silent)} edits, the first: {silent[0][:_LETTERS]}"
+    return json.dumps(whole)

@@ -22,6 +22,7 @@ class Rows:
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[int, Piece | Answer | BaseException]] = asyncio.Queue()
         listeners = [self._listener(index) for index in range(len(asks))]
+        self._must_act = [index for index, ask in enumerate(asks) if ask.refuse_silent]
         self.tickets = engine.submit(asks, listeners)
         for index, ticket in enumerate(self.tickets):
             ticket.done.add_done_callback(lambda _, i=index, t=ticket: self._done(i, t))  # type: ignore[misc]
@@ -32,15 +33,22 @@ class Rows:
             ticket.cancel()
 
     async def events(self) -> AsyncGenerator[Event]:
-        """Pieces and answers as they come, until all rows are done. Raises what was wrong."""
+        """Pieces and answers as they come, until all rows are done. Raises what was wrong.
+
+        Where edits must act, nothing comes before they have in every row.
+        """
         try:
-            left = len(self.tickets)
+            left, quiet = len(self.tickets), set(self._must_act)
+            held: list[Event] = []
             while left:
                 index, what = await self._events.get()
                 if isinstance(what, BaseException):
                     raise what
                 left -= isinstance(what, Answer)
-                yield index, what
+                quiet.discard(index)
+                held.append((index, what))
+                while held and not quiet:
+                    yield held.pop(0)
         finally:
             self.cancel()
 
@@ -65,13 +73,13 @@ class Rows:
 
 
 @asynccontextmanager
-async def while_connected(request: Request, rows: Rows) -> AsyncIterator[None]:
-    """While entered, a client that is gone has its rows cancelled."""
+async def while_connected(request: Request, cancel: Callable[[], object]) -> AsyncIterator[None]:
+    """While entered, a client that is gone has what it asked for cancelled."""
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        rows.cancel()
+        cancel()
 
     watching = asyncio.ensure_future(watch())
     try:

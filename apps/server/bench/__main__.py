@@ -40,9 +40,18 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Pairs of `speed`.")] = 7,
     documents: Annotated[int, typer.Option(min=1, help="Of each task of `scores`.")] = 50,
     minutes: Annotated[float, typer.Option(help="Of `soak`.")] = 30.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for scores.jsonl and soak.jsonl, whose lines are written as they come; "
+            "scores that are there are not measured again."
+        ),
+    ] = None,
 ) -> None:
     """Measure the server on this machine; prints a JSON document a part."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as unkept:
+        results = out or Path(unkept)
+        results.mkdir(parents=True, exist_ok=True)
         for name, edit in _EDITS.items():
             edit.save(Path(folder) / f"{name}.json")
         model = load("smollm2-135m")
@@ -55,9 +64,11 @@ def main(
                     case Part.speed:
                         found = speed(target, model, rounds)
                     case Part.scores:
-                        found = scores(target, model, Path(folder), documents)
+                        found = scores(
+                            target, model, Path(folder), documents, results / "scores.jsonl"
+                        )
                     case Part.soak:
-                        found = soak(target, minutes)
+                        found = soak(target, minutes, results / "soak.jsonl")
                 print(json.dumps({part.value: found}, indent=1), flush=True)
 
 

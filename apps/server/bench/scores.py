@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from apps.server.bench.rows import Row, add, read
 from apps.server.bench.started import MODEL, Target
 from steer.edits import Intervention
 from steer.model import Model
@@ -19,18 +20,28 @@ _QUIET = ("lm_eval", "httpx", "urllib3")
 
 
 def scores(
-    target: Target, model: Model, edits: Path, limit: int, tasks: tuple[str, ...] = ()
-) -> list[dict[str, Any]]:
+    target: Target,
+    model: Model,
+    edits: Path,
+    limit: int,
+    results: Path,
+    tasks: tuple[str, ...] = (),
+) -> list[Row]:
     """For the model and each of its named edits: largest difference of a log-likelihood, and
-    whether all scores are the same. edits: the folder that the server was given."""
-    named: dict[str, tuple[Intervention, ...]] = {"": ()}
+    whether all scores are the same.
+
+    edits: the folder that the server was given.
+    results: JSON lines; what is there is not measured again.
+    """
+    named: dict[str, tuple[Intervention, ...]] = {"none": ()}
     for file in sorted(edits.glob("*.json")):
         named[file.stem] = (Intervention.load(file),)
-    return [
-        _compared(target, model, name, acting, task, limit)
-        for name, acting in named.items()
-        for task in tasks or ("agreement", "gender", "ioi", "sentiment")
-    ]
+    there = {(row["edit"], row["task"]) for row in read(results)}
+    for name, acting in named.items():
+        for task in tasks or ("agreement", "gender", "ioi", "sentiment"):
+            if (name, task) not in there:
+                add(results, _compared(target, model, name, acting, task, limit))
+    return read(results)
 
 
 def _compared(
@@ -40,16 +51,16 @@ def _compared(
     acting: tuple[Intervention, ...],
     task: str,
     limit: int,
-) -> dict[str, Any]:
+) -> Row:
     from steer.evals.lm_eval.model import SteerLM
 
-    asked = f"{MODEL}@{name}" if name else MODEL
+    asked = f"{MODEL}@{name}" if acting else MODEL
     here = _evaluated(SteerLM(model, acting, progress=False, batch_size=1), None, task, limit)
     arguments = {"model": asked, "base_url": f"{target.url}/v1/completions", "num_concurrent": 8}
     there = _evaluated("local-completions", arguments, task, limit)
     mine, theirs = _answers(here, task), _answers(there, task)
     return {
-        "edit": name or "none",
+        "edit": name,
         "task": task,
         "documents": len(here["samples"][task]),
         "log-likelihoods": len(mine),

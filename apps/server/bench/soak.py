@@ -8,8 +8,10 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+from apps.server.bench.rows import Row, add
 from apps.server.bench.started import MODEL, Target
 from apps.server.bench.together import bodies
 
@@ -25,8 +27,11 @@ _WRONG: tuple[dict[str, Any], ...] = (
 )
 
 
-def soak(target: Target, minutes: float) -> dict[str, Any]:
-    """Counts, wrong texts, and memory over time. The first tenth is left out of what is flat."""
+def soak(target: Target, minutes: float, log: Path) -> Row:
+    """Counts, wrong texts, and memory over time. The first tenth is left out of what is flat.
+
+    log: JSON lines, one every ten seconds, of what there was so far.
+    """
     asked = bodies(_TOKENS)
     known = [target.complete(**body)["choices"] for body in asked]
     counts: Counter[str] = Counter()
@@ -41,11 +46,16 @@ def soak(target: Target, minutes: float) -> dict[str, Any]:
                 counts[what] += 1
 
     memory: list[float] = []
+    began = time.monotonic()
     with ThreadPoolExecutor(_CLIENTS) as pool:
         running = [pool.submit(client, number) for number in range(_CLIENTS)]
         while time.monotonic() < until:
             time.sleep(min(10.0, 60 * minutes / 20))
             memory.append(target.megabytes)
+            with lock:
+                so_far = dict(sorted(counts.items()))
+            seconds = round(time.monotonic() - began)
+            add(log, {"seconds": seconds, "MiB": round(memory[-1], 1), **so_far})
         for each in running:
             each.result()
     for _ in range(100):
@@ -53,7 +63,7 @@ def soak(target: Target, minutes: float) -> dict[str, Any]:
             break
         time.sleep(0.1)
     settled = memory[len(memory) // 10 :]
-    third = len(settled) // 3
+    third = max(1, len(settled) // 3)
     first, last = (sum(part) / len(part) for part in (settled[:third], settled[-third:]))
     again = [target.complete(**body)["choices"] for body in asked]
     return {

@@ -69,6 +69,8 @@ def asks(
         )
     if echo and top is not None and context is None:
         _refuse_prompt_ends(interventions)
+    if body.stream_options is not None and not body.stream:
+        raise BodyError("stream_options without stream tells nothing: set stream to true")
     if body.silent == "error" and not interventions:
         raise BodyError('silent: "error" is of edits, and nothing here acts')
     seed = body.seed

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dictionaries.files.strict_json import read_json
 from steer.errors import SteerError
 
 MOST_ROWS = 64
@@ -182,30 +182,13 @@ Read = TypeVar("Read", bound=BaseModel)
 
 async def read_body(request: Request, kind: type[Read]) -> Read:
     """The body as one of these. Raises `BodyError`, naming the field and what it may be."""
-    text = await request.body()
+    if request.url.query:
+        raise BodyError(f"?{request.url.query} would not act: everything is said in the body")
+    data = read_json(await request.body(), "the body is no JSON", BodyError)
     try:
-        data = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
         return kind.model_validate(data)
-    except BodyError:
-        raise
     except ValidationError as error:
         raise BodyError(_told(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise BodyError(f"the body is no JSON: {error}") from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys come once: of two `steering` only one could act."""
-    known = dict(pairs)
-    if len(known) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BodyError(f"{twice!r} is there twice: which is meant?")
-    return known
-
-
-def _refuse_constant(name: str) -> Any:
-    raise BodyError(f"{name} is no number in JSON: give a finite one")
 
 
 def _told(error: ValidationError) -> str:

@@ -6,7 +6,6 @@ Nothing else can be named in a request: no folder, no address of the hub.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from apps.server.request.steering import read_steering
 from dictionaries import catalogue
 from dictionaries.dictionary import Dictionary
+from dictionaries.files.strict_json import read_json
 from steer.edits import Intervention
 from steer.edits.json import dictionaries_named
 from steer.errors import DictionaryError, InterventionError, ModelError, SteerError
@@ -56,7 +56,8 @@ class Offer:
     def read(self, file: Path) -> tuple[Intervention, ...]:
         """A named edit. Raises with the file's name."""
         try:
-            found = self.interventions(json.loads(file.read_text(encoding="utf-8")))
+            data = read_json(file.read_bytes(), "no JSON", InterventionError)
+            found = self.interventions(data)
             self.model.plans(found, list(self.dictionaries.values()))
         except (SteerError, ValueError, OSError) as error:
             raise InterventionError(f"{file}: {error}") from error

@@ -6,17 +6,19 @@ Three forms: an intervention's own JSON; a list of such; the short form, a list 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from dictionaries.files.strict_json import read_json
 from steer.edits import Intervention
 from steer.edits.phrases import parse_condition, parse_schedule
 from steer.errors import InterventionError
 
 _VALUED = {"clamp": "value", "add": "value", "floor": "value", "cap": "value", "scale": "factor"}
 _WHERE = ("positions", "when", "schedule")
+_MOST_EDITS = 512
+"""Planning them takes a time that grows with their square, and holds up every text."""
 _MOST_TEXTS = 32
 """Texts that edits may take values from: each is a pass of the model before anything is said."""
 
@@ -24,13 +26,14 @@ _MOST_TEXTS = 32
 def read_steering(given: Any, default_dictionary: str) -> tuple[Intervention, ...]:
     """What is to act, together. Raises `InterventionError` for what is none of the forms."""
     if isinstance(given, str):
-        given = _from_text(given)
+        given = read_json(given, "steering is no JSON", InterventionError)  # as in `vllm_xargs`
     items = [given] if isinstance(given, dict) else given
     if not isinstance(items, list):
         raise InterventionError(
             f"steering is an intervention, a list of them, or a list such as "
             f'[{{"feature": 1176, "clamp": "2x max"}}], not {given!r}'
         )
+    _refuse_many_edits(items)
     _refuse_many_texts(items)
     read = [_read(item, default_dictionary) for item in items]
     grouped = groupby(read, key=lambda each: each.dictionary if each.short else id(each))
@@ -95,12 +98,14 @@ def _ablated(value: Any) -> dict[str, Any]:
     raise InterventionError(f'"ablate": {value!r} is not allowed; give true, "zero" or "mean"')
 
 
-def _from_text(text: str) -> Any:
-    """JSON in a string, as `vllm_xargs` may only hold."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InterventionError(f"steering is no JSON: {error}") from error
+def _refuse_many_edits(items: Sequence[Any]) -> None:
+    several = [item.get("edits") if isinstance(item, dict) else None for item in items]
+    count = sum(len(edits) if isinstance(edits, list) else 1 for edits in several)
+    if count > _MOST_EDITS:
+        raise InterventionError(
+            f"these are {count} edits, and at most {_MOST_EDITS} are allowed in a request: use "
+            "Model.generate for more"
+        )
 
 
 def _refuse_many_texts(data: Any) -> None:

@@ -36,7 +36,7 @@ async def chat(state: State, request: Request) -> Response:
     if body.stream:
         lines = _stream(state, body, rows, running, head)
         return await streamed(request, running, lines, header(about(state.offer, rows)))
-    async with while_connected(request, running):
+    async with while_connected(request, running.cancel):
         answers = await running.answers()
     state.metrics.finished(rows, answers)
     told = proof(state.offer, rows, answers)
@@ -70,7 +70,9 @@ def _logprobs(token: Callable[[int], str], scored: Sequence[Scored]) -> dict[str
 
     def one(number: int, logprob: float | None) -> dict[str, Any]:
         text = token(number)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        half = "\ufffd" in text  # a part of a letter, whose bytes are not those of its text
+        own = None if half else list(text.encode())
+        return {"token": text, "logprob": logprob, "bytes": own}
 
     content = [
         {**one(each.id, each.logprob), "top_logprobs": [one(*likely) for likely in each.likely]}

@@ -46,7 +46,7 @@ async def completions(state: State, request: Request) -> Response:
     if body.stream:
         lines = _stream(state, body, rows, running, head)
         return await streamed(request, running, lines, header(about(state.offer, rows)))
-    async with while_connected(request, running):
+    async with while_connected(request, running.cancel):
         answers = await running.answers()
     state.metrics.finished(rows, answers)
     told = proof(state.offer, rows, answers, body.receipt == "tokens")
@@ -93,9 +93,11 @@ def _choice(
     }
 
 
-def _logprobs(token: Callable[[int], str], scored: Sequence[Scored]) -> dict[str, Any]:
-    """In the older of OpenAI's forms: a list for each property."""
-    texts, offsets = [token(each.id) for each in scored], [0]
+def _logprobs(
+    token: Callable[[int], str], scored: Sequence[Scored], start: int = 0
+) -> dict[str, Any]:
+    """In the older of OpenAI's forms: a list for each property. start: letters before these."""
+    texts, offsets = [token(each.id) for each in scored], [start]
     for text in texts:
         offsets.append(offsets[-1] + len(text))
     return {
@@ -107,10 +109,11 @@ def _logprobs(token: Callable[[int], str], scored: Sequence[Scored]) -> dict[str
 
 
 def _top(token: Callable[[int], str], each: Scored) -> dict[str, float] | None:
-    """The likeliest by text; of two tokens with one text, the likelier."""
+    """The likeliest and the token itself, by text; of two with one text, the likelier."""
     if each.logprob is None:
         return None
-    return {token(number): logprob for number, logprob in reversed(each.likely)}
+    told = ((each.id, each.logprob), *reversed(each.likely))
+    return {token(number): logprob for number, logprob in sorted(told, key=lambda one: one[1])}
 
 
 async def _stream(
@@ -119,6 +122,7 @@ async def _stream(
     """A chunk a piece, one with the reason a text ended, and the proof in the last."""
     done: dict[int, Answer] = {}
     echoed: set[int] = set()
+    letters = [0] * len(rows)
     token = state.offer.model.token
     async for index, what in running.events():
         prefix = rows[index].prompt.text if body.echo and index not in echoed else ""
@@ -128,7 +132,8 @@ async def _stream(
         if isinstance(what, Piece):
             chunk["text"] = prefix + what.text
             if body.logprobs is not None:
-                chunk["logprobs"] = _logprobs(token, what.scored)
+                chunk["logprobs"] = _logprobs(token, what.scored, letters[index])
+                letters[index] += sum(map(len, chunk["logprobs"]["tokens"]))
             if body.return_token_ids:
                 chunk["token_ids"] = list(what.ids)
             yield event({**head, "choices": [chunk]})

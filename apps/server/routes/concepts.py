@@ -14,11 +14,12 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from apps.server.answer.rows import while_connected
 from apps.server.request.bodies import ConceptBody, read_body
 from apps.server.state import State
 from steer.concepts.examples import check_word
 from steer.errors import SteerError
-from steer.serving.ask import BusyError, LateError
+from steer.serving.ask import BusyError, GoneError, LateError
 
 _ONE = asyncio.Lock()
 
@@ -30,7 +31,15 @@ async def concept(state: State, request: Request) -> Response:
     if _ONE.locked():
         raise BusyError("another concept is being searched for: ask again in a minute")
     async with _ONE:
-        return JSONResponse(await _searched(state, word, body.seed))
+        search = asyncio.ensure_future(_searched(state, word, body.seed))
+        try:
+            async with while_connected(request, search.cancel):
+                await asyncio.wait([search])
+        finally:
+            search.cancel()
+    if search.cancelled():
+        raise GoneError("nobody waits for the search any more")
+    return JSONResponse(search.result())
 
 
 async def _searched(state: State, word: str, seed: int) -> Any:

@@ -123,7 +123,7 @@ async def _answer(
     if body.stream:
         lines = _stream(state, body, asked, rows, chat)
         return await streamed(request, rows, lines, header(about(state.offer, asked)))
-    async with while_connected(request, rows):
+    async with while_connected(request, rows.cancel):
         answers = await rows.answers()
     state.metrics.finished(asked, answers)
     told = proof(state.offer, asked, answers)

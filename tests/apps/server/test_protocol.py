@@ -123,7 +123,7 @@ def test_an_echoed_prompt_is_scored_and_a_stop_ends_a_text(server: Server) -> No
     assert choice["logprobs"]["tokens"] == ["The", " old", " bridge"]
     assert choice["logprobs"]["token_logprobs"][0] is None
     assert choice["logprobs"]["text_offset"] == [0, 3, 7]
-    assert all(len(each) == 2 for each in choice["logprobs"]["top_logprobs"][1:])
+    assert all(len(each) in (2, 3) for each in choice["logprobs"]["top_logprobs"][1:])
     whole = server.complete(prompt=PROMPT)["choices"][0]["text"]
     stop = whole.split()[3]
     cut = server.complete(prompt=PROMPT, stop=[stop])["choices"][0]
@@ -154,6 +154,49 @@ def test_an_empty_list_is_unsteered_and_silence_is_told(server: Server) -> None:
         refused = server.post("/v1/completions", {**body, "stream": stream})
         assert refused.status_code == 422
         assert "did nothing" in refused.json()["error"]["message"]
+
+
+def test_one_silent_row_of_several_refuses_all_of_them_streamed_or_not(server: Server) -> None:
+    there = {"feature": 1176, "clamp": "2x max", "positions": {"tokens": [" bridge"]}}
+    body = {"model": MODEL, "prompt": [PROMPT, "Her house"], "steering": [there], "max_tokens": 4}
+    for stream in (False, True):
+        told = server.post("/v1/completions", {**body, "stream": stream})
+        assert told.status_code == 200
+        refused = server.post("/v1/completions", {**body, "stream": stream, "silent": "error"})
+        assert refused.status_code == 422
+        assert "did nothing" in refused.json()["error"]["message"]
+
+
+def test_the_header_stays_short_however_much_is_silent(server: Server) -> None:
+    nothing = [{"feature": feature, "scale": 1} for feature in range(200)]
+    body = {"model": MODEL, "prompt": PROMPT, "steering": nothing, "max_tokens": 1}
+    told = server.post("/v1/completions", body)
+    assert len(told.json()["steer"]["silent"]) == 200
+    assert "200 edits, the first: scale feature 0" in told.headers["x-steer"]
+    assert len(told.headers["x-steer"]) < 1_000
+
+
+def test_streamed_log_probabilities_are_those_of_the_whole_answer(server: Server) -> None:
+    options = {"prompt": PROMPT, "logprobs": 2, "temperature": 1.0, "seed": 3, "n": 2}
+    whole = server.complete(**options)["choices"]
+    given = {"model": MODEL, "max_tokens": 8, **options, "stream": True}
+    lines = server.post("/v1/completions", given).text.splitlines()
+    chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    for choice in whole:
+        parts = [
+            part["logprobs"]
+            for chunk in chunks
+            for part in chunk["choices"]
+            if part["index"] == choice["index"] and part["logprobs"]
+        ]
+        for name, values in choice["logprobs"].items():
+            assert [each for part in parts for each in part[name]] == values
+        told = choice["logprobs"]
+        for token, logprob, likely in zip(
+            told["tokens"], told["token_logprobs"], told["top_logprobs"], strict=True
+        ):
+            assert likely[token] == logprob  # also of one that is not among the two likeliest
+            assert len(likely) in (2, 3)
 
 
 def test_tokens_plans_features_and_counts(server: Server, model: steer.Model) -> None:

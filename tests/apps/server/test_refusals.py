@@ -24,6 +24,7 @@ def test_a_wrong_request_is_refused_with_a_sentence_and_no_text(
     assert set(told) == {"error"}
     message = told["error"] if isinstance(told["error"], str) else told["error"]["message"]
     assert wrong.says in message
+    assert len(message) < 3_000
     assert "x-steer" not in response.headers
 
 

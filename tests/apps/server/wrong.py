@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.serving import MODEL, NAME
+from tests.apps.server.wrong_steering import DEEP, SHORT, STEERING, TEXTS
+from tests.support.serving import MODEL
 
 PROMPT = "The old bridge"
 COMPLETE, CHAT = "/v1/completions", "/v1/chat/completions"
-CLAMP = {"kind": "clamp", "feature": 1176, "value": "2x max"}
-SHORT = {"feature": 1176, "clamp": "2x max"}
 
 
 @dataclass(frozen=True)
@@ -28,134 +27,11 @@ class Wrong:
         return f"{self.path} {self.content[:70]}"
 
 
-def whole(**edit: Any) -> dict[str, Any]:
-    return {"dictionary": NAME, "edits": [{**CLAMP, **edit}]}
+def nested(begin: str, end: str) -> str:
+    """A body whose steering is nested beyond what is read."""
+    whole = json.dumps({"model": MODEL, "prompt": "a", "steering": 0})
+    return whole.replace("0}", f"{begin * DEEP}0{end * DEEP}}}")
 
-
-STEERING: list[tuple[Any, str]] = [
-    ("nonsense", "no JSON"),
-    (5, "not 5"),
-    (True, "not True"),
-    ([5], "no object"),
-    ([[SHORT]], "no object"),
-    ({}, "needs dictionary, edits"),
-    ({"edits": []}, "needs dictionary"),
-    ({"dictionary": NAME}, "needs edits"),
-    ({"dictionary": NAME, "edits": []}, "no edits"),
-    ({"dictionary": NAME, "edits": {}}, "list of objects"),
-    ({"dictionary": NAME, "edits": [CLAMP], "version": 2}, "version 2"),
-    ({"dictionary": NAME, "edits": [CLAMP], "version": "1"}, "version"),
-    ({"dictionary": NAME, "edits": [CLAMP], "strength": 2}, "strength"),
-    ({"dictionary": NAME, "edits": [CLAMP], "error": "lose"}, "error='lose'"),
-    ({"dictionary": NAME, "edits": [CLAMP], "error": "frozen"}, "logit_effect"),
-    ({"dictionary": NAME, "edits": [CLAMP], "conflicts": "first"}, "conflicts='first'"),
-    ({"dictionary": "smollm2-135m/resid_post.21", "edits": [CLAMP]}, "Did you mean"),
-    ({"dictionary": "/etc", "edits": [CLAMP]}, "not one of this server's"),
-    ({"dictionary": "../shipped", "edits": [CLAMP]}, "not one of this server's"),
-    ({"dictionary": "hf://google/gemma-scope", "edits": [CLAMP]}, "not one of this server's"),
-    ({"dictionary": "", "edits": [CLAMP]}, "must be a name"),
-    ({"dictionary": 5, "edits": [CLAMP]}, "must be a name"),
-    ({"dictionary": "resid_post.99", "edits": [CLAMP]}, "blocks 0 to 29"),
-    ({"dictionary": "resid_most.9", "edits": [CLAMP]}, "resid_most"),
-    ({"dictionary": "resid_post.20", "edits": [CLAMP]}, "needs a dictionary"),
-    (whole(kind="clmp"), "clmp"),
-    (whole(kind=None), "kind None"),
-    (whole(feature=6144), "6144"),
-    (whole(feature=-1), "-1"),
-    (whole(feature="1176"), "1176"),
-    (whole(feature=1.5), "1.5"),
-    (whole(feature=True), "True"),
-    (whole(value="2x maximum"), "2x maximum"),
-    (whole(value="2 furlongs"), "furlongs"),
-    (whole(value="lots"), "lots"),
-    (whole(value=None), "None"),
-    (whole(value=[1]), "[1]"),
-    (whole(value="1x q33"), "q33"),
-    (whole(value="1x vector"), "vector"),
-    (whole(value=1e30), "smaller value"),
-    (whole(value=1e38), "smaller value"),
-    (whole(value="1e300x max"), ""),
-    (whole(positions="somewhere"), "somewhere"),
-    (whole(positions="1:2:0"), "step"),
-    (whole(positions=[]), "positions"),
-    (whole(positions=[1.5]), "positions"),
-    (whole(positions={"tokens": []}), ""),
-    (whole(positions={"tokens": [" bridge and more"]}), "tokens"),
-    (whole(positions={"tokens": [99_999]}), "99999"),
-    (whole(positions={"rows": ["last", "all"]}), "2 rows"),
-    (whole(positions={"where": "last"}), "where"),
-    (whole(strength=2), "strength"),
-    (whole(when={"kind": "maybe", "feature": 3}), "maybe"),
-    (whole(when={"kind": "active", "feature": 9_999}), "9999"),
-    (whole(schedule={"kind": "first", "n": 0}), "1 or more"),
-    (whole(schedule={"kind": "soon", "n": 3}), "soon"),
-    (whole(schedule="first 3"), ""),
-    ({"dictionary": NAME, "edits": [CLAMP, CLAMP]}, "in_order"),
-    ([whole(), whole(value=3)], "two interventions"),
-    ([whole(), {"dictionary": NAME, "edits": [{"kind": "ablate", "feature": 1176}]}], "two"),
-    ({"dictionary": NAME, "edits": [{"kind": "patch", "feature": 3}]}, "prompt"),
-    ({"dictionary": NAME, "edits": [{"kind": "patch", "feature": 3, "prompt": ""}]}, "prompt"),
-    (
-        {"dictionary": NAME, "edits": [{"kind": "resample", "feature": 3, "reference": []}]},
-        "",
-    ),
-    (
-        {
-            "dictionary": NAME,
-            "edits": [{"kind": "resample", "feature": 3, "reference": ["a text"] * 40}],
-        },
-        "at most 32",
-    ),
-    (
-        {
-            "dictionary": "resid_post.20",
-            "edits": [
-                {"kind": "add_direction", "direction": {"kind": "vector", "values": [1.0, 2.0]}}
-            ],
-        },
-        "width",
-    ),
-    (
-        {
-            "dictionary": "resid_post.20",
-            "edits": [
-                {"kind": "add_direction", "direction": {"kind": "vector", "values": [0.0] * 576}}
-            ],
-        },
-        "points nowhere",
-    ),
-    (
-        {
-            "dictionary": "resid_post.20",
-            "edits": [
-                {
-                    "kind": "project_out",
-                    "direction": {"kind": "decoder_row", "dictionary": "/etc", "feature": 1},
-                }
-            ],
-        },
-        "not one of this server's",
-    ),
-    ([{"feature": 1176}], "needs one of"),
-    ([{"clamp": "2x max"}], ""),
-    ([{**SHORT, "ablate": True}], "needs one of"),
-    ([{**SHORT, "strength": 2}], "strength"),
-    ([{"feature": 1176, "nudge": 1}], "nudge"),
-    ([{"feature": 1176, "ablate": False}], "ablate"),
-    ([{"feature": 1176, "ablate": "median"}], "median"),
-    ([{"feature": 1176, "clamp": None}], "None"),
-    ([{"feature": 1176, "scale": "2x"}], ""),
-    ([{"feature": 99_999, "clamp": 1}], "99999"),
-    ([{**SHORT, "dictionary": "resid_post.20"}], "needs a dictionary"),
-    ([{**SHORT, "dictionary": "nowhere/at.all"}], "not one of this server's"),
-    ([{**SHORT, "when": "7 >"}], ""),
-    ([{**SHORT, "when": "sometimes"}], ""),
-    ([{**SHORT, "schedule": "first none"}], "not understood"),
-    ([SHORT, SHORT], "in_order"),
-    ([SHORT, {"feature": 1176, "ablate": True}], "in_order"),
-    ([SHORT, whole()], "two interventions"),
-]
-"""Of the field `steering`, each also tried under `vllm_xargs`."""
 
 FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"steerng": []}, "steerng"),
@@ -219,6 +95,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"stop": 5}, "stop"),
     ({"stream": "yes"}, "stream"),
     ({"stream_options": {"include_costs": True}}, "include_costs"),
+    ({"stream_options": {"include_usage": True}}, "set stream to true"),
     ({"stream": True, "echo": True, "logprobs": 1}, "not streamed"),
     ({"logprobs": 21}, "logprobs"),
     ({"logprobs": True}, "logprobs"),
@@ -268,6 +145,21 @@ BODIES: list[tuple[str, str, str]] = [
         "twice",
     ),
     (COMPLETE, f'{{"model": "{MODEL}", "model": "{MODEL}", "prompt": "a"}}', "twice"),
+    (
+        COMPLETE,
+        nested("[", "]"),
+        "nested too deeply",
+    ),
+    (
+        COMPLETE,
+        nested('{"a": ', "}"),
+        "nested too deeply",
+    ),
+    (
+        f"{COMPLETE}?steering=[]",
+        json.dumps({"model": MODEL, "prompt": "a"}),
+        "?steering=[] would not act",
+    ),
     ("/v1/tokenize", json.dumps({"prompt": "a", "messages": [SHORT]}), "messages"),
     ("/v1/tokenize", json.dumps({"model": "gpt-4", "prompt": "a"}), "not served"),
     ("/v1/detokenize", json.dumps({"tokens": [99_999]}), "99999"),
@@ -296,6 +188,8 @@ def _all() -> Iterator[Wrong]:
             yield Wrong(COMPLETE, json.dumps({**base, "steering": steering}), says)
         given = {"steer": steering}
         yield Wrong(COMPLETE, json.dumps({**base, "vllm_xargs": given}), says)
+    for text, says in TEXTS:
+        yield Wrong(COMPLETE, json.dumps({**base, "vllm_xargs": {"steer": text}}), says)
     for fields, says in FIELDS:
         yield Wrong(COMPLETE, json.dumps({**base, **fields}), says)
     chat = {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}

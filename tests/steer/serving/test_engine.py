@@ -12,11 +12,12 @@ import torch
 
 import steer
 from steer.errors import NonFiniteError, PromptError, SilentEditError
-from steer.lm.prompts import read_prompt
+from steer.lm.prompts import Prompt, read_prompt
 from steer.runs.sampling import Sampling
 from steer.serving.ask import Answer, Ask, BusyError, GoneError, LateError, Piece
 from steer.serving.engine import Engine, Limits, Step
 from steer.splice.edited import edited_logits
+from steer.splice.passes import teacher_forced
 from tests.support import tiny
 from tests.support.passes import SITE, intervention
 from tests.support.tiny import PROMPT, PROMPTS
@@ -174,6 +175,26 @@ def test_echoed_log_probabilities_are_those_of_one_pass(llama: steer.Model) -> N
         assert each.likely[0][0] == int(expected[place].argmax())
 
 
+@pytest.mark.parametrize("length", [2, 3, 4, 5, 6, 40])
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside one that is written"])
+def test_a_scored_text_is_read_as_in_process_to_the_bit(
+    llama: steer.Model, length: int, beside: bool
+) -> None:
+    ids, edits = list(range(10, 10 + length)), EDITS[1]
+    begun = threading.Event()
+    with engine(llama) as running:
+        if beside:
+            running.submit([ask(llama, PROMPT, max_tokens=50)], [lambda _: begun.set()])
+            assert begun.wait(30)
+        asked = Ask(Prompt("", tuple(ids)), edits, GREEDY, max_tokens=1, top=1, echo=True)
+        answer = running.submit([asked])[0].result()
+    read = torch.tensor([ids[:-1]])  # nothing is scored behind the last
+    span = llama.span(read, torch.ones_like(read))
+    logits, _ = teacher_forced(llama.nn, read, span, llama.plans(edits, [SAE]))
+    expected = logits[0].log_softmax(-1).gather(1, torch.tensor(ids[1:]).unsqueeze(1)).squeeze(1)
+    assert [each.logprob for each in answer.prompt_scored[1:]] == expected.tolist()
+
+
 def test_a_bad_row_is_told_why_and_the_others_go_on(llama: steer.Model) -> None:
     asks = [
         ask(llama, PROMPT),
@@ -237,6 +258,45 @@ def test_a_call_between_steps_is_answered_while_rows_are_decoded(llama: steer.Mo
         tickets = running.submit([ask(llama, PROMPT, max_tokens=20)])
         assert running.between(lambda: llama.explain(EDITS[1], dictionaries=[SAE])).result()
         same(tickets[0].result(), alone(llama, tickets[0].ask), False)
+
+
+def test_calls_between_steps_are_bounded_as_rows_are(llama: steer.Model) -> None:
+    go = threading.Event()
+    with engine(llama, queue=1) as running:
+        calls = [running.between(lambda: go.wait(30))]
+        with pytest.raises(BusyError, match="ask again"):
+            calls += [running.between(lambda: go.wait(30)) for _ in range(3)]
+        go.set()
+        assert all(call.result() for call in calls)
+
+
+def test_a_fault_in_a_step_is_told_to_those_it_served_and_the_next_are_served(
+    llama: steer.Model,
+) -> None:
+    steps: list[Step] = []
+
+    def report(step: Step) -> None:
+        steps.append(step)
+        if len(steps) == 2:
+            raise MemoryError("no room")
+
+    running = Engine(llama, Limits(), report=report)
+    try:
+        tickets = running.submit([ask(llama, PROMPT), ask(llama, PROMPTS[1], EDITS[0])])
+        for ticket in tickets:
+            with pytest.raises(MemoryError, match="no room"):
+                ticket.result()
+        assert running.served == 0
+        again = ask(llama, PROMPT)
+        same(running.submit([again])[0].result(), alone(llama, again), False)
+    finally:
+        running.close(30)
+
+
+@pytest.mark.parametrize("limits", [{"seconds": float("nan")}, {"rows": 0}, {"queue": -1}])
+def test_limits_that_are_none_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(steer.SteerError, match="or more"):
+        Limits(**limits)
 
 
 def test_closing_finishes_what_is_served_and_takes_nothing_more(llama: steer.Model) -> None:
