@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def build_card(
         "harvest_dtype": recipe.harvest_dtype,
         "context": recipe.context,
         "seed": recipe.seed,
-        "train": asdict(config),
+        "train": config.to_dict(),
     }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from dictionaries.errors import TrainingError
 from dictionaries.training.fast_dtype import fast_dtype
 
 ARCHITECTURES = ("standard", "topk", "batchtopk")
 DTYPES = ("float32", "bfloat16", "float16")
+FROZEN = ("nothing", "decoder", "soft decoder", "encoder")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class TrainConfig:
     candidates_dtype: dtype in which all pre-activations are computed to choose the active ones;
         by default what is fast on this machine.
     seed: of the initialisation and the order of samples.
+    frozen: what stays as it was drawn, for a baseline (Korznikov et al. 2026): `decoder`, its rows;
+        `soft decoder`, its rows within a cone around their start; `encoder`, its weights, while its
+        bias learns.
+    least_cosine: of a row with its start (`soft decoder`).
     """
 
     architecture: str = "batchtopk"
@@ -45,6 +51,8 @@ class TrainConfig:
     dead_after: int = 500_000
     candidates_dtype: str = field(default_factory=fast_dtype)
     seed: int = 0
+    frozen: str = "nothing"
+    least_cosine: float = 0.8
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -68,3 +76,24 @@ class TrainConfig:
             )
         if not (0 < self.learning_rate < math.inf and 0 <= self.l1 < math.inf):
             raise TrainingError("learning_rate must be positive, l1 not negative, and both finite")
+        if self.frozen not in FROZEN:
+            raise TrainingError(
+                f"frozen {self.frozen!r} is unknown; allowed: {', '.join(map(repr, FROZEN))}"
+            )
+        if self.tied and self.frozen != "nothing":
+            raise TrainingError(
+                f"tied weights are encoder and decoder at once, so the {self.frozen} can't be "
+                "frozen alone: leave out tied"
+            )
+        if not 0 < self.least_cosine < 1:
+            raise TrainingError(f"least_cosine must be between 0 and 1, not {self.least_cosine}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data. Without what is frozen where nothing is, so that what was made before that
+        could be said, and is known by its settings, is found again."""
+        described = asdict(self)
+        if self.frozen == "nothing":
+            del described["frozen"]
+        if self.frozen != "soft decoder":
+            del described["least_cosine"]
+        return described

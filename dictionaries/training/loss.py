@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dictionaries.training.config import TrainConfig
 from dictionaries.training.sparse import reconstruct_sparsely, select_batch, select_tokens
-from dictionaries.training.state import TrainState
+from dictionaries.training.state import TrainState, first_rows
 
 
 def batch_loss(x: Tensor, state: TrainState, config: TrainConfig) -> tuple[Tensor, float, Tensor]:
@@ -63,7 +63,22 @@ def update(loss: Tensor, state: TrainState, config: TrainConfig, steps: int) -> 
         for group in state.optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(state.step, steps)
         state.optimizer.step()
-        decoder /= decoder.norm(dim=-1, keepdim=True)
+        if decoder.requires_grad:
+            decoder /= decoder.norm(dim=-1, keepdim=True)
+        if config.frozen == "soft decoder":
+            _pull_back(decoder, first_rows(config, decoder.shape[1]), config.least_cosine)
+
+
+def _pull_back(rows: Tensor, start: Tensor, least: float) -> None:
+    """Turn rows [width, d] that left the cone around their start back to its edge; all of length 1.
+
+    The edge is a little inside, so that rounding does not take them out again.
+    """
+    least = min(least + 2e-6, 1.0)
+    along = (rows * start).sum(-1, keepdim=True)
+    aside = rows - along * start
+    edge = least * start + (1 - least**2) ** 0.5 * torch.nn.functional.normalize(aside, dim=-1)
+    rows.copy_(torch.where(along < least, edge, rows))
 
 
 def _schedule(step: int, steps: int) -> float:

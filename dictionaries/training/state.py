@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,30 +50,42 @@ def initialise(activations: Tensor, config: TrainConfig) -> TrainState:
     some = sample_of(activations)
     d = some.shape[1]
     scale = d**0.5 / some.norm(dim=-1).mean().item()
-    generator = torch.Generator().manual_seed(config.seed)
-    rows = torch.randn(config.width, d, generator=generator)
-    rows /= rows.norm(dim=-1, keepdim=True)
+    rows = first_rows(config, d).clone()
     weights = {"W_dec": rows, "b_enc": torch.zeros(config.width), "b_dec": some.mean(0) * scale}
     if not config.tied:
         weights["W_enc"] = rows.T.clone().contiguous()
     return _build(weights, torch.zeros(config.width, dtype=torch.long), config, scale)
 
 
+def first_rows(config: TrainConfig, d: int) -> Tensor:
+    """The decoder's rows [width, d] before the first step: random directions. Not to be changed."""
+    return _drawn(config.width, d, config.seed)
+
+
+@lru_cache(maxsize=1)
+def _drawn(width: int, d: int, seed: int) -> Tensor:
+    rows = torch.randn(width, d, generator=torch.Generator().manual_seed(seed))
+    return rows / rows.norm(dim=-1, keepdim=True)
+
+
+_HELD = {"decoder": "W_dec", "encoder": "W_enc"}
+"""Which weight gets no gradient."""
+
+
 def _build(
     weights: dict[str, Tensor], idle: Tensor, config: TrainConfig, scale: float
 ) -> TrainState:
-    for weight in weights.values():
+    learning = [weight for name, weight in weights.items() if name != _HELD.get(config.frozen)]
+    for weight in learning:
         weight.requires_grad_()
-    optimizer = torch.optim.Adam(
-        list(weights.values()), lr=config.learning_rate, betas=(0.9, 0.999), fused=True
-    )
+    optimizer = torch.optim.Adam(learning, lr=config.learning_rate, betas=(0.9, 0.999), fused=True)
     return TrainState(weights, optimizer, idle, 0, scale)
 
 
 def save_checkpoint(path: Path, state: TrainState, config: TrainConfig) -> None:
     """Write it atomically."""
     temporary = path.with_suffix(".tmp")
-    torch.save({"config": asdict(config), **state.to_dict()}, temporary)
+    torch.save({"config": config.to_dict(), **state.to_dict()}, temporary)
     os.replace(temporary, path)
 
 
@@ -81,7 +94,7 @@ def resume(path: Path | None, config: TrainConfig, d: int) -> TrainState | None:
     if path is None or not path.exists():
         return None
     saved = torch.load(path, weights_only=True)
-    if saved["config"] != asdict(config) or saved["weights"]["W_dec"].shape[1] != d:
+    if saved["config"] != config.to_dict() or saved["weights"]["W_dec"].shape[1] != d:
         raise TrainingError(f"{path} is a checkpoint of another config; train in another folder")
     step, scale = saved["numbers"]
     weights = {name: weight.detach() for name, weight in saved["weights"].items()}

@@ -215,7 +215,7 @@ def trained(settings: Settings, label: str, config: TrainConfig) -> Dictionary:
 
 def _made_of(settings: Settings, config: TrainConfig) -> dict[str, Any]:
     return {
-        "train": asdict(config),
+        "train": config.to_dict(),
         "trainer": REVISION,
         "site": site(settings),
         "harvest": made_of_harvest(settings),
