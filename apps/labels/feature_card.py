@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dictionaries.beside.labels import Label
+from dictionaries.beside.stability import Returning
 from dictionaries.beside.statistics import QUANTILES
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError
@@ -25,6 +26,7 @@ class FeatureCard:
     """A feature's figures and examples; see `dictionaries.beside.statistics.FeatureStatistics`.
 
     labels: what it is said to mean, best first.
+    stability: whether it comes back with another seed; None if nobody trained others.
     """
 
     dictionary: str
@@ -38,6 +40,7 @@ class FeatureCard:
     suppressed: tuple[tuple[str, float], ...]
     contexts: tuple[Context, ...]
     labels: tuple[Label, ...] = ()
+    stability: Returning | None = None
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self) | {"labels": [label.to_dict() for label in self.labels]}
@@ -86,4 +89,5 @@ def feature_card(token: Callable[[int], str], dictionary: Dictionary, feature: i
         suppressed=pairs(statistics.suppressed[feature], statistics.suppressed_logits[feature]),
         contexts=tuple(contexts),
         labels=dictionary.labels.by_feature.get(feature, ()),
+        stability=None if (known := dictionary.stability) is None else known.of(feature),
     )
