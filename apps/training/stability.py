@@ -30,8 +30,8 @@ BINS = 10
 class Foretold:
     """Which features of the first seeds the last one has, said from the first ones alone.
 
-    auroc: of the chance, None if all or none returned; calibration: mean |chance − share that returned| over ten bins of equal
-    size; share: of features that returned.
+    auroc: of the chance, None if all or none returned; share: of features that returned.
+    calibration: mean |chance − share that returned| over ten bins of equal size.
     """
 
     auroc: float | None
