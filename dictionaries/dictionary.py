@@ -32,6 +32,7 @@ from dictionaries.later import Later
 
 if TYPE_CHECKING:
     from dictionaries.beside.labels import Labels
+    from dictionaries.beside.stability import Stability
 
 _LAYER_NORM_EPS = 1e-5
 
@@ -113,6 +114,13 @@ class Dictionary(ABC):
         from dictionaries.beside.labels import Labels
 
         return Labels() if self.place is None else labels_at(self.place)
+
+    @property
+    def stability(self) -> Stability | None:
+        """How surely its features come back with another seed; None if nobody trained others."""
+        from dictionaries.beside.stability import Stability
+
+        return None if self.place is None else Stability.load(self.place)
 
     def normalise(self, x: Tensor) -> tuple[Tensor, Norm]:
         """x [..., d_in] -> (x' [..., d_in], how to undo it). Formulae: SAELens `sae.py`.

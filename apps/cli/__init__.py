@@ -45,9 +45,17 @@ PANELS = {
         "direct",
         "patch",
     ),
-    "Dictionaries": ("check", "certify", "check-model", "convert", "statistics", "labels"),
+    "Dictionaries": (
+        "check",
+        "certify",
+        "check-model",
+        "convert",
+        "statistics",
+        "forecast",
+        "labels",
+    ),
     "Evaluate": ("evaluate", "lm-eval", "score", "select", "calibrate", "reproduce"),
-    "Make": ("train", "merge", "fetch", "bench", "docs"),
+    "Make": ("train", "stability", "merge", "fetch", "bench", "docs"),
 }
 """The panels of `steer --help`, each with its commands, in the order in which they are shown."""
 

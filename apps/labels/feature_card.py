@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dictionaries.beside.labels import Label
+from dictionaries.beside.stability import Returning
 from dictionaries.beside.statistics import QUANTILES
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError
@@ -27,6 +28,7 @@ class FeatureCard:
 
     labels: what it is said to mean, best first. sides: what it reads and writes, and how much
     likelier its promoted tokens become when it is pushed.
+    stability: whether it comes back with another seed; None if nobody trained others.
     """
 
     dictionary: str
@@ -41,6 +43,7 @@ class FeatureCard:
     contexts: tuple[Context, ...]
     labels: tuple[Label, ...]
     sides: Sides
+    stability: Returning | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; both sides beside the rest."""
@@ -92,4 +95,5 @@ def feature_card(token: Callable[[int], str], dictionary: Dictionary, feature: i
         contexts=tuple(contexts),
         labels=dictionary.labels.by_feature.get(feature, ()),
         sides=sides(dictionary, token, feature),
+        stability=None if (known := dictionary.stability) is None else known.of(feature),
     )

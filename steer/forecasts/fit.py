@@ -9,13 +9,16 @@ for pushes of that length along decoder rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dictionaries.beside.forecast import ForecastMap
 from dictionaries.dictionary import Dictionary
+from dictionaries.files.place import writable_folder
 from steer.effects.passes.clean import Clean, run_clean
+from steer.errors import InterventionError
 from steer.features.fit import refuse_later
 from steer.forecasts.texts import NEUTRAL
 from steer.lm.hookpoints import Hookpoint
@@ -24,6 +27,7 @@ from steer.lm.unembedding import norm_of
 from steer.maths.precision import exact
 from steer.model import Model
 from steer.progress import Progress
+from steer.runs.forecast_maps import kept_at
 
 SHARE = 0.3
 """Length of the fitted pushes, of the stream's median norm."""
@@ -39,7 +43,6 @@ def pushed(
     features: Sequence[int],
     length: float,
     texts: Sequence[str] = NEUTRAL,
-    progress: Progress | None = None,
 ) -> Tensor:
     """Mean change of the normed final residual when each feature's direction is pushed, [n, d].
 
@@ -50,13 +53,11 @@ def pushed(
     units = unit_rows(dictionary, features)
     total = torch.zeros(len(units), model.d, dtype=torch.float64)
     tokens = 0
-    for number, text in enumerate(texts):
+    for text in texts:
         ids, _ = model.tokenize([text])
         clean = run_clean(model, ids[0], model.site(site_written(model, dictionary)), [last])
         total += _summed(clean, norm, units * length)
         tokens += len(ids[0]) - SKIPPED
-        if progress:
-            progress("pushing features", number + 1, len(texts))
     return (total / tokens).float()
 
 
@@ -102,11 +103,28 @@ def fit(
     texts: Sequence[str] = NEUTRAL,
     progress: Progress | None = None,
 ) -> ForecastMap:
-    """The map of a dictionary's site. features: what it is fitted on; twice the width is enough."""
+    """The map of the site that a dictionary writes.
+
+    features: what is pushed, dealt out over the texts, each on one of them: more features say more
+        than more texts of each. Ten times the width of the stream is enough.
+    Raises `InterventionError` for fewer than one feature a text, `ModelError` for a final norm that
+    is not known.
+    """
+    if len(features) < len(texts):
+        raise InterventionError(
+            f"{len(features)} features can't be dealt out over {len(texts)} texts: give more"
+        )
+    dictionary.check_features(list(features))
     length = SHARE * median_norm(model, dictionary, texts)
-    changes = pushed(model, dictionary, features, length, texts, progress)
+    dealt = [list(features[number :: len(texts)]) for number in range(len(texts))]
+    changes = []
+    for number, (some, text) in enumerate(zip(dealt, texts, strict=True)):
+        changes.append(pushed(model, dictionary, some, length, [text]))
+        if progress:
+            progress("pushing features", number + 1, len(texts))
+    order = [feature for some in dealt for feature in some]
     return ForecastMap(
-        matrix=solved(unit_rows(dictionary, features).cpu(), changes),
+        matrix=solved(unit_rows(dictionary, order).cpu(), torch.cat(changes)),
         length=length,
         fingerprint=model.fingerprint,
         off={},
@@ -118,3 +136,18 @@ def solved(units: Tensor, changes: Tensor) -> Tensor:
     gram = units.T @ units
     size = gram.diagonal().mean()
     return torch.linalg.solve(gram + _RIDGE * size * torch.eye(len(gram)), units.T @ changes)
+
+
+def fit_and_keep(
+    model: Model, dictionary: Dictionary, features: int, progress: Progress | None = None
+) -> Path:
+    """Fit on features drawn at random, and keep the map in the cache; the folder that it is in.
+
+    Its forecasts have no intervals: those take scores on features that it was not fitted on.
+    """
+    count = min(features, dictionary.width)
+    drawn = torch.randperm(dictionary.width, generator=torch.Generator().manual_seed(0))
+    fitted = fit(model, dictionary, drawn[:count].tolist(), progress=progress)
+    folder = writable_folder(kept_at(model, site_written(model, dictionary)))
+    fitted.save(folder)
+    return folder

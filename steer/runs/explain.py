@@ -1,7 +1,8 @@
 """What an intervention would do, before anything is generated.
 
 The plan is run once on a neutral text without generating, so that doses are measured rather than
-guessed: how far each edit would move the residual stream relative to its norm.
+guessed: how far each edit would move the residual stream relative to its norm. What that says of
+other texts is the forecast.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from dictionaries.beside.forecast import ForecastMap
 from dictionaries.dictionary import Dictionary
 from steer.edits import Edit, Intervention
 from steer.edits.conflicts import conflicts, named
 from steer.edits.rows import of_row, row_count
 from steer.lm.language_model import LanguageModel
 from steer.lm.prompts import read_prompt
+from steer.runs.forecast import Forecast, forecast
+from steer.runs.forecast_maps import map_of
 from steer.splice.build_receipt import build
 from steer.splice.edited import edited_logits
 from steer.splice.plan import LoweredEdit, SitePlan
@@ -84,6 +88,8 @@ class Explanation:
     dtype: str
     plans: tuple[InterventionPlan, ...]
     warnings: tuple[str, ...]
+    forecast: Forecast | None = None
+    """What to expect on other texts; None if nothing moves on the neutral one."""
 
     @property
     def payload_bytes(self) -> int:
@@ -103,6 +109,7 @@ class Explanation:
             )
             lines += [f"  {_line(edit)}" for edit in plan.edits]
             lines += [f"  in order: {conflict}" for conflict in plan.conflicts]
+        lines += [] if self.forecast is None else self.forecast.lines()
         lines.append(
             f"a remote run sends about {self.payload_bytes / 1e6:.1f} MB, our source included"
         )
@@ -142,20 +149,23 @@ def explain(
     rows = row_count(interventions) or 1
     ids, mask = model.pad([read.ids] * (1 + rows))
     lowered = plans(model, interventions, dictionaries, rows=slice(1, 1 + rows), clean=slice(0, 1))
-    _, records = edited_logits(model, ids, model.span(ids, mask), lowered)
+    logits, records = edited_logits(model, ids, model.span(ids, mask), lowered)
     tokens = [model.token(token) for token in read.ids]
     receipts = [
         build(of_row(interventions, row, rows), [records], tokens, row=row) for row in range(rows)
     ]
     entries, described = zip(*receipts, strict=True), []
+    maps: list[ForecastMap | None] = []
     given = {dictionary.name: dictionary for dictionary in dictionaries}
     for intervention, plan in zip(interventions, lowered, strict=True):
         known = dictionary_of(model, intervention, given)
         edits = tuple(_edit_plan(each, known, next(entries)) for each in plan.edits)
+        maps.append(map_of(model, plan, known))
         described.append((plan, _describe(model, intervention, plan, edits)))
     described.sort(key=lambda pair: pair[0].site.hookpoint.order)
     ordered = tuple(each for _, each in described)
-    return Explanation(model.name, model.dtype, ordered, tuple(_warnings(ordered)))
+    expected = forecast(model, logits, lowered, records, maps)
+    return Explanation(model.name, model.dtype, ordered, tuple(_warnings(ordered)), expected)
 
 
 def _describe(

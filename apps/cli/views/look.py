@@ -59,6 +59,7 @@ def feature_view(card: FeatureCard) -> RenderableType:
     lines: list[RenderableType] = [
         *(_label(label) for label in card.labels),
         Text(figures),
+        *([] if card.stability is None else [Text(str(card.stability))]),
         Text("promotes    " + "  ".join(visible(t) for t, _ in card.promoted)),
         Text("suppresses  " + "  ".join(visible(t) for t, _ in card.suppressed)),
         Text(f"effect      {card.sides.effect}"),

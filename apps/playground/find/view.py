@@ -117,7 +117,7 @@ def card_view(card: Card, loss: AblationLoss | str | None = None) -> str:
  <header><div><h2>#{card.feature} <small>{esc(card.hookpoint)}</small></h2>
   <p class="label">{esc(card.label)}</p></div>
   <button class="go" data-act="add" data-feature="{card.feature}">Steer with it</button></header>
- <p class="empty">{esc(_both(card))}</p>
+ <p class="empty">{esc(_both(card))}</p>{_returning(card)}
  <div class="figures">{figures}</div>
  {_statistics(known) if known else '<p class="empty">This dictionary has no statistics.</p>'}
  <h3>{why("neighbours", "nearest neighbours")}</h3><ul class="bars">{_neighbours(card)}</ul>
@@ -127,6 +127,12 @@ def card_view(card: Card, loss: AblationLoss | str | None = None) -> str:
 def _both(card: Card) -> str:
     both = card.sides
     return f"reads {both.reads or '–'}; writes {both.writes or '–'}; {both.effect}"
+
+
+def _returning(card: Card) -> str:
+    """Whether it comes back with another seed, where somebody trained others."""
+    known = None if card.facts is None else card.facts.stability
+    return "" if known is None else f'<p class="empty">{esc(str(known))}</p>'
 
 
 def _known(facts: FeatureCard) -> str:

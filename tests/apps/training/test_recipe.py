@@ -13,8 +13,10 @@ import torch
 from apps.corpora import SOURCES
 from apps.training import contexts as contexts_module
 from apps.training.recipe import Recipe, load_recipe
+from apps.training.stability import StabilityReport, run_stability
 from apps.training.train import run_recipe
 from dictionaries import catalogue
+from dictionaries.beside.stability import Stability
 from dictionaries.errors import TrainingError
 from steer.lm.hookpoints import parse
 from tests.support import tiny
@@ -200,6 +202,39 @@ def test_only_harvest(recipe: Recipe, tmp_path: Path) -> None:
 def test_an_unknown_site(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no site resid_post\.9; it has resid_post\.0"):
         run_recipe(recipe, tmp_path / "out", tmp_path / "work", sites=["resid_post.9"])
+
+
+def test_several_seeds(recipe: Recipe, tmp_path: Path) -> None:
+    def run() -> StabilityReport:
+        return run_stability(
+            recipe,
+            "resid_post.1",
+            seeds=range(1, 5),
+            samples=3200,
+            tokens=3200,
+            work=tmp_path / "work",
+            dictionary=None,
+            out=tmp_path / "out",
+            progress=lambda what, done, total: None,
+        )
+
+    found = run()
+    known = Stability.load(tmp_path / "out")
+    assert known is not None
+    assert (known.seeds, known.samples, len(known.chance)) == (3, 3200, 40)
+    assert sum(found.histogram) == pytest.approx(1)
+    assert found.cosine == pytest.approx(known.cosine.mean().item(), abs=0.01)
+    rows = [
+        catalogue.load(tmp_path / "work" / "resid_post.1" / f"seed-{seed}" / "trained").W_dec
+        for seed in (1, 2)
+    ]
+    assert not torch.allclose(*rows)
+    assert run() == found
+    with pytest.raises(TrainingError, match="3 seeds are too few"):
+        run_stability(
+            recipe, "resid_post.1", seeds=range(3), samples=3200, tokens=3200, work=tmp_path,
+            dictionary=None, out=tmp_path, progress=lambda what, done, total: None,
+        )  # fmt: skip
 
 
 def test_heldout_documents_are_not_trained_on(recipe: Recipe) -> None:

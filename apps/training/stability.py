@@ -1,0 +1,155 @@
+"""How surely features come back with another seed, and how well that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apps.training.recipe import Recipe
+from apps.training.seeds import harvest_some, reduced, train_seed
+from dictionaries import catalogue
+from dictionaries.beside.stability import RETURNS
+from dictionaries.dictionary import Dictionary
+from dictionaries.errors import TrainingError
+from dictionaries.extras import need
+from dictionaries.files.place import writable_folder
+from dictionaries.measures.stability import chances, cosines, stability
+from steer.progress import Progress
+
+LEAST = 4
+"""Seeds: three to learn from, and one that is asked about."""
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """Which features of the first seeds the last one has, said from the first ones alone.
+
+    auroc: of the chance, None if all or none returned; share: of features that returned.
+    calibration: mean |chance − share that returned| over ten bins of equal size.
+    """
+
+    auroc: float | None
+    calibration: float
+    share: float
+    features: int
+
+
+@dataclass(frozen=True)
+class StabilityReport:
+    """What came of training a site again.
+
+    returning: share of features with a chance of one half or more; cosine: of the nearest row;
+    share: of a row in the span of the four nearest rows of a seed, mean.
+    histogram: shares of features by the mean cosine of their nearest rows, in tenths.
+    """
+
+    dictionary: str
+    seeds: int
+    samples: int
+    returning: float
+    cosine: float
+    share: float
+    histogram: tuple[float, ...]
+    foretold: Foretold
+    written: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_stability(
+    recipe: Recipe,
+    site: str,
+    *,
+    seeds: Sequence[int],
+    samples: int,
+    tokens: int,
+    work: Path,
+    dictionary: Dictionary | None,
+    out: Path,
+    progress: Progress,
+) -> StabilityReport:
+    """Train the seeds (what is there is read), compare, and write what is known of each feature.
+
+    dictionary: whose features are asked about; that of the first seed if None.
+    Raises `TrainingError` for too few seeds, or a site that the recipe does not have.
+    """
+    if len(seeds) < LEAST:
+        raise TrainingError(f"{len(seeds)} seeds are too few to say what one more has: {LEAST}")
+    if site not in recipe.sites:
+        raise TrainingError(f"the recipe has no site {site}; it has {', '.join(recipe.sites)}")
+    fewer = reduced(recipe, samples)
+    writable_folder(out)
+    store = harvest_some(fewer, tokens, work, progress)
+    trained = [train_seed(fewer, site, seed, store, work, progress).W_dec for seed in seeds]
+    return report(dictionary, trained, samples, out)
+
+
+def report(
+    dictionary: Dictionary | None, trained: Sequence[Tensor], samples: int, out: Path
+) -> StabilityReport:
+    """From the decoder rows of each seed."""
+    rows, others = (trained[0], trained[1:]) if dictionary is None else (dictionary.W_dec, trained)
+    found = stability(rows, others, samples)
+    found.save(out)
+    tenths = (found.cosine * 10).long().clamp(0, 9)
+    counts = torch.bincount(tenths, minlength=10) / len(tenths)
+    return StabilityReport(
+        dictionary="seed 1" if dictionary is None else dictionary.name,
+        seeds=len(others),
+        samples=samples,
+        returning=(found.chance >= 0.5).float().mean().item(),
+        cosine=found.cosine.mean().item(),
+        share=found.share.mean().item(),
+        histogram=tuple(counts.tolist()),
+        foretold=foretell(trained),
+        written=str(out),
+    )
+
+
+def foretell(trained: Sequence[Tensor]) -> Foretold:
+    """From all seeds but the last, which of their features the last has.
+
+    It is learned from the first seeds alone: which features of each another of them has, from the
+    rest.
+    """
+    need("sklearn")
+    from sklearn.metrics import roc_auc_score
+
+    first, last = list(trained[:-1]), trained[-1]
+    seen, returned, asked, truth = [], [], [], []
+    for number, rows in enumerate(first):
+        rest = cosines(rows, [each for other, each in enumerate(first) if other != number])
+        for held in range(rest.shape[1]):
+            left = [column for column in range(rest.shape[1]) if column != held]
+            seen.append(rest[:, left])
+            returned.append(rest[:, held] >= RETURNS)
+        asked.append(rest)
+        truth.append(cosines(rows, [last])[:, 0] >= RETURNS)
+    likely = chances(torch.cat(seen), torch.cat(returned), torch.cat(asked))
+    came = torch.cat(truth)
+    told = bool(came.any()) and not bool(came.all())
+    return Foretold(
+        auroc=float(roc_auc_score(came.numpy(), likely.numpy())) if told else None,
+        calibration=calibration(likely, came),
+        share=came.float().mean().item(),
+        features=len(came),
+    )
+
+
+def calibration(likely: Tensor, came: Tensor) -> float:
+    """Mean |chance − share that came| over ten bins of equal size."""
+    order = likely.argsort()
+    gaps = [(likely[part].mean() - came[part].float().mean()).abs() for part in order.chunk(BINS)]
+    return torch.stack(gaps).mean().item()
+
+
+def dictionary_named(name: str | None) -> Dictionary | None:
+    """By catalogue name, or None."""
+    return None if name is None else catalogue.load(name)
