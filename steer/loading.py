@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from steer.errors import ModelError
 from steer.lm import default_model
 from steer.lm.anatomy import anatomy_of, device_of
 from steer.lm.fingerprint import fingerprint_of
+from steer.lm.placement import Placement
 from steer.lm.published import reachable
 from steer.model import Model
 from steer.progress import Progress
@@ -34,6 +35,8 @@ def load(
     tokenizer: Any = None,
     dtype: str = "float32",
     device: str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    quantization: str | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """A model ready to be edited.
@@ -44,6 +47,9 @@ def load(
         derivatives and checks; edits are computed in fp32 or wider (`steer.maths`). On a CPU
         without bf16 in hardware only single prompts' tokens come faster; all else is slower.
     device: such as `cuda`; by default a GPU if there is one.
+    device_map: `auto` for as much on GPUs as fits, then in memory, then on the disk; `disk`, or a
+        device of each module, as accelerate has it. Edits and dictionaries go where their site is.
+    quantization: `4bit` or `8bit` weights (extra `quantize`); edits stay in fp32.
     progress: called with (what, done, total) while the default model is fetched.
 
     Raises `ModelError` for an unknown name or weights that can't be read, `FetchError` if the
@@ -51,14 +57,21 @@ def load(
     """
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is unknown; allowed: {', '.join(DTYPES)}")
+    placement = Placement(device, device_map, quantization)
     if not isinstance(model, str | Path):
+        if device_map is not None or quantization is not None:
+            raise ModelError(
+                "a transformers model lies where it was loaded: give device_map and quantization "
+                "to its from_pretrained, or a name to load"
+            )
         if tokenizer is None:
             raise ModelError("a transformers model needs its tokenizer: load(model, tokenizer=…)")
         return _wrap(model, tokenizer, type(model).__name__)
     name = str(model)
     source = default_model.fetch(progress) if name == default_model.NAME else _resolve(name)
-    module, found = _read(source, DTYPES[dtype], name)
-    return _wrap(module.to(device or _best_device()), tokenizer or found, name)
+    module, found = _read(source, DTYPES[dtype], name, placement)
+    placed = module.to(placement.chosen) if placement.moves else module
+    return _wrap(placed, tokenizer or found, name)
 
 
 def load_tokenizer(name: str = default_model.NAME, progress: Progress | None = None) -> Any:
@@ -89,10 +102,6 @@ def _remedy(source: Path | str) -> str:
     return f"; {source} should hold {', '.join(wanted)}, as save_pretrained writes them"
 
 
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _resolve(name: str) -> Path | str:
     if name and (path := Path(name).expanduser()).is_dir():
         return path
@@ -107,7 +116,9 @@ def _resolve(name: str) -> Path | str:
     )
 
 
-def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
+def _read(
+    source: Path | str, dtype: torch.dtype, name: str, placement: Placement
+) -> tuple[Any, Any]:
     from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -117,7 +128,8 @@ def _read(source: Path | str, dtype: torch.dtype, name: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **local)
         kind = _auto(source, **local)
-        return kind.from_pretrained(source, dtype=dtype, **local), tokenizer
+        options = {**placement.options(dtype), **local}
+        return kind.from_pretrained(source, dtype=dtype, **options), tokenizer
     except Exception as error:  # a damaged folder makes transformers raise anything at all
         raise ModelError(f"{name} can't be read: {_first(error)}{_remedy(source)}") from error
     finally:
@@ -206,15 +218,20 @@ def _unwarned() -> Iterator[None]:
 
 @contextmanager
 def _placed(module: Any) -> Iterator[None]:
-    """While entered, a model whose weights are offloaded says so, lest somebody move them."""
-    if getattr(module, "hf_device_map", None) is not None:
+    """While entered, a model whose weights are offloaded says so, lest somebody move them; and one
+    that is on a disk alone names a device, which a pipeline asks for."""
+    there = getattr(module, "hf_device_map", None)
+    if there is not None and set(there.values()) != {"disk"}:
         yield
         return
     module.hf_device_map = {"": "cpu"}
     try:
         yield
     finally:
-        del module.hf_device_map
+        if there is None:
+            del module.hf_device_map
+        else:
+            module.hf_device_map = there
 
 
 def _offloaded() -> Any:

@@ -55,13 +55,16 @@ PANELS = {
         "labels",
     ),
     "Evaluate": ("evaluate", "lm-eval", "score", "select", "calibrate", "reproduce"),
-    "Make": ("train", "stability", "merge", "fetch", "bench", "docs"),
+    "Make": ("train", "stability", "plan", "merge", "fetch", "bench", "docs"),
 }
 """The panels of `steer --help`, each with its commands, in the order in which they are shown."""
 
 DEBUG = "--debug"
 
-GROUPS = {"labels": ("import", "search", "set", "make", "judge")}
+GROUPS = {
+    "labels": ("import", "search", "set", "make", "judge"),
+    "plan": ("sweep", "harvest", "train"),
+}
 """Commands with commands of their own; what they are for is said by their folder's docstring."""
 
 

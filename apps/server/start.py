@@ -27,7 +27,8 @@ from steer.serving.engine import Engine, Limits
 
 @dataclass(frozen=True)
 class Settings:
-    """model, dictionary, edits: see `Offer`. port: 0 takes a free one.
+    """model, dictionary, edits: see `Offer`. dtype, device_map, quantization: see `steer.load`.
+    port: 0 takes a free one.
 
     closing: seconds that what is served has to finish when the server is told to end.
     """
@@ -36,6 +37,8 @@ class Settings:
     dictionary: str | None = None
     edits: Path | None = None
     dtype: str = "float32"
+    device_map: str | None = None
+    quantization: str | None = None
     port: int = 8000
     rules: Rules = field(default_factory=Rules)
     limits: Limits = field(default_factory=Limits)
@@ -46,7 +49,15 @@ class Settings:
 def open_state(settings: Settings) -> State:
     """Model, dictionaries and named edits, loaded and checked, and the engine running."""
     given = settings.model
-    model = given if isinstance(given, Model) else load(given, dtype=settings.dtype)
+    if isinstance(given, Model):
+        model = given
+    else:
+        model = load(
+            given,
+            dtype=settings.dtype,
+            device_map=settings.device_map,
+            quantization=settings.quantization,
+        )
     offer = Offer.of(model, settings.dictionary, settings.edits)
     metrics = Metrics()
     engine = Engine(model, settings.limits, offer.used(), metrics.step)

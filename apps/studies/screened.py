@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +21,29 @@ from steer.model import Model
 
 RESULTS = Path(__file__).parent / "screened" / "rows.jsonl"
 SITES = ("smollm2-135m/resid_post.20", "smollm2-135m/resid_post.10")
-PROMPTS = (
-    "The weather today is",
-    "She opened the door and",
-    "In the next few years, the company will",
-    "My favourite thing about the city is",
-    "The recipe needs two cups of",
-    "He told the children that",
-    "According to the report, the",
-    "When I was young, I",
+TEXTS = (
+    "When the rain stopped she walked down to the harbour, where three boats were being painted "
+    "blue, and asked an old man with a dog how far it was to the next",
+    "The committee met on Tuesday to discuss the plans for the new library in the town, and after "
+    "two hours nobody could say whether the money",
+    "In the next few years, the company will have to decide whether its factories in the north are "
+    "to be closed, since the price of",
 )
-"""Those that the page's Measure tab starts with."""
+NAMES = 4
+"""Pairs of names a case of indirect objects."""
 TOP = 50
 
 
 def runs(model: Model) -> Iterator[tuple[str, Callable[..., Sweep]]]:
     """Names, and sweeps that take a screen."""
-    pairs = cases(model, len(PROMPTS), seed=1)
-    questions: dict[str, dict[str, Any]] = {
-        "kl": {"prompts": PROMPTS, "metric": "kl"},
-        "logit difference": {
-            "prompts": [case.prompt for case in pairs],
-            "metric": [case.metric for case in pairs],
-        },
-    }
-    for seed in range(2):
-        for site in SITES:
-            for name, asked in questions.items():
-                half = slice(seed * 4, seed * 4 + 4)
-                part = {
-                    what: value if isinstance(value, str) else value[half]
-                    for what, value in asked.items()
-                }
-
-                def sweep(part: dict[str, Any] = part, site: str = site, **more: Any) -> Sweep:
-                    return ablation_sweep(model, dictionary=model.dictionary(site), **part, **more)
-
-                yield f"{site}, {name}, prompts {half.start} to {half.stop - 1}", sweep
+    for site in SITES:
+        dictionary = model.dictionary(site)
+        yield f"{site}, kl", partial(ablation_sweep, model, TEXTS, dictionary, metric="kl")
+        for seed in (1, 2):
+            pairs = cases(model, NAMES, seed=seed)
+            prompts, metrics = [each.prompt for each in pairs], [each.metric for each in pairs]
+            sweep = partial(ablation_sweep, model, prompts, dictionary, metric=metrics)
+            yield f"{site}, logit difference, seed {seed}", sweep
 
 
 def measured(sweep: Callable[..., Sweep]) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dictionaries.beside.statistics import QUANTILES, TOP, WINDOW, FeatureStatistics
+from dictionaries.beside.statistics import TOP, WINDOW, FeatureStatistics
 from dictionaries.dictionary import Dictionary
+from dictionaries.measures.tally import UNITS, Tally, histogram, joined, strongest
 
-_QUANTILE_STRIDE = 8
+_DTYPES = (torch.long, torch.long, torch.float32)
+"""Of counts, totals and maxima."""
 _FLOATS = 2**26
 """Most features at once, so that a wide dictionary does not take all memory."""
 
@@ -39,39 +41,58 @@ def collect_statistics(
     dictionary: Dictionary, corpus: Corpus, progress: Callable[[int, int], None] | None = None
 ) -> FeatureStatistics:
     """One pass over the corpus, then a second look at each feature's strongest contexts."""
+    return tally(dictionary, corpus, progress).statistics()
+
+
+@torch.inference_mode()
+def tally(
+    dictionary: Dictionary, corpus: Corpus, progress: Callable[[int, int], None] | None = None
+) -> Tally:
+    """The same as a value: tallies of the parts of a corpus merge to that of the whole.
+
+    Contexts are encoded one at a time, so that the bits of an activation are the same in any part.
+    """
     m = dictionary.width
-    count, total, maximum = torch.zeros(m), torch.zeros(m), torch.zeros(m)
-    best = torch.zeros(TOP, m)
-    where = torch.full((TOP, m), -1, dtype=torch.long)
-    pairs: list[tuple[Tensor, Tensor]] = []
+    count, total, maximum = (torch.zeros(m, dtype=each) for each in _DTYPES)
+    peaks = torch.zeros(m, TOP)
+    hashes, where = torch.zeros(m, TOP, dtype=torch.long), torch.full((m, TOP), -1)
+    parts: list[tuple[Tensor, Tensor]] = []
     for rows in corpus.batches(max(1, min(16, _FLOATS // (corpus.tokens.shape[1] * m)))):
-        features = dictionary.encode_texts(corpus.activations[rows].float())[0]
-        features *= corpus.keep[rows].unsqueeze(-1)
+        features = _encoded(dictionary, corpus, rows)
         flat = features.flatten(0, 1)
         count += (flat > 0).sum(0)
-        total += flat.sum(0)
+        total += (flat.double() * UNITS).round().long().sum(0)
         maximum = torch.maximum(maximum, flat.amax(0))
-        sampled = flat[::_QUANTILE_STRIDE]
-        index = sampled.nonzero(as_tuple=True)
-        pairs.append((index[1].int(), sampled[index]))
-        best, where = _merge(best, where, features * corpus.shippable[rows, None, None], rows.start)
+        parts.append(histogram(flat))
+        shown = features * corpus.shippable[rows, None, None]
+        peaks, hashes, where = _merge(
+            (peaks, hashes, where), shown, corpus.tokens[rows], rows.start
+        )
         if progress:
             progress(min(rows.stop, len(corpus.tokens)), len(corpus.tokens))
-    contexts, activations = _windows(dictionary, corpus, best, where)
-    empty = torch.zeros(m, 0)
-    return FeatureStatistics(
-        density=count / corpus.keep.sum(),
+    contexts, activations = _windows(dictionary, corpus, peaks.T, where.T)
+    buckets, filled = joined(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+    return Tally(
+        tokens=int(corpus.keep.sum()),
+        count=count,
+        total=total,
         maximum=maximum,
-        mean=total / count.clamp(min=1),
-        quantiles=_quantiles(torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs]), m),
+        buckets=buckets,
+        filled=filled,
+        peaks=peaks,
+        hashes=hashes,
         contexts=contexts,
         context_activations=activations,
-        promoted=empty.long(),
-        promoted_logits=empty,
-        suppressed=empty.long(),
-        suppressed_logits=empty,
-        tokens=int(corpus.keep.sum()),
     )
+
+
+def _encoded(dictionary: Dictionary, corpus: Corpus, rows: slice) -> Tensor:
+    """Features [n, length, m] of some contexts, 0 where a position does not count."""
+    each = [
+        dictionary.encode_texts(context.unsqueeze(0).float())[0][0]
+        for context in corpus.activations[rows]
+    ]
+    return torch.stack(each) * corpus.keep[rows].unsqueeze(-1)
 
 
 def with_tokens(
@@ -87,27 +108,26 @@ def with_tokens(
     )
 
 
-def _merge(best: Tensor, where: Tensor, features: Tensor, start: int) -> tuple[Tensor, Tensor]:
-    """Running ten strongest [10, m], at most one a context, from features [n, length, m]."""
+def _merge(
+    best: tuple[Tensor, Tensor, Tensor], features: Tensor, tokens: Tensor, start: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Running ten strongest (peaks, hashes, places) [m, 10], at most one a context, from features
+    [n, length, m] of tokens [n, length]."""
     length = features.shape[1]
-    values, position = features.max(dim=1)
-    flat = (start + torch.arange(len(features))).unsqueeze(1) * length + position
-    pooled = torch.cat([best, values])
-    kept, index = pooled.topk(TOP, dim=0)
-    return kept, torch.cat([where, flat]).gather(0, index)
+    values, position = (each.T for each in features.max(dim=1))
+    places = (start + torch.arange(len(features))) * length + position
+    content = _hashes(tokens) + position
+    new = values, torch.where(values > 0, content, 0), torch.where(values > 0, places, -1)
+    pooled = [torch.cat([old, more], dim=1) for old, more in zip(best, new, strict=True)]
+    order = strongest(pooled[0], pooled[1])
+    peaks, hashes, where = (each.gather(1, order) for each in pooled)
+    return peaks, hashes, where
 
 
-def _quantiles(feature: Tensor, value: Tensor, m: int) -> Tensor:
-    """Percentiles of the values of each feature [m, 6]; 0 where it has none."""
-    order = value.argsort()
-    order = order[feature[order].argsort(stable=True)]
-    value = value[order]
-    counts = torch.bincount(feature, minlength=m)
-    starts = counts.cumsum(0) - counts
-    shares = torch.tensor(QUANTILES) / 100
-    index = starts.unsqueeze(1) + (shares * (counts - 1).clamp(min=0).unsqueeze(1)).round().long()
-    found = value[index.clamp(max=len(value) - 1)] if len(value) else torch.zeros(m, len(shares))
-    return torch.where(counts.unsqueeze(1) > 0, found, 0.0)
+def _hashes(tokens: Tensor) -> Tensor:
+    """A number of each context's tokens [n, length]: the same wherever the context stands."""
+    factors = torch.randint(2**62, tokens.shape[1:], generator=torch.Generator().manual_seed(0))
+    return (tokens.long() * factors).sum(1)
 
 
 def _windows(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from typing import Any
 
 from dictionaries.extras import need
@@ -21,6 +22,7 @@ from steer.jobs.worker import Source, Worker, installed
 from steer.model import Model
 
 LOCAL = "local"
+_SECONDS = 10
 DEATHS = 3
 """Of actors at one unit, before it is given up."""
 
@@ -51,10 +53,11 @@ class Ray:
         """
         source = Source.of(model)
         with _connected(self.address) as ray:
-            actors = _actors(ray, self.actors, source, job)
+            begin, count = _beginner(ray, self.actors, source, job)
+            actors = [begin() for _ in range(count)]
             try:
                 _check_versions(ray, actors)
-                yield from _Dealer(ray, actors, job, todo).finished()
+                yield from _Dealer(ray, actors, begin, job, todo).finished()
             finally:
                 for actor in actors:
                     ray.kill(actor)
@@ -70,12 +73,13 @@ def _connected(address: str | None) -> Iterator[Any]:
         where = None if address in (None, LOCAL) else address
         options: dict[str, Any] = {"include_dashboard": False} if where is None else {}
         try:
+            _reach(where)
             ray.init(where or LOCAL, log_to_driver=False, logging_level="ERROR", **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             first = str(error).strip().splitlines()[0].rstrip(".")
             raise SteerError(
                 f"no Ray cluster can be used at {where or 'this machine'}: {first}; start one with "
-                "ray start --head, give its address, or leave the address out"
+                "ray start --head, give its address, or local for one that is started here"
             ) from error
     try:
         yield ray
@@ -84,7 +88,21 @@ def _connected(address: str | None) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _actors(ray: Any, count: int | None, source: Source, job: Job) -> list[Any]:
+def _reach(address: str | None) -> None:
+    """Raise `OSError` where nothing listens at host:port: Ray itself tries for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        connection = HTTPConnection(host, int(port), timeout=_SECONDS)
+        try:
+            connection.connect()
+        finally:
+            connection.close()
+
+
+def _beginner(
+    ray: Any, count: int | None, source: Source, job: Job
+) -> tuple[Callable[[], Any], int]:
+    """What starts an actor, and how many are wanted."""
     there = ray.cluster_resources()
     kind, each = ("GPU", 1) if source.on_gpu else ("CPU", source.threads)
     most = int(there.get(kind, 0)) // each
@@ -95,9 +113,9 @@ def _actors(ray: Any, count: int | None, source: Source, job: Job) -> list[Any]:
             f"{max(wanted, 1)}: give fewer actors, or torch fewer threads (OMP_NUM_THREADS)"
         )
     options = {"num_cpus": each} if kind == "CPU" else {"num_gpus": 1}
-    remote = ray.remote(max_restarts=-1, max_task_retries=0, **options)(Worker)
+    remote = ray.remote(max_restarts=0, max_task_retries=0, **options)(Worker)
     shared = ray.put(job)
-    return [remote.remote(source, shared) for _ in range(wanted)]
+    return lambda: remote.remote(source, shared), wanted
 
 
 def _check_versions(ray: Any, actors: list[Any]) -> None:
@@ -113,13 +131,14 @@ def _check_versions(ray: Any, actors: list[Any]) -> None:
 
 @dataclass
 class _Dealer:
-    """Hands units to actors, and takes them back from those that died.
+    """Hands units to actors, and to new ones what those had that died.
 
     firsts: the first unit of each part that nobody has begun; more: other units of those begun.
     """
 
     ray: Any
     actors: list[Any]
+    begin: Callable[[], Any]
     job: Job
     todo: Todo
     firsts: deque[tuple[int, int]] = field(default_factory=deque)
@@ -146,6 +165,7 @@ class _Dealer:
             number, unit = at.pop(ready)
             answer = self._answer(ready, unit)
             if answer is None:
+                self.actors[number] = self.begin()
                 self.firsts.appendleft(unit)
                 continue
             part, this = unit

@@ -11,10 +11,12 @@ from apps.cli.options.single import (
     DICTIONARY,
     EARLY,
     MODEL,
+    DeviceMap,
     DictionaryName,
     Dtype,
     Json,
     ModelName,
+    Quantize,
     StatedDtype,
     StatedModel,
 )
@@ -42,6 +44,8 @@ class _Reports:
 class _Loads(_Reports):
     model: str
     dtype: str
+    device_map: str | None = None
+    quantize: str | None = None
 
     @contextmanager
     def loaded(self) -> Iterator[tuple[Model, Progress | None]]:
@@ -49,7 +53,14 @@ class _Loads(_Reports):
         from steer.loading import load
 
         with self.progress() as progress:
-            yield load(self.model, dtype=self.dtype, progress=progress), progress
+            model = load(
+                self.model,
+                dtype=self.dtype,
+                device_map=self.device_map,
+                quantization=self.quantize,
+                progress=progress,
+            )
+            yield model, progress
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,8 @@ class Run(_Loads):
     model: ModelName = MODEL
     _: KW_ONLY
     dtype: Dtype = "float32"
+    device_map: DeviceMap = None
+    quantize: Quantize = None
     json_output: Json = False
 
 
@@ -112,6 +125,8 @@ class Reading(_Loads):
     model: ModelName = MODEL
     _: KW_ONLY
     dtype: Dtype = "float32"
+    device_map: DeviceMap = None
+    quantize: Quantize = None
     json_output: Json = False
 
 

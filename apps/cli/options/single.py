@@ -19,6 +19,11 @@ ModelName = Annotated[
 ]
 DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option("--device-map", help="auto, disk, cuda:1, ...: where weights lie."),
+]
+Quantize = Annotated[str | None, typer.Option("--quantize", help="4bit or 8bit weights.")]
 StatedModel = Annotated[
     str | None, typer.Option("--model", help="A folder or a hub id; by default what FILE names.")
 ]

@@ -29,7 +29,7 @@ from steer.maths.precision import exact
 from steer.model import Model
 from steer.progress import Progress
 
-DRAWS = 8
+DRAWS = 4
 """Next tokens of a divergence."""
 BACKWARD = 3
 """What a row of a backward pass costs, in rows of a forward one."""

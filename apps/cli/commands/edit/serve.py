@@ -39,6 +39,8 @@ def serve(
         dictionary=dictionary,
         edits=edits,
         dtype=run.dtype,
+        device_map=run.device_map,
+        quantization=run.quantize,
         port=address.port,
         rules=address.rules(),
         limits=load.limits(),

@@ -1,0 +1,1 @@
+"""What long work will cost: bytes, operations, hours, machines."""

@@ -1,0 +1,28 @@
+"""For which machines work is planned: --machine and --within."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from steer.costs.plan import Plan
+    from steer.costs.rates import Rate
+    from steer.costs.work import Work
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Of the table of accelerators; and in how many hours work is to be done."""
+
+    machine: Annotated[str | None, typer.Option(help="Such as H100; all that are known.")] = None
+    within: Annotated[float, typer.Option(min=0.01, help="Hours to be done in.")] = 24.0
+
+    def plan(self, work: Work, here: Rate | None) -> Plan:
+        """What the work costs. Raises `SteerError` for an unknown machine."""
+        from steer.costs.accelerators import accelerators
+        from steer.costs.plan import Plan
+
+        return Plan(work, here, accelerators(self.machine), self.within)

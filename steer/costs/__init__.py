@@ -1,0 +1,1 @@
+"""What long work costs before it is begun: bytes, operations, hours and machines."""
