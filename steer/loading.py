@@ -89,7 +89,7 @@ def load_tokenizer(name: str = default_model.NAME, progress: Progress | None = N
 
 
 def _first(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(": ")
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(": .")
 
 
 def _remedy(source: Path | str) -> str:

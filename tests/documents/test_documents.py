@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from functools import cache
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,14 @@ def test_python_that_is_not_run_names_what_there_is(block: Block) -> None:
 # -- commands --------------------------------------------------------------------------------------
 
 
+@cache
+def steer_command() -> Any:
+    return typer.main.get_command(app)
+
+
 def parse(words: list[str]) -> None:
     """Let the parser of the command that the words name read what follows, without running it."""
-    command: Any = typer.main.get_command(app)
+    command = steer_command()
     while hasattr(command, "commands"):
         assert words, "a group of commands, and none of them"
         name, *words = words
@@ -101,7 +107,7 @@ def parse(words: list[str]) -> None:
 
 def is_named(words: list[str]) -> bool:
     """Whether these are a command's name or nothing, as where a sentence speaks of it."""
-    command: Any = typer.main.get_command(app)
+    command = steer_command()
     for word in words:
         command = getattr(command, "commands", {}).get(word)
     return command is not None
