@@ -2,6 +2,7 @@
 // seen, and hands clicks on our own HTML to the server.
 window.steer = {
   opened: false, // whether the page has its first state: who runs earlier waits for it
+  early: null, // the timer of who does
   searched: 0, // searches for a feature so far
   asked: 0, // runs and measurements of this page so far: a cancel names the last that it means
   running: null, // the run whose last frame is not yet there
@@ -93,7 +94,10 @@ window.steer = {
   // a little before the server ends the answer: who runs again at once is heard.
   async run(session, rest) {
     if (window.steer.running) return;
-    if (!window.steer.opened) return setTimeout(() => document.querySelector("#run").click(), 100);
+    if (!window.steer.opened) {
+      window.steer.early = setTimeout(() => document.querySelector("#run").click(), 100);
+      return;
+    }
     const own = (window.steer.running = {});
     const over = () => window.steer.running === own && (window.steer.running = null);
     try {
@@ -278,6 +282,7 @@ addEventListener("click", (event) => {
 // Counted before Gradio hears of it, and so before a click on Cancel that follows at once.
 addEventListener("click", ({ target }) => {
   if (target.closest("#run")) window.steer.begin();
+  if (target.closest("#cancel")) clearTimeout(window.steer.early);
   if (target.closest("#go, #towards-go")) window.steer.asked++;
 }, true);
 addEventListener("keydown", ({ key, shiftKey, target }) => {

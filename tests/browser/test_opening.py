@@ -73,6 +73,18 @@ def test_what_is_typed_before_a_link_is_answered_stays(browser: Any, address: st
     page.close()
 
 
+def test_an_early_run_can_be_cancelled(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    with unanswered(page):
+        page.goto(address)
+        page.click("#run")
+        page.click("#cancel")
+    page.wait_for_selector("#edits .edit")
+    page.wait_for_timeout(500)
+    assert page.locator("#texts .idle").count() == 1
+    page.close()
+
+
 def test_what_is_typed_before_a_state_is_loaded_stays(page: Any) -> None:
     """Of whatever comes late: here of JSON that was pasted. Who loads it again gets all of it."""
     tab(page, "Take away")
