@@ -14,8 +14,8 @@ from dictionaries.errors import TrainingError
 from dictionaries.measures.quality import quality
 from dictionaries.training.state import first_rows
 from dictionaries.training.train import TrainConfig, train
-from tests.dictionaries.training.test_train import ABOUT, D, planted
-from tests.dictionaries.training.test_train import SMALL as SLOW
+from tests.dictionaries.training.planted import ABOUT, D, planted
+from tests.dictionaries.training.planted import SMALL as SLOW
 
 SMALL = replace(SLOW, learning_rate=0.05, samples=60 * 256)
 LEAST = 0.99
