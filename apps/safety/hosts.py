@@ -48,8 +48,11 @@ class HostCheck:
 
     def _ours(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname
+            parts = urlsplit(f"//{host}")
+            name = parts.hostname
         except ValueError:
+            return False
+        if parts.netloc != host or "@" in host:
             return False
         return bool(name) and (name in self.names or str(name).endswith(self.suffixes or ("\0",)))
 

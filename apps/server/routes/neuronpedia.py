@@ -60,7 +60,7 @@ class RawVector(_Wire):
 
 class ChatMessage(_Wire):
     content: str
-    role: str
+    role: Literal["system", "user", "assistant", "model"]
 
 
 class _Steer(_Wire):

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from apps.server.app import ROUTES
 from apps.server.guard import Rules
 from apps.server.start import _listen
 from steer.errors import SteerError
@@ -53,6 +54,13 @@ def test_the_key(headers: dict[str, str], status: int) -> None:
     assert ask(Rules(api_key="secret"), **headers) == status
 
 
+@pytest.mark.parametrize(
+    "path", [*(path for _, path, _ in ROUTES if path != "/health"), "/openapi.json", "/nothing"]
+)
+def test_every_route_asks_for_the_key_but_health(path: str) -> None:
+    assert ask(Rules(api_key="secret"), path) == 401
+
+
 def test_health_needs_no_key() -> None:
     assert ask(Rules(api_key="secret"), "/health") == 200
 
@@ -63,6 +71,11 @@ def test_health_needs_no_key() -> None:
         ({"Host": "evil.example"}, 421),
         ({"Host": "evil.example:8000"}, 421),
         ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "evil.example@127.0.0.1"}, 421),
+        ({"Host": "127.0.0.1/evil.example"}, 421),
+        ({"Host": "::1"}, 421),
+        ({"Host": "[::1]"}, 200),
+        ({"Host": "LocalHost:1"}, 200),
         ({"Host": "[::1]:8000"}, 200),
         ({"Host": "127.0.0.1:8000"}, 200),
         ({"Host": "lab.example"}, 200),

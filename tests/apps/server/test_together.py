@@ -6,12 +6,14 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 import steer
 from tests.support.serving import MODEL, NAME, Server, serving
@@ -74,14 +76,23 @@ def test_a_client_that_is_gone_frees_its_row(server: Server) -> None:
     with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=60) as response:
         next(response.iter_lines())
     wait_for(lambda: server.get("/health").json()["served"] == 0)
-    host, port = server.url.removeprefix("http://").split(":")
-    text = json.dumps({**body, "stream": False})
-    with socket.create_connection((host, int(port))) as connection:
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(text)}"
-        connection.sendall(f"{head}\r\n\r\n{text}".encode())
-        wait_for(lambda: server.get("/health").json()["served"] == 1)
-    wait_for(lambda: server.get("/health").json()["served"] == 0)
+    for gone in ({**body, "stream": False}, {**body, "prompt": [5] * 7_000}):  # text, and prefill
+        with asking(server, "/v1/completions", gone):
+            wait_for(lambda: server.get("/health").json()["served"] == 1)
+        wait_for(lambda: server.get("/health").json()["served"] == 0)
     assert generated(server) - drawn < 300  # neither came to its 200 tokens
+
+
+def test_a_client_that_is_gone_ends_its_search(server: Server) -> None:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    if not children.exists():
+        pytest.skip("there is no /proc to see the search in")
+    before = children.read_text()
+    with asking(server, "/v1/concept", {"model": MODEL, "word": "ocean"}):
+        wait_for(lambda: children.read_text() != before)
+        busy = server.post("/v1/concept", {"model": MODEL, "word": "river"})
+        assert busy.status_code == 429
+    wait_for(lambda: children.read_text() == before)
 
 
 def test_a_full_queue_says_when_to_come_back_and_who_is_served_at_the_end_is_served_to_the_end(
@@ -103,6 +114,17 @@ def test_a_full_queue_says_when_to_come_back_and_who_is_served_at_the_end_is_ser
         ask.join()
         assert got[0].json()["choices"] == whole["choices"]
         assert code in (0, -15)
+
+
+@contextmanager
+def asking(server: Server, path: str, body: Any) -> Iterator[None]:
+    """A request whose client is gone with the block."""
+    host, port = server.url.removeprefix("http://").split(":")
+    text = json.dumps(body)
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(text)}"
+        connection.sendall(f"{head}\r\n\r\n{text}".encode())
+        yield
 
 
 def generated(server: Server) -> float:

@@ -33,6 +33,24 @@ def nested(begin: str, end: str) -> str:
     return whole.replace("0}", f"{begin * DEEP}0{end * DEEP}}}")
 
 
+def neuronpedia(**other: Any) -> dict[str, Any]:
+    feature = {"model": MODEL, "source": f"{MODEL}/resid_post.20", "index": 1176, "strength": 40.0}
+    return {
+        "prompt": PROMPT,
+        "model": MODEL,
+        "steerMethod": "SIMPLE_ADDITIVE",
+        "normalizeSteering": False,
+        "types": ["STEERED", "DEFAULT"],
+        "features": [feature],
+        "nCompletionTokens": 4,
+        "temperature": 0.5,
+        "strengthMultiplier": 2.0,
+        "freqPenalty": 0.0,
+        "seed": 16,
+        **other,
+    }
+
+
 FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"steerng": []}, "steerng"),
     ({"tools": []}, "tools"),
@@ -176,6 +194,16 @@ BODIES: list[tuple[str, str, str]] = [
     ("/v1/concept", json.dumps({"model": MODEL, "word": " "}), ""),
     ("/v1/steer/completion", json.dumps({"model": MODEL}), "steerMethod"),
     ("/v1/steer/completion-chat", json.dumps({"model": MODEL, "prompt": PROMPT}), "steerMethod"),
+    ("/v1/steer/completion", json.dumps(neuronpedia(n_completion_tokens=3)), "n_completion_tokens"),
+    ("/v1/steer/completion", json.dumps(neuronpedia(types=["STEERED"] * 2)), "twice"),
+    ("/v1/steer/completion", json.dumps(neuronpedia(strengthMultiplier=1e308)), "not allowed"),
+    (
+        "/v1/steer/completion-chat",
+        json.dumps(
+            neuronpedia(prompt=[{"role": "wizard", "content": "a"}], steerSpecialTokens=True)
+        ),
+        "role",
+    ),
     ("/v1/nothing", "{}", "Not Found"),
     ("/v1/models", "{}", "Method Not Allowed"),
 ]

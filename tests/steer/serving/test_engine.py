@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from steer.splice.edited import edited_logits
 from steer.splice.passes import teacher_forced
 from tests.support import tiny
 from tests.support.passes import SITE, intervention
+from tests.support.random_edits import random_intervention
 from tests.support.tiny import PROMPT, PROMPTS
 
 SAE = tiny.dictionary(SITE)
@@ -95,6 +97,27 @@ def test_every_row_is_what_it_is_alone(model: steer.Model, budget: int) -> None:
         answers = [ticket.result() for ticket in running.submit(asks)]
     for each, answer in zip(asks, answers, strict=True):
         same(answer, alone(model, each), bool(each.interventions))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_interventions_of_one_batch_are_each_what_they_are_alone(
+    llama: steer.Model, seed: int
+) -> None:
+    rng = random.Random(seed)
+    asks = [
+        ask(
+            llama,
+            " ".join(f"w{rng.randrange(3, 40)}" for _ in range(rng.randint(1, 14))),
+            (random_intervention(rng),),
+            sampling=Sampling(rng.choice([0.0, 0.8]), seed=number),
+            max_tokens=rng.randint(1, 12),
+        )
+        for number in range(8)
+    ]
+    with engine(llama, rows=rng.choice([2, 4, 8]), budget=rng.choice([3, 8, 64])) as running:
+        answers = [ticket.result() for ticket in running.submit(asks)]
+    for each, answer in zip(asks, answers, strict=True):
+        same(answer, alone(llama, each), True)
 
 
 SAMPLINGS = [
