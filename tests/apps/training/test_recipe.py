@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -79,6 +78,13 @@ def test_a_recipe(write: Write) -> None:
     assert recipe.corpora == {"sotu": 0.5, "news": 0.5}
 
 
+def test_a_recipe_says_what_is_frozen(write: Write) -> None:
+    path = write(("k = 5", 'k = 5\nfrozen = "soft decoder"\nleast_cosine = 0.9'))
+    train = load_recipe(str(path)).train
+    assert [config.frozen for config in train.values()] == ["nothing", "soft decoder"]
+    assert train["resid_post.1"].least_cosine == 0.9
+
+
 def test_the_shipped_recipe() -> None:
     recipe = load_recipe("smollm2-135m")
     assert set(recipe.corpora) <= set(SOURCES)
@@ -92,7 +98,7 @@ def test_the_shipped_cards_are_of_the_shipped_recipe(name: str) -> None:
     dtype = {
         "candidates_dtype": card["train"]["candidates_dtype"]
     }  # the machine's, not the recipe's
-    assert card["train"] == asdict(recipe.train[card["hookpoint"]]) | dtype
+    assert card["train"] == recipe.train[card["hookpoint"]].to_dict() | dtype
     assert (card["context"], card["seed"]) == (recipe.context, recipe.seed)
     assert card["corpora"] == recipe.corpora
 
@@ -109,6 +115,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "unknown corpus": [("news = 0.5", "newss = 0.5")],
     "not TOML": [("tokens = 6400", "tokens = ")],
     "bad setting": [("k = 4", "k = 0")],
+    "nothing that can be frozen": [("k = 4", 'k = 4\nfrozen = "rows"')],
     "setting of another type": [("width = 40", 'width = "wide"')],
     "architecture": [("width = 40", 'width = 40\narchitecture = "gated"')],
     "sites as text": [('sites = ["resid_post.0", "resid_post.1"]', 'sites = "resid_post.0"')],
