@@ -18,7 +18,7 @@ from dictionaries.extras import need
 from steer.errors import SteerError
 from steer.jobs.job import Job
 from steer.jobs.run import Finished, Todo
-from steer.jobs.worker import Source, Worker, installed
+from steer.jobs.worker import Source, Worker, check_same
 from steer.model import Model
 
 LOCAL = "local"
@@ -119,14 +119,8 @@ def _beginner(
 
 
 def _check_versions(ray: Any, actors: list[Any]) -> None:
-    ours = installed()
     for theirs in ray.get([actor.installed.remote() for actor in actors]):
-        for name, version in ours.items():
-            if name != "node" and theirs[name] != version:
-                raise SteerError(
-                    f"a worker on {theirs['node']} has {name} {theirs[name]}, and here it is "
-                    f"{version}: install the same on all, or results are not the same"
-                )
+        check_same(theirs)
 
 
 @dataclass

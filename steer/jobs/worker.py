@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,9 +18,20 @@ _PACKAGES = ("sae-steer", "torch", "transformers")
 
 
 def installed() -> dict[str, str]:
-    """What results depend on, by name; and the machine's name."""
+    """What results depend on, by name; and where this process is."""
     found = {name: version(name) for name in _PACKAGES}
-    return {**found, "Python": platform.python_version(), "node": platform.node()}
+    where = {"node": platform.node(), "process": str(os.getpid())}
+    return {**found, "Python": platform.python_version(), **where}
+
+
+def check_same(theirs: dict[str, str]) -> None:
+    """Raise `SteerError` where a worker has other versions than this process."""
+    for name, ours in installed().items():
+        if name not in ("node", "process") and theirs[name] != ours:
+            raise SteerError(
+                f"a worker on {theirs['node']} has {name} {theirs[name]}, and here it is {ours}: "
+                "install the same on all, or results are not the same"
+            )
 
 
 @dataclass(frozen=True)
