@@ -49,11 +49,17 @@ class Source:
 
     @classmethod
     def of(cls, model: Model) -> Source:
-        """Raises `SteerError` for a model that was given as an object."""
+        """Raises `SteerError` for a model that was given as an object, or lies in parts."""
         import torch
 
         from steer.lm.default_model import NAME
 
+        module = model.module
+        if getattr(module, "hf_device_map", None) or getattr(module, "is_quantized", False):
+            raise SteerError(
+                f"workers load {model.name} whole and as it is: leave device_map and quantization "
+                "out, or the cluster"
+            )
         folder = Path(model.name).expanduser()
         if not (model.name == NAME or folder.is_dir() or "/" in model.name):
             raise SteerError(
@@ -83,7 +89,7 @@ class Source:
 class Worker:
     """An actor. It keeps its model, and the last part that it opened, from call to call."""
 
-    def __init__(self, source: Source, job: Job) -> None:
+    def __init__(self, source: Source, job: Job[Model]) -> None:
         self._source, self._job = source, job
         self._model: Model | None = None
         self._open: tuple[int, Opened] | None = None

@@ -77,6 +77,8 @@ def test_what_is_wrong_with_workers_is_one_line(cluster: Any, named: Model, tmp_
     given = tiny.tiny_model("llama")
     with pytest.raises(SteerError, match="given as an object"):
         swept(given, tmp_path / "rows", executor="ray")
+    with pytest.raises(SteerError, match="leave device_map and quantization out"):
+        Source.of(steer.load(named.name, device_map="cpu"))
     with pytest.raises(SteerError, match="has other weights"):
         replace(Source.of(named), fingerprint="another").load()
     check_same({**installed(), "node": "elsewhere", "process": "1"})

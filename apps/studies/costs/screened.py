@@ -1,4 +1,4 @@
-"""`python -m apps.studies.screened [MOST]`: how often a screen finds the top, and at what cost.
+"""`python -m apps.studies.costs.screened [MOST]`: how often a screen finds the top; its cost.
 
 Every active feature is run exactly, and again behind a screen, on the same prompts: indirect
 objects with their difference of logits, and others with KL. A line of JSON a case is appended to
@@ -22,7 +22,7 @@ from steer import Screen, ablation_sweep, load
 from steer.effects.sweep.result import Sweep
 from steer.model import Model
 
-RESULTS = Path(__file__).parent / "screened" / "rows.jsonl"
+RESULTS = Path(__file__).parent / "screened.jsonl"
 SITES = ("smollm2-135m/resid_post.20", "smollm2-135m/resid_post.10")
 TEXTS = (
     "When the rain stopped she walked down to the harbour, where three boats were being painted "
@@ -79,7 +79,6 @@ def measured(sweep: Callable[..., Sweep]) -> dict[str, Any]:
 
 def main(most: Annotated[int | None, typer.Argument()] = None) -> None:
     """Append what is missing; most: cases."""
-    RESULTS.parent.mkdir(exist_ok=True)
     text = RESULTS.read_text() if RESULTS.exists() else ""
     done = {json.loads(line)["case"] for line in text.splitlines()}
     missing = (each for each in runs(load()) if each[0] not in done)
