@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from apps.labels.detected import read_recipe, token_texts
 from apps.training.recipe import Recipe
@@ -12,6 +15,7 @@ from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
 from steer.errors import SteerError
 from steer.interpretation.activity import find_activity
+from steer.interpretation.detectors import Activity
 from steer.interpretation.judged import (
     Fragment,
     Judge,
@@ -20,6 +24,8 @@ from steer.interpretation.judged import (
     fragments,
     simulate,
 )
+from steer.jobs.job import Opened
+from steer.jobs.run import Spread, run
 from steer.progress import Progress
 
 SCORES = ("detect", "simulate")
@@ -39,10 +45,14 @@ def judged_labels(
     work: Path | None = None,
     fit: int = 400,
     heldout: int = 200,
+    file: Path | None = None,
+    shard: str | None = None,
     progress: Progress | None = None,
 ) -> Labels:
     """A label of each feature; `score` is detection's F1 or simulation's correlation.
 
+    file: where labels are written as they come; a run that stopped asks for no label twice.
+    shard: such as `2/3`, to ask for a third of them, into its file.
     Raises `SteerError` for another score, `DictionaryError` for a feature out of range.
     """
     if score not in SCORES:
@@ -54,12 +64,52 @@ def judged_labels(
     )
     activity = find_activity(dictionary, reading.activations, reading.keep, reading.heldout)
     texts = token_texts(tokenizer, len(tokenizer))
-    labels = []
-    for number, feature in enumerate(features):
-        report("asking the judge", number, len(features))
-        shown = fragments(activity, reading.tokens, texts, feature, count=_EXPLAINED, seed=seed)
-        labels.append(_judged(judge, feature, *shown, source=source, score=score, seed=seed))
-    return Labels(labels)
+    job = Judged(tuple(features), judge, activity, reading.tokens, texts, source, score, seed)
+    header = {
+        "labels": 1,
+        "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
+        "recipe": recipe.name,
+        "contexts": [fit, heldout],
+        "features": list(features),
+        "judge": source,
+        "score": score,
+        "seed": seed,
+    }
+    rows = run(job, None, Spread.of(file, shard), header, progress)
+    return Labels(Label.from_dict(row) for row in rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A label a feature: each is asked for apart from all others."""
+
+    features: tuple[int, ...]
+    judge: Judge
+    activity: Activity
+    tokens: Tensor
+    texts: list[str]
+    source: str
+    score: str
+    seed: int
+    stage: str = "labels"
+    doing: str = "asking the judge"
+    part: str = "feature"
+    most_units: int = 1
+
+    @property
+    def parts(self) -> int:
+        return len(self.features)
+
+    def open(self, model: None, part: int) -> Opened:
+        return Opened(1, lambda _: [self._label(self.features[part]).to_dict()])
+
+    def _label(self, feature: int) -> Label:
+        shown = fragments(
+            self.activity, self.tokens, self.texts, feature, count=_EXPLAINED, seed=self.seed
+        )
+        return _judged(
+            self.judge, feature, *shown, source=self.source, score=self.score, seed=self.seed
+        )
 
 
 def _judged(

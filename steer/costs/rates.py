@@ -23,7 +23,7 @@ from steer.effects.metric import as_metrics
 from steer.effects.sweep.units import Asked, Effects
 from steer.model import Model
 
-_STEPS = (4, 16)
+_STEPS = (4, 24)
 """Of two trainings, whose difference is timed."""
 TEXTS = (
     "The committee met on Tuesday to discuss the plans for the new library in the town, and after "

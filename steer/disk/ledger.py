@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +83,15 @@ class Ledger:
 
     def append(self, key: Key, rows: Sequence[Row]) -> None:
         """Write a finished unit."""
-        self._add(_unit(key, rows))
-
-    def end(self, stage: str, units: int) -> None:
-        """Write that a stage is finished, and put its units in order."""
-        self._add(_end(stage, units))
-        if self.path is not None:
-            read_ledger(self.path).write(self.path)
-
-    def _add(self, line: dict[str, Any]) -> None:
         if self.path is not None:
             with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(_unit(key, rows)) + "\n")
+
+    def end(self, stage: str, units: int) -> None:
+        """Write that a stage is finished, and put its units in order: both at once, or neither."""
+        if self.path is not None:
+            there = read_ledger(self.path)
+            replace(there, ends={**there.ends, stage: units}).write(self.path)
 
 
 def read_ledger(path: Path) -> Contents:

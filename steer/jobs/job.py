@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from steer.disk.ledger import Row
-from steer.model import Model
+
+M = TypeVar("M", contravariant=True)
+"""What a job is done to: a `Model`, or None where it brings all that it needs."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Opened:
     rows: Callable[[int], list[Row]]
 
 
-class Job(Protocol):
+class Job(Protocol[M]):
     """A value that can be sent to another process: the model comes there on its own.
 
     stage: its name in a ledger; doing: in words, for the progress; part: what one is called.
@@ -45,7 +47,7 @@ class Job(Protocol):
     @property
     def most_units(self) -> int: ...
 
-    def open(self, model: Model, part: int) -> Opened:
+    def open(self, model: M, part: int) -> Opened:
         """Make a part ready: what all its units need is computed once."""
         ...
 

@@ -18,7 +18,7 @@ from dictionaries.extras import need
 from steer.errors import SteerError
 from steer.jobs.job import Job
 from steer.jobs.run import Finished, Todo
-from steer.jobs.worker import Source, Worker, installed
+from steer.jobs.worker import Source, Worker, check_same
 from steer.model import Model
 
 LOCAL = "local"
@@ -45,7 +45,7 @@ class Ray:
         if self.actors is not None and self.actors < 1:
             raise SteerError(f"actors={self.actors} is not allowed: 1 or more")
 
-    def __call__(self, job: Job, model: Model, todo: Todo) -> Iterator[Finished]:
+    def __call__(self, job: Job[Model], model: Model, todo: Todo) -> Iterator[Finished]:
         """Run the units that are to be run, in the order in which they come.
 
         Raises `SteerError` for no cluster at the address, a model that was not loaded by name,
@@ -119,14 +119,8 @@ def _beginner(
 
 
 def _check_versions(ray: Any, actors: list[Any]) -> None:
-    ours = installed()
     for theirs in ray.get([actor.installed.remote() for actor in actors]):
-        for name, version in ours.items():
-            if name != "node" and theirs[name] != version:
-                raise SteerError(
-                    f"a worker on {theirs['node']} has {name} {theirs[name]}, and here it is "
-                    f"{version}: install the same on all, or results are not the same"
-                )
+        check_same(theirs)
 
 
 @dataclass
@@ -139,7 +133,7 @@ class _Dealer:
     ray: Any
     actors: list[Any]
     begin: Callable[[], Any]
-    job: Job
+    job: Job[Model]
     todo: Todo
     firsts: deque[tuple[int, int]] = field(default_factory=deque)
     more: dict[int, deque[int]] = field(default_factory=dict)

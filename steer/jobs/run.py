@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from steer.disk.ledger import Ledger, Row
 from steer.disk.merge import Shard
 from steer.errors import SteerError
 from steer.jobs.job import Job
-from steer.model import Model
 from steer.progress import Progress
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Todo:
         return next((unit for unit in range(most_units) if self.has(part, unit)), None)
 
 
-Executor = Callable[[Job, Model, Todo], Iterator[Finished]]
+Executor = Callable[[Job[Any], Any, Todo], Iterator[Finished]]
 """Runs the units that are to be run, in any order."""
 
 
-def here(job: Job, model: Model, todo: Todo) -> Iterator[Finished]:
+def here(job: Job[M], model: M, todo: Todo) -> Iterator[Finished]:
     """In this process, one after the other."""
     for part in range(job.parts):
         if todo.first_of(part, job.most_units) is None:
@@ -87,8 +88,8 @@ class Spread:
 
 
 def run(
-    job: Job,
-    model: Model,
+    job: Job[M],
+    model: M,
     spread: Spread,
     header: dict[str, Any],
     progress: Progress | None = None,

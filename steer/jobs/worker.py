@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,9 +18,20 @@ _PACKAGES = ("sae-steer", "torch", "transformers")
 
 
 def installed() -> dict[str, str]:
-    """What results depend on, by name; and the machine's name."""
+    """What results depend on, by name; and where this process is."""
     found = {name: version(name) for name in _PACKAGES}
-    return {**found, "Python": platform.python_version(), "node": platform.node()}
+    where = {"node": platform.node(), "process": str(os.getpid())}
+    return {**found, "Python": platform.python_version(), **where}
+
+
+def check_same(theirs: dict[str, str]) -> None:
+    """Raise `SteerError` where a worker has other versions than this process."""
+    for name, ours in installed().items():
+        if name not in ("node", "process") and theirs[name] != ours:
+            raise SteerError(
+                f"a worker on {theirs['node']} has {name} {theirs[name]}, and here it is {ours}: "
+                "install the same on all, or results are not the same"
+            )
 
 
 @dataclass(frozen=True)
@@ -37,11 +49,17 @@ class Source:
 
     @classmethod
     def of(cls, model: Model) -> Source:
-        """Raises `SteerError` for a model that was given as an object."""
+        """Raises `SteerError` for a model that was given as an object, or lies in parts."""
         import torch
 
         from steer.lm.default_model import NAME
 
+        module = model.module
+        if getattr(module, "hf_device_map", None) or getattr(module, "is_quantized", False):
+            raise SteerError(
+                f"workers load {model.name} whole and as it is: leave device_map and quantization "
+                "out, or the cluster"
+            )
         folder = Path(model.name).expanduser()
         if not (model.name == NAME or folder.is_dir() or "/" in model.name):
             raise SteerError(
@@ -71,7 +89,7 @@ class Source:
 class Worker:
     """An actor. It keeps its model, and the last part that it opened, from call to call."""
 
-    def __init__(self, source: Source, job: Job) -> None:
+    def __init__(self, source: Source, job: Job[Model]) -> None:
         self._source, self._job = source, job
         self._model: Model | None = None
         self._open: tuple[int, Opened] | None = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Work:
+class Sharded:
     """Where rows go, and which of them are found here."""
 
     file: Annotated[Path | None, typer.Option(help="Rows as they come; continued if there.")] = None
@@ -22,20 +22,10 @@ class Work:
         typer.Option(metavar="I/N", help="Only part I of N, into --file; then steer merge."),
     ] = None
 
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Spread over a Ray cluster; local starts one here."),
-    ] = None
-
     @property
     def spread(self) -> dict[str, Any]:
         """As functions of `steer` take it."""
-        return {"file": self.file, "shard": self.shard, "executor": self._executor()}
-
-    def _executor(self) -> Executor | None:
-        from steer.jobs.ray import Ray
-
-        return None if self.ray is None else Ray(self.ray)
+        return {"file": self.file, "shard": self.shard}
 
     def said(self) -> tuple[dict[str, Any], str] | None:
         """What is shown of a shard instead of results, which are of all shards; else None."""
@@ -49,3 +39,23 @@ class Work:
         document["units"] = len(there.units)
         line = f"shard {self.shard}: {len(there.units)} units, {rows:,} rows in {self.file}"
         return document, f"{line}; join all with steer merge"
+
+
+@dataclass(frozen=True)
+class Work(Sharded):
+    """The same, or all of them on a cluster."""
+
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Spread over a Ray cluster; local starts one here."),
+    ] = None
+
+    @property
+    def spread(self) -> dict[str, Any]:
+        """As functions of `steer` take it."""
+        return {**super().spread, "executor": self._executor()}
+
+    def _executor(self) -> Executor | None:
+        from steer.jobs.ray import Ray
+
+        return None if self.ray is None else Ray(self.ray)

@@ -32,8 +32,8 @@ from steer.progress import Progress
 DRAWS = 4
 """Next tokens of a divergence."""
 BACKWARD = 3
-"""What a row of a backward pass costs, in rows of a forward one."""
-SURE = 0.99
+"""What a token of a backward pass costs, in tokens of a forward one."""
+SURE = 0.95
 """Share of the features run whose effect is within the bound that ends the screen."""
 
 
@@ -41,9 +41,10 @@ SURE = 0.99
 class Screen:
     """Features that could be among the `top` largest mean |effect| are run exactly, the likeliest
     first, until none of the rest could be: until that would take an effect that exceeds its
-    estimate by more than 99% of those run do.
+    estimate by more than 95% of those run do.
 
-    most: of what running all would cost, at most this share; the estimates' cost counts.
+    most: of what running all would cost, at most this share, in tokens run behind the site; those
+        of the estimates count.
     """
 
     top: int = 50
@@ -75,8 +76,14 @@ class Estimates:
         def rows(unit: int) -> list[Row]:
             acting = ready.acting()
             values = estimates(ready)[acting].tolist() if acting else []
+            run = (ready.clean.length - ready.changes.first).tolist()
             return [
-                {"prompt": part, "feature": ready.features[i], "estimate": value}
+                {
+                    "prompt": part,
+                    "feature": ready.features[i],
+                    "estimate": value,
+                    "tokens_run": run[i],
+                }
                 for i, value in zip(acting, values, strict=True)
             ]
 
@@ -136,14 +143,13 @@ def screened(
 ) -> tuple[list[Row], Screened]:
     """Rows of the features that were run, and what the screen did."""
     guessed = run(Estimates(asked), model, spread, header, progress)
-    size, times = _sizes(guessed, len(asked.prompts))
-    whole = len(guessed)
-    draws = DRAWS if any(metric.flat for metric in asked.measures) else 1
-    paid = float(BACKWARD * draws * len(asked.prompts))
+    size, cost = _sizes(guessed, len(asked.prompts))
+    whole = sum(cost.values())
+    paid = float(sum(_backward(asked, guessed)))
     rows: list[Row] = []
     chosen: list[int] = []
     sure = False
-    for number, batch in enumerate(_batches(list(size), times, screen, whole, paid)):
+    for number, batch in enumerate(_batches(cost, screen, whole, paid)):
         job = Effects(replace(asked, features=batch), stage=f"effects {number + 1}")
         rows += run(job, model, spread, header, progress)
         chosen += batch
@@ -151,34 +157,39 @@ def screened(
         if sure := not rest or _none_could_be(rows, asked, size, size[rest[0]], screen.top):
             break
     left = len(size) - len(chosen)
-    cost = (paid + sum(times[feature] for feature in chosen)) / max(whole, 1)
-    return rows, Screened(top=screen.top, run=len(chosen), left_out=left, cost=cost, sure=sure)
+    share = (paid + sum(cost[feature] for feature in chosen)) / max(whole, 1)
+    return rows, Screened(top=screen.top, run=len(chosen), left_out=left, cost=share, sure=sure)
+
+
+def _backward(asked: Asked, guessed: Sequence[Row]) -> Iterator[int]:
+    """What each prompt's estimates cost, in tokens of a forward pass."""
+    for number, metric in enumerate(asked.measures):
+        runs = [row["tokens_run"] for row in guessed if row["prompt"] == number]
+        yield BACKWARD * (DRAWS if metric.flat else 1) * max(runs, default=0)
 
 
 def _sizes(guessed: Sequence[Row], prompts: int) -> tuple[dict[int, float], dict[int, int]]:
-    """Each feature's mean |estimate|, the largest first, and the prompts that it acts on."""
+    """Each feature's mean |estimate|, the largest first, and the tokens that it costs."""
     total: dict[int, float] = {}
-    times: dict[int, int] = {}
+    cost: dict[int, int] = {}
     for row in guessed:
         feature = row["feature"]
         total[feature] = total.get(feature, 0.0) + abs(row["estimate"]) / prompts
-        times[feature] = times.get(feature, 0) + 1
+        cost[feature] = cost.get(feature, 0) + row["tokens_run"]
     order = sorted(total, key=lambda feature: (-total[feature], feature))
-    return {feature: total[feature] for feature in order}, times
+    return {f: total[f] for f in order}, {f: cost[f] for f in order}
 
 
-def _batches(
-    order: Sequence[int], times: dict[int, int], screen: Screen, whole: int, paid: float
-) -> Iterator[list[int]]:
-    """Features to run next: twice the top, then as many as the top, as far as the cost allows.
-
-    The top themselves are run whatever they cost.
+def _batches(cost: dict[int, int], screen: Screen, whole: int, paid: float) -> Iterator[list[int]]:
+    """Features to run next: half more than the top, then half of it at a time, as far as the cost
+    allows. The top themselves are run whatever they cost.
     """
-    start, length = 0, 2 * screen.top
+    order, half = list(cost), -(-screen.top // 2)
+    start, length = 0, screen.top + half
     while start < len(order):
         batch: list[int] = []
         for feature in order[start : start + length]:
-            paid += times[feature]
+            paid += cost[feature]
             if paid > screen.most * whole and start + len(batch) >= screen.top:
                 break
             batch.append(feature)
@@ -186,7 +197,7 @@ def _batches(
             yield batch
         if len(batch) < min(length, len(order) - start):
             return
-        start, length = start + len(batch), screen.top
+        start, length = start + len(batch), half
 
 
 def _none_could_be(

@@ -10,6 +10,7 @@ from apps.cli.command import command
 from apps.cli.options.labelling import Labelling
 from apps.cli.options.run import Float32
 from apps.cli.options.single import DICTIONARY, DictionaryName
+from apps.cli.options.work import Sharded
 
 if TYPE_CHECKING:
     from steer.interpretation.judged import Judge
@@ -29,6 +30,7 @@ def judge(
     dictionary: DictionaryName = DICTIONARY,
     run: Float32,
     labelling: Labelling,
+    sharded: Sharded,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fragments drawn.")] = 0,
 ) -> None:
     """Let a language model explain features, and score its explanations; kept as labels.
@@ -59,8 +61,12 @@ def judge(
             score=score,
             seed=seed,
             work=labelling.work,
+            **sharded.spread,
             progress=progress,
         )
+    if of_shard := sharded.said():
+        run.emit(of_shard[0], lambda: of_shard[1])
+        return
     folder = labelling.out or catalogue.find(dictionary)
     written = Labels.load(folder).merged(made).save(folder)
     rows = [label.to_dict() for label in made]

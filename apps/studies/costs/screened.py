@@ -1,4 +1,4 @@
-"""`python -m apps.studies.screened`: how often a screen finds the true top, and what it costs.
+"""`python -m apps.studies.costs.screened [MOST]`: how often a screen finds the top; its cost.
 
 Every active feature is run exactly, and again behind a screen, on the same prompts: indirect
 objects with their difference of logits, and others with KL. A line of JSON a case is appended to
@@ -11,15 +11,18 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from apps.studies.ioi_prompts import cases
 from steer import Screen, ablation_sweep, load
 from steer.effects.sweep.result import Sweep
 from steer.model import Model
 
-RESULTS = Path(__file__).parent / "screened" / "rows.jsonl"
+RESULTS = Path(__file__).parent / "screened.jsonl"
 SITES = ("smollm2-135m/resid_post.20", "smollm2-135m/resid_post.10")
 TEXTS = (
     "When the rain stopped she walked down to the harbour, where three boats were being painted "
@@ -36,14 +39,17 @@ TOP = 50
 
 def runs(model: Model) -> Iterator[tuple[str, Callable[..., Sweep]]]:
     """Names, and sweeps that take a screen."""
-    for site in SITES:
-        dictionary = model.dictionary(site)
-        yield f"{site}, kl", partial(ablation_sweep, model, TEXTS, dictionary, metric="kl")
-        for seed in (1, 2):
-            pairs = cases(model, NAMES, seed=seed)
+    for number, text in enumerate(TEXTS):
+        for site in SITES:
+            dictionary = model.dictionary(site)
+            yield (
+                f"{site}, kl, text {number + 1}",
+                partial(ablation_sweep, model, text, dictionary, metric="kl"),
+            )
+            pairs = cases(model, NAMES, seed=number)
             prompts, metrics = [each.prompt for each in pairs], [each.metric for each in pairs]
             sweep = partial(ablation_sweep, model, prompts, dictionary, metric=metrics)
-            yield f"{site}, logit difference, seed {seed}", sweep
+            yield f"{site}, logit difference, names {number + 1}", sweep
 
 
 def measured(sweep: Callable[..., Sweep]) -> dict[str, Any]:
@@ -71,18 +77,16 @@ def measured(sweep: Callable[..., Sweep]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Append what is missing."""
-    RESULTS.parent.mkdir(exist_ok=True)
+def main(most: Annotated[int | None, typer.Argument()] = None) -> None:
+    """Append what is missing; most: cases."""
     text = RESULTS.read_text() if RESULTS.exists() else ""
     done = {json.loads(line)["case"] for line in text.splitlines()}
-    model = load()
-    for name, sweep in runs(model):
-        if name not in done:
-            row = {"case": name, **measured(sweep)}
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+    missing = (each for each in runs(load()) if each[0] not in done)
+    for name, sweep in islice(missing, most):
+        row = {"case": name, **measured(sweep)}
+        with RESULTS.open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
