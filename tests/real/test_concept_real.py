@@ -18,7 +18,7 @@ def test_surgery_is_found_and_the_second_time_at_once(
 ) -> None:
     model = steer.load(dtype="bfloat16")
     monkeypatch.setenv("STEER_CACHE", str(tmp_path))
-    monkeypatch.setattr(embedded, "VOCABULARY", 2500)  # the rest takes as long as all else
+    monkeypatch.setattr(embedded, "VOCABULARY", 800)  # the rest takes as long as all else
     told: list[str] = []
     found = steer.concept(model, "surgery", progress=lambda what, *_: told.append(what))
     assert found.verdict in ("works", "weak")

@@ -7,6 +7,8 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,9 +40,20 @@ ROUTES = [
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageProcess]:
-    with page_process(tmp_path_factory.mktemp("open")) as page:
-        yield page
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("open")
+
+
+@pytest.fixture(scope="module")
+def ending() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def opened(folder: Path, ending: ExitStack) -> PageProcess:
+    """Until `ending` is closed."""
+    return ending.enter_context(page_process(folder))
 
 
 @pytest.fixture(scope="module")
@@ -194,13 +207,14 @@ def test_what_makes_no_sense_leaves_no_traceback(
     assert "Traceback" not in opened.log.read_text().removeprefix(before)
 
 
-def test_nothing_stays_behind(tmp_path: Any) -> None:
-    with page_process(tmp_path) as page:
-        (made,) = (tmp_path / "tmp").glob("steer-app-*")
-        assert made.is_dir()
-    assert page.process.returncode == 0
-    assert list((tmp_path / "tmp").glob("steer-app-*")) == []
-    assert "Traceback" not in page.log.read_text()
+def test_nothing_stays_behind(opened: PageProcess, folder: Path, ending: ExitStack) -> None:
+    """After all that was asked of it: the last test that needs this page."""
+    (made,) = (folder / "tmp").glob("steer-app-*")
+    assert made.is_dir()
+    ending.close()
+    assert opened.process.returncode == 0
+    assert list((folder / "tmp").glob("steer-app-*")) == []
+    assert "Traceback" not in opened.log.read_text()
 
 
 def test_a_port_that_cannot_be_had_is_a_sentence() -> None:
