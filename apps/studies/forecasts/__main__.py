@@ -16,9 +16,10 @@ from typing import Any
 import torch
 import typer
 
-from apps.studies.forecasts.drawn import SHARES, drawn
+from apps.studies.forecasts.drawn import CALIBRATING, CONTEXTS, SCORED, SHARES, drawn
 from apps.studies.forecasts.exact import Exact, measured
-from apps.studies.forecasts.score import World, coverage, off, overlaps, widths
+from apps.studies.forecasts.examples import examples
+from apps.studies.forecasts.score import World, coverage, off, other_texts, overlaps, widths
 from dictionaries.beside.forecast import ForecastMap
 from dictionaries.dictionary import Dictionary
 from steer.disk.cache import cache_folder
@@ -38,8 +39,9 @@ def main(
     dictionary: str = "smollm2-135m/resid_post.20",
     work: Path | None = None,
     out: Path | None = None,
+    share: list[float] | None = None,
 ) -> None:
-    """PART is fit, exact or score, in this order."""
+    """PART is fit, exact or score, in this order; --share: lengths, of the stream's norm."""
     if part not in PARTS:
         raise typer.BadParameter(f"{part!r} is unknown; allowed: {', '.join(PARTS)}")
     folder = (work or cache_folder() / "forecasts" / "study") / dictionary
@@ -49,7 +51,7 @@ def main(
     if part == "fit":
         fit(model, given, drawn(given.width)["fitted"].features).save(folder)
     elif part == "exact":
-        run_exact(model, given, folder)
+        run_exact(model, given, folder, share or list(SHARES))
     else:
         rows = run_score(model, given, folder, out or folder)
         kept = [row for row in _kept() if row["dictionary"] != dictionary]
@@ -58,9 +60,8 @@ def main(
         print("\n".join(lines))
 
 
-def run_exact(model: Model, dictionary: Dictionary, folder: Path) -> None:
+def run_exact(model: Model, dictionary: Dictionary, folder: Path, shares: list[float]) -> None:
     """What is there is not run again."""
-    lengths = [share * median_norm(model, dictionary) for share in SHARES]
     for name in ("scored", "calibrated"):
         part = drawn(dictionary.width)[name]
         for texts, path in (
@@ -69,7 +70,7 @@ def run_exact(model: Model, dictionary: Dictionary, folder: Path) -> None:
         ):
             if not path.exists():
                 last = texts is part.texts
-                found = measured(model, dictionary, part.features, texts, lengths, last=last)
+                found = measured(model, dictionary, part.features, texts, shares, last=last)
                 found.save(path)
 
 
@@ -82,18 +83,20 @@ def run_score(
     worlds = {
         name: _world(model, dictionary, fitted, folder, name) for name in ("scored", "calibrated")
     }
-    known = widths(off(worlds["calibrated"]))
+    known = widths(off(worlds["calibrated"], other_texts(CALIBRATING, CONTEXTS)))
     replace(fitted, off=known).save(out)
     about = {"dictionary": dictionary.name, "features": len(worlds["scored"].units)}
     rows: list[dict[str, Any]] = []
-    for number, share in enumerate(SHARES):
+    for number, share in enumerate(worlds["scored"].exact.shares.tolist()):
         for forecast, found in overlaps(worlds["scored"], number).items():
-            rows.append({**about, "overlap of": forecast, "share of norm": share, **found})
-    scored = off(worlds["scored"])
+            told = {"overlap of": forecast, "share of norm": round(share, 3), **found}
+            rows.append({**about, **told})
+    scored = off(worlds["scored"], [range(CONTEXTS)])
     for name, bounds in known.items():
-        held = coverage(scored[name], bounds)
+        held = coverage(scored[name], bounds, SCORED)
         rows.append({**about, "interval of": name, "bounds": bounds, "coverage": held})
-    return rows
+    found = examples(worlds["scored"], known["kl"], model.token, dictionary.width)
+    return rows + [{**about, **each} for each in found]
 
 
 def _world(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 
 from steer.verdicts.texts import default_prompts
 
-SCORED, CALIBRATED, FITTED = 300, 200, 4800
+SCORED, CALIBRATED, FITTED = 300, 40, 2400
 SHARES = (0.15, 0.3, 0.6)
 """Lengths of the pushes, of the stream's median norm."""
-CONTEXTS = 8
+CONTEXTS, CALIBRATING = 8, 32
+"""Texts that are scored on, and that intervals are drawn from: more of them, since features share
+their texts, and eight say little of others."""
+_UNUSED = 160
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ def drawn(width: int, seed: int = 0) -> dict[str, Part]:
     """`scored`, `calibrated` and `fitted`; the last has the fit's own texts."""
     order = torch.randperm(width, generator=torch.Generator().manual_seed(seed)).tolist()
     prompts = [plain for plain, *_ in default_prompts()]
-    stops = (0, SCORED, SCORED + CALIBRATED, SCORED + CALIBRATED + FITTED)
-    scored, calibrated, fitted = (order[a:b] for a, b in pairwise(stops))
+    scored, order = order[:SCORED], order[SCORED:]
+    calibrated, fitted = order[:CALIBRATED], order[CALIBRATED + _UNUSED :][:FITTED]
     return {
         "scored": Part(scored, prompts[:CONTEXTS]),
-        "calibrated": Part(calibrated, prompts[CONTEXTS : 2 * CONTEXTS]),
+        "calibrated": Part(calibrated, prompts[CONTEXTS : CONTEXTS + CALIBRATING]),
         "fitted": Part(fitted, []),
     }

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from steer.effects.passes.clean import run_clean
-from steer.forecasts.fit import site_written, unit_rows
+from steer.forecasts.fit import median_norm, site_written, unit_rows
 from steer.lm.hookpoints import Hookpoint
 from steer.lm.unembedding import norm_of
 from steer.maths.precision import exact
 from steer.model import Model
 
-_ROWS = 64
+_ROWS, _WHOLE = 64, 8
+"""Pushes at once, where the last token is read and where all are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +32,18 @@ class Exact:
 
     changes [l, t, n, d]: of the normed final residual: at the last token, or mean over all but the
         first. kl [l, t, n]: nats, likewise; spread [l, t, n]: deviation of its logarithm over
-        those tokens.
+        those tokens. shares [l]: lengths of the pushes, of the stream's median norm.
     """
 
     changes: Tensor
     kl: Tensor
     spread: Tensor
+    shares: Tensor
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"changes": self.changes.half(), "kl": self.kl, "spread": self.spread}, str(path))
+        kept = {name: getattr(self, name) for name in ("kl", "spread", "shares")}
+        save_file({"changes": self.changes.half(), **kept}, str(path))
 
     @classmethod
     def load(cls, path: Path) -> Exact:
@@ -53,21 +56,21 @@ def measured(
     dictionary: Dictionary,
     features: Sequence[int],
     texts: Sequence[str],
-    lengths: Sequence[float],
+    shares: Sequence[float],
     *,
     last: bool,
 ) -> Exact:
     """At the last token of each text, or at all but the first."""
-    units = unit_rows(dictionary, features)
+    units, norm = unit_rows(dictionary, features), median_norm(model, dictionary)
     found = [
-        [_of_text(model, dictionary, units * length, text, last) for text in texts]
-        for length in lengths
+        [_of_text(model, dictionary, units * (share * norm), text, last) for text in texts]
+        for share in shares
     ]
     changes, kl, spread = (
         torch.stack([torch.stack([text[part] for text in texts_]) for texts_ in found])
         for part in range(3)
     )
-    return Exact(changes, kl, spread)
+    return Exact(changes, kl, spread, torch.tensor(shares))
 
 
 def _of_text(
@@ -81,14 +84,13 @@ def _of_text(
     kept = slice(-1, None) if last else slice(1, None)
     before = norm(clean.others[final][kept])
     clean_log = (before @ unembedding.T).log_softmax(-1)
-    rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    for part in pushes.split(_ROWS):
+    parts = []
+    for part in pushes.split(_ROWS if last else _WHOLE):
         delta = part[:, None].expand(-1, clean.length, -1).to(clean.x.dtype)
         after = norm(clean.resume(delta, sites=[final]).sites[0][:, kept])
-        for edited in after:
-            log = (edited @ unembedding.T).log_softmax(-1)
-            kl = (clean_log.exp() * (clean_log - log)).sum(-1).clamp(min=1e-9)
-            spread = kl.log().std() if len(kl) > 1 else kl.new_zeros(())
-            rows.append(((edited - before).mean(0), kl.mean(), spread))
-    changes, kls, spreads = (torch.stack(each).float().cpu() for each in zip(*rows, strict=True))
+        log = (after @ unembedding.T).log_softmax(-1)
+        kl = (clean_log.exp() * (clean_log - log)).sum(-1).clamp(min=1e-9)
+        spread = kl.log().std(1) if kl.shape[1] > 1 else torch.zeros(len(part))
+        parts.append(((after - before).mean(1), kl.mean(1), spread))
+    changes, kls, spreads = (torch.cat(each).float().cpu() for each in zip(*parts, strict=True))
     return changes, kls, spreads

@@ -5,19 +5,21 @@ All is computed from kept changes of the normed final residual h, of which logit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from apps.studies.forecasts.drawn import SHARES
+from apps.studies.forecasts.drawn import CONTEXTS
 from apps.studies.forecasts.exact import Exact
 from dictionaries.beside.forecast import Bounds
 from steer.maths.statistics import interval
 from steer.runs.forecast import GROWTH, MAPPED, SAFE, TOP
 
+SETS = 50
+"""Sets of texts that intervals are drawn from."""
 TAIL = 0.05
 """Left out on each side: intervals are to hold nine times in ten."""
 
@@ -41,7 +43,7 @@ class World:
 
     def pushed(self, share: int) -> Tensor:
         """The pushes [n, d] of one length, in multiples of the fitted one."""
-        return self.units * (SHARES[share] * self.median / self.length)
+        return self.units * (float(self.exact.shares[share]) * self.median / self.length)
 
     def changes(self, share: int) -> dict[str, Tensor]:
         """Forecasts of the mean change of h, [n, d], by how they are made."""
@@ -85,43 +87,59 @@ def _told(values: Tensor) -> list[float]:
     return [round(found.mean, 4), round(found.low, 4), round(found.high, 4)]
 
 
-def off(world: World) -> dict[str, Tensor]:
-    """How far each forecast was off, all features, lengths (and texts) in one row.
+def off(world: World, sets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """How far each forecast was off, over lengths, features and sets of texts.
 
-    Logarithms of truth over forecast; of `logit` the quotient itself.
+    Logarithms of truth over forecast; of `logit` the quotient itself. Truth is a mean over a set
+    of texts, but of `one_text`, which is of every text, and `spread`, of each eight.
     """
-    kl = world.neutral.kl[:, 0]
-    exact = world.exact.kl
-    spread = exact.log().std(1) / world.neutral.spread[:, 0].clamp(min=1e-6)
-    logits = [_logit_ratio(world, share) for share in range(len(SHARES))]
+    kl, exact = world.neutral.kl[:, 0], world.exact.kl
+    means = torch.stack([exact[:, list(texts)].mean(1) for texts in sets])
+    safe = [_safe_off(kl, mean, world.exact.shares) for mean in means]
+    groups = torch.stack([part.log().std(1) for part in exact.split(CONTEXTS, dim=1)])
+    spread = groups / world.neutral.spread[:, 0].clamp(min=1e-6)
     return {
-        "kl": (exact.mean(1) / kl).log(),
+        "kl": (means / kl).log(),
         "one_text": (exact / kl.unsqueeze(1)).log(),
         "spread": spread.clamp(min=1e-6).log(),
-        "safe": _safe_off(kl, exact.mean(1)),
-        "logit": torch.stack(logits),
+        "safe": torch.stack(safe),
+        "logit": torch.stack([_logit_ratios(world, share, sets) for share in range(len(exact))]),
     }
 
 
-def _logit_ratio(world: World, share: int) -> Tensor:
-    """True mean rise over the forecast one, of the ten forecast tokens, [n, 10]."""
+def other_texts(known: int, new: int, seed: int = 0) -> list[list[int]]:
+    """Sets of texts that stand for so many that were not read.
+
+    The mean over new texts differs from that over the known ones by a draw of each: as many texts,
+    drawn with replacement, as make up for both. Features share their texts, so that more features
+    say nothing of other texts.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count = max(1, round(1 / (1 / known + 1 / new)))
+    drawn = torch.randint(known, (SETS, count), generator=generator)
+    return [row.tolist() for row in drawn]
+
+
+def _logit_ratios(world: World, share: int, sets: Sequence[Sequence[int]]) -> Tensor:
+    """True mean rise over the forecast one, of the ten forecast tokens, [sets, n, 10]."""
     said = world.changes(share)["both"]
-    tokens = top(said, world.unembedding)
-    rows = world.unembedding[tokens]
-    true = world.exact.changes[share].float().mean(0)
-    return (rows @ true.unsqueeze(-1) / (rows @ said.unsqueeze(-1)).clamp(min=1e-3)).squeeze(-1)
+    rows = world.unembedding[top(said, world.unembedding)]
+    told = (rows @ said.unsqueeze(-1)).clamp(min=1e-3)
+    exact = world.exact.changes[share].float()
+    means = [exact[list(texts)].mean(0).unsqueeze(-1) for texts in sets]
+    return torch.stack([(rows @ mean / told).squeeze(-1) for mean in means])
 
 
-def _safe_off(kl: Tensor, exact: Tensor) -> Tensor:
+def _safe_off(kl: Tensor, exact: Tensor, shares: Tensor) -> Tensor:
     """log of the true safe length over the forecast one, [l, n]; NaN where no length reached it.
 
     The true one is where the mean KL over the texts crosses `SAFE`, between the measured lengths.
     """
-    lengths = torch.tensor(SHARES).log().unsqueeze(1)
+    lengths = shares.log().unsqueeze(1)
     said = lengths - (kl / SAFE).log() / GROWTH
     values = (exact / SAFE).log()
     true = torch.full(values.shape[1:], torch.nan)
-    for low in range(len(SHARES) - 1):
+    for low in range(len(shares) - 1):
         inside = (values[low] <= 0) & (values[low + 1] > 0)
         step = (0 - values[low]) / (values[low + 1] - values[low])
         at = lengths[low] + step * (lengths[low + 1] - lengths[low])
@@ -138,20 +156,16 @@ def bounds(values: Tensor) -> Bounds:
     return low, high
 
 
-def coverage(values: Tensor, within: Bounds) -> list[float]:
-    """Share of values within bounds, with an interval over features (the last-but-text axis)."""
+def coverage(values: Tensor, within: Bounds, features: int) -> list[float]:
+    """Share of values within bounds, with an interval over the features, one of the axes."""
     held = ((values >= within[0]) & (values <= within[1])).double()
     held = torch.where(values.isfinite(), held, torch.nan)
-    by_feature = held.nanmean(0) if held.dim() == 2 else _by_feature(held)
-    return _told(by_feature[by_feature.isfinite()])
-
-
-def _by_feature(held: Tensor) -> Tensor:
-    """[l, t, n] or [l, n, k] -> [n]: features are the longest axis."""
-    axis = max(range(held.dim()), key=lambda number: held.shape[number])
-    return held.nanmean([number for number in range(held.dim()) if number != axis])
+    others = [axis for axis, size in enumerate(held.shape) if size != features]
+    shares = held.nanmean(others)
+    return _told(shares[shares.isfinite()])
 
 
 def widths(calibrated: Mapping[str, Tensor]) -> dict[str, Bounds]:
-    """Bounds of each forecast, from the calibration features."""
-    return {name: bounds(values) for name, values in calibrated.items()}
+    """Bounds of each forecast, from the calibration features; of those that could be measured."""
+    known = {name: values for name, values in calibrated.items() if values.isfinite().any()}
+    return {name: bounds(values) for name, values in known.items()}

@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from apps.playground.find.view import card_view
 from apps.playground.studio.index import Index
 from dictionaries import catalogue
 from dictionaries.beside import by_hand
 from dictionaries.beside.labels import Label, Labels
+from dictionaries.beside.stability import Stability
 from tests.support import tiny
 
 
@@ -35,6 +38,19 @@ def test_labels_are_found_by_their_words(query: str, found: list[int], index: In
     hits = index.search(query).hits
     assert [hit.feature for hit in hits if hit.why == "its label"] == found
     assert [hit.feature for hit in hits][: len(found)] == found
+
+
+def test_a_card_says_whether_the_feature_comes_back(index: Index, tmp_path: Path) -> None:
+    assert "with another seed" not in card_view(index.card(7))
+    chance = torch.full((tiny.WIDTH,), 0.9)
+    chance[8] = 0.2
+    others = torch.zeros(tiny.WIDTH, 3, dtype=torch.long) + 11
+    Stability(chance, chance, chance, others, seeds=4, samples=1000).save(tmp_path)
+    assert "comes back with another seed: chance 90%" in card_view(index.card(7))
+    assert "does not come back with another seed: chance 20%" in card_view(index.card(8))
+    told = index.card(8).to_dict()["stability"]
+    assert told["chance"] == pytest.approx(0.2, abs=0.01)
+    assert told["beside"] == (11, 11, 11)
 
 
 def test_a_name_by_hand_comes_first_and_says_so(index: Index) -> None:

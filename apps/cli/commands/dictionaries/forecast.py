@@ -16,7 +16,7 @@ def forecast(
     name: Annotated[str, typer.Argument(help="A dictionary, by name, folder or address.")],
     features: Annotated[
         int, typer.Option(min=12, help="How many of its features are pushed.")
-    ] = 4_800,
+    ] = 2_400,
     run: Run,
 ) -> None:
     """Fit the map from a dictionary's site to the model's end, kept in the cache for explain."""
