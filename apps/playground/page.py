@@ -140,6 +140,7 @@ def _wire_edits(do: Handlers, parts: Parts) -> None:
         "inputs": [unseen.asked, asking.query, unseen.dictionary],
         "outputs": [asking.hits],
         "js": "(asked, ...rest) => [++window.steer.searched, ...rest]",
+        "queue": False,  # an answer by the queue's stream can be lost, and what is typed after it
         **_LIGHT,
     }
     chosen = asking.shelf.click(do.choose, [unseen.dictionary], [unseen.dictionary], **_LIGHT)
