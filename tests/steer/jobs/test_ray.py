@@ -71,14 +71,17 @@ def test_actors_write_what_one_process_writes_and_one_that_is_killed_costs_a_uni
     assert spread.read_bytes() == alone.read_bytes()
 
 
-def test_what_is_wrong_with_workers_is_one_line(cluster: Any, named: Model, tmp_path: Path) -> None:
+def test_what_is_wrong_with_workers_is_one_line(
+    cluster: Any, named: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEER_CACHE", str(tmp_path / "cache"))
     with pytest.raises(SteerError, match=r"room for 2 actors.* not for 9"):
         swept(named, tmp_path / "rows", executor=Ray(actors=9))
     given = tiny.tiny_model("llama")
     with pytest.raises(SteerError, match="given as an object"):
         swept(given, tmp_path / "rows", executor="ray")
     with pytest.raises(SteerError, match="leave device_map and quantization out"):
-        Source.of(steer.load(named.name, device_map="cpu"))
+        Source.of(steer.load(named.name, device_map="disk"))
     with pytest.raises(SteerError, match="has other weights"):
         replace(Source.of(named), fingerprint="another").load()
     check_same({**installed(), "node": "elsewhere", "process": "1"})
