@@ -14,10 +14,23 @@ from steer.disk.cache import cache_folder
 from steer.loading import load
 from steer.progress import Progress
 
+SHORT_BATCH, SHORT_RATE = 1024, 1e-3
+
 
 def reduced(recipe: Recipe, samples: int) -> Recipe:
-    """The recipe with fewer samples for each dictionary, and nothing else changed."""
-    train = {site: replace(config, samples=samples) for site, config in recipe.train.items()}
+    """The recipe with fewer samples for each dictionary, in smaller and larger steps.
+
+    A short training gets further with more steps than with good estimates of each.
+    """
+    train = {
+        site: replace(
+            config,
+            samples=samples,
+            batch=min(config.batch, SHORT_BATCH),
+            learning_rate=max(config.learning_rate, SHORT_RATE),
+        )
+        for site, config in recipe.train.items()
+    }
     return replace(recipe, train=train)
 
 

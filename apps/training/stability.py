@@ -46,6 +46,7 @@ class StabilityReport:
 
     returning: share of features with a chance of one half or more; cosine: of the nearest row;
     share: of a row in the span of the four nearest rows of a seed, mean.
+    too_short: whether the seeds saw fewer samples than the dictionary: all is then too low.
     histogram: shares of features by the mean cosine of their nearest rows, in tenths.
     """
 
@@ -57,6 +58,7 @@ class StabilityReport:
     share: float
     histogram: tuple[float, ...]
     foretold: Foretold
+    too_short: bool
     written: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def run_stability(
     site: str,
     *,
     seeds: Sequence[int],
-    samples: int,
+    samples: int | None,
     tokens: int,
     work: Path,
     dictionary: Dictionary | None,
@@ -77,6 +79,7 @@ def run_stability(
 ) -> StabilityReport:
     """Train the seeds (what is there is read), compare, and write what is known of each feature.
 
+    samples: for each; as many as the recipe says if None, and fewer say little (README).
     dictionary: whose features are asked about; that of the first seed if None.
     Raises `TrainingError` for too few seeds, or a site that the recipe does not have.
     """
@@ -84,11 +87,12 @@ def run_stability(
         raise TrainingError(f"{len(seeds)} seeds are too few to say what one more has: {LEAST}")
     if site not in recipe.sites:
         raise TrainingError(f"the recipe has no site {site}; it has {', '.join(recipe.sites)}")
-    fewer = reduced(recipe, samples)
+    full = recipe.train[site].samples
+    fewer = recipe if samples is None else reduced(recipe, samples)
     writable_folder(out)
     store = harvest_some(fewer, tokens, work, progress)
     trained = [train_seed(fewer, site, seed, store, work, progress).W_dec for seed in seeds]
-    return report(dictionary, trained, samples, out)
+    return report(dictionary, trained, samples or full, out)
 
 
 def report(
@@ -96,7 +100,8 @@ def report(
 ) -> StabilityReport:
     """From the decoder rows of each seed."""
     rows, others = (trained[0], trained[1:]) if dictionary is None else (dictionary.W_dec, trained)
-    found = stability(rows, others, samples)
+    card = {} if dictionary is None or dictionary.card is None else dictionary.card
+    found = stability(rows, others, samples, card.get("samples_seen"))
     found.save(out)
     tenths = (found.cosine * 10).long().clamp(0, 9)
     counts = torch.bincount(tenths, minlength=10) / len(tenths)
@@ -109,6 +114,7 @@ def report(
         share=found.share.mean().item(),
         histogram=tuple(counts.tolist()),
         foretold=foretell(trained),
+        too_short=found.samples < (found.own_samples or 0),
         written=str(out),
     )
 

@@ -34,6 +34,7 @@ class Returning:
     beside: tuple[int, ...]
     seeds: int
     samples: int
+    own_samples: int | None
 
     @property
     def returns(self) -> bool:
@@ -45,8 +46,16 @@ class Returning:
         return (
             f"{said} with another seed: chance {self.chance:.0%}, nearest row's cosine "
             f"{self.cosine:.2f}; {self.share:.0%} of it lies in a subspace that is there, with "
-            f"{', '.join(map(str, self.beside))} ({self.seeds} seeds of {self.samples:,} samples)"
+            f"{', '.join(map(str, self.beside))} ({self.seeds} seeds of {self.samples:,} samples"
+            f"{self._shorter})"
         )
+
+    @property
+    def _shorter(self) -> str:
+        """A short training leaves rows near where they began, and few of them alike."""
+        if self.own_samples is None or self.samples >= self.own_samples:
+            return ""
+        return f", fewer than its own {self.own_samples:,}, so that this is too low"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +68,7 @@ class Stability:
         seed, mean over the seeds.
     beside [m, 3]: features of its own dictionary that lie most in those spans.
     seeds, samples: how many dictionaries, and on how many activations each was trained.
+    own_samples: on how many the dictionary itself was; None if nobody said.
     """
 
     chance: Tensor
@@ -67,6 +77,7 @@ class Stability:
     beside: Tensor
     seeds: int
     samples: int
+    own_samples: int | None = None
 
     def of(self, feature: int) -> Returning:
         """What is known of one feature."""
@@ -77,6 +88,7 @@ class Stability:
             beside=tuple(self.beside[feature].tolist()),
             seeds=self.seeds,
             samples=self.samples,
+            own_samples=self.own_samples,
         )
 
     def save(self, folder: Path) -> None:
@@ -86,7 +98,8 @@ class Stability:
             for name in ("chance", "cosine", "share")
         }
         tensors["beside"] = self.beside.to(torch.uint16).contiguous()
-        metadata = {"stability": json.dumps({"seeds": self.seeds, "samples": self.samples})}
+        told = {name: getattr(self, name) for name in ("seeds", "samples", "own_samples")}
+        metadata = {"stability": json.dumps(told)}
         save_tensors(tensors, beside(folder, FILE), metadata)
 
     @classmethod
@@ -103,7 +116,7 @@ class Stability:
                 }
                 others = file.get_tensor("beside").long()
                 told = json.loads(file.metadata()["stability"])
-            return cls(**shares, beside=others, seeds=told["seeds"], samples=told["samples"])
+            return cls(**shares, beside=others, **told)
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise FormatError(
                 f"{path} is damaged: {error}; delete it, or make it again: steer stability"

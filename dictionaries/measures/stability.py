@@ -81,7 +81,9 @@ def spans(rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(shares), torch.cat(bases)
 
 
-def stability(rows: Tensor, seeds: Sequence[Tensor], samples: int) -> Stability:
+def stability(
+    rows: Tensor, seeds: Sequence[Tensor], samples: int, own_samples: int | None = None
+) -> Stability:
     """Of decoder rows [m, d] against those of other seeds, three or more."""
     among = cosines(rows, seeds)
     mine = unit(rows)
@@ -99,4 +101,5 @@ def stability(rows: Tensor, seeds: Sequence[Tensor], samples: int) -> Stability:
         beside=inside.topk(BESIDE, dim=1).indices,
         seeds=len(seeds),
         samples=samples,
+        own_samples=own_samples,
     )

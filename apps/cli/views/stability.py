@@ -27,6 +27,10 @@ def stability_view(found: StabilityReport) -> str:
             f"which features the last seed has, from the others: AUROC {number(foretold.auroc)}, "
             f"calibration error {foretold.calibration:.3f} ({foretold.share:.1%} of "
             f"{foretold.features:,} came back)",
+            *(
+                ["the seeds saw fewer samples than it did: all of this is too low"]
+                * found.too_short
+            ),
             f"written: {found.written}/stability.safetensors",
         ]
     )

@@ -95,8 +95,8 @@ def run_score(
     for name, bounds in known.items():
         held = coverage(scored[name], bounds, SCORED)
         rows.append({**about, "interval of": name, "bounds": bounds, "coverage": held})
-    found = examples(worlds["scored"], known["kl"], model.token, dictionary.width)
-    return rows + [{**about, **each} for each in found]
+    drawn_ones = examples(worlds["scored"], known["kl"], model.token, dictionary.width)
+    return rows + [{**about, **each} for each in drawn_ones]
 
 
 def _world(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,9 +90,11 @@ def test_chances_are_right_where_cosines_say_only_how_likely() -> None:
 def test_the_file_and_a_damaged_one(tmp_path: Path) -> None:
     found = stability(planted(0), SEEDS, samples=7)
     assert Stability.load(tmp_path) is None
-    found.save(tmp_path)
+    assert "too low" not in str(found.of(0))
+    replace(found, own_samples=9).save(tmp_path)
     again = Stability.load(tmp_path)
     assert again is not None
+    assert "fewer than its own 9, so that this is too low" in str(again.of(0))
     torch.testing.assert_close(again.chance, found.chance, rtol=0, atol=1 / 255)
     assert torch.equal(again.beside, found.beside)
     assert (again.seeds, again.samples) == (4, 7)

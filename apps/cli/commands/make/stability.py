@@ -17,8 +17,10 @@ def stability(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped one.")],
     site: Annotated[str, typer.Option(help="The site to train.")],
     seeds: Annotated[int, typer.Option(min=4, help="How many dictionaries to train.")] = 5,
-    samples: Annotated[int, typer.Option(min=1, help="Activations for each.")] = 2_000_000,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens to harvest.")] = 1_000_000,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Activations for each; the recipe's if left out.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to harvest.")] = 2_300_000,
     of: Annotated[
         str | None,
         typer.Option(help="The dictionary whose features are asked about; else the first seed's."),
