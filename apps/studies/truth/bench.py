@@ -7,22 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from apps.studies.truth.asked import Asked
 from apps.studies.truth.methods import METHODS, Method
 from apps.studies.truth.recovery import Size, configurations, recovered
 from apps.studies.truth.synthetic import Synthetic, synthetic
 from apps.studies.truth.world import WORLDS, planted_world
-from steer.disk.ledger import Ledger
+from steer.disk.ledger import Key, Ledger, Row
 from steer.errors import SteerError
 from steer.progress import Progress
 
 PARTS = ("methods", "trainers")
 REVISION = 1
 """Raised when the same seed comes to give other worlds or samples."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Case:
-    key: Row
+    """key: what the row begins with, which is what it is known by."""
+
+    key: dict[str, str | int]
     run: Callable[[Progress | None], Row]
+
+    @property
+    def unit(self) -> Key:
+        return tuple(self.key.values())
 
 
 def bench(
@@ -62,22 +65,18 @@ def bench(
     Raises `SteerError` for a file of another kind.
     """
     ledger = Ledger(file, {"truth": REVISION})
-    rows = ledger.read()
-    known = [_key(row) for row in rows]
-    cases = [case for case in _cases(settings) if case.key not in known]
+    units = ledger.read().units
+    rows = [row for unit in units.values() for row in unit]
+    cases = [case for case in _cases(settings) if case.unit not in units]
     for number, case in enumerate(cases):
         if progress:
             progress(" ".join(str(value) for value in case.key.values()), number, len(cases))
         begun = time.process_time()
         row = {**case.key, **case.run(progress), "cpu_seconds": 0.0}
         row["cpu_seconds"] = round(time.process_time() - begun, 1)
-        ledger.append([row])
+        ledger.append(case.unit, [row])
         rows.append(row)
     return rows
-
-
-def _key(row: Row) -> Row:
-    return {name: row[name] for name in ("part", "kind", "seed", "label")}
 
 
 def _cases(settings: Settings) -> Iterator[_Case]:

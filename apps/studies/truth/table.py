@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from apps.studies.truth.bench import Row, of_part
+from apps.studies.truth.bench import of_part
 from apps.studies.truth.methods import EXACT, METHODS
 from apps.studies.truth.score import backed_recall, precision, recall
 from apps.studies.truth.world import WORLDS
+from steer.disk.ledger import Row
 from steer.maths.statistics import Interval
 
 AT_LEAST = 0.95
