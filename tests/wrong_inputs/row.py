@@ -22,13 +22,14 @@ class Place(NamedTuple):
 class Typed:
     """A command line: {place} is the folder, {tiny} the model and dictionary as options.
 
-    words: all of them must be said. without: modules that are not installed.
+    words: all of them must be said. without: modules that are not installed; needs: one that is.
     """
 
     line: str
     words: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Asked:
         return f"{self.site} {self.path} {' '.join(self.words)[:40]}"
 
 
-def typed(line: str, *words: str, without: str = "", **environment: str) -> Typed:
-    return Typed(line, words, environment, tuple(without.split()))
+def typed(line: str, *words: str, without: str = "", needs: str = "", **environment: str) -> Typed:
+    return Typed(line, words, environment, tuple(without.split()), needs)
 
 
 def called(call: Callable[[Place], Any], *words: str) -> Called:

@@ -118,6 +118,8 @@ def test_a_wrong_command_line(
     monkeypatch.chdir(tmp_path)
     for variable, value in row.environment.items():
         monkeypatch.setenv(variable, filled(value, names))
+    if row.needs:
+        pytest.importorskip(row.needs)
     for module in row.without:
         monkeypatch.setitem(sys.modules, module, None)
     found = run(*shlex.split(filled(row.line, names)))

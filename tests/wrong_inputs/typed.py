@@ -15,6 +15,7 @@ _FILES: list[Typed] = [
     typed("merge {place}/text --out {place}/folder", "{place}/folder is there already"),
     typed("merge {place}/binary --out {place}/new", "{place}/binary is no sweep file"),
     typed("merge {place}/other.json --out {place}/new", "is no sweep file"),
+    typed("sweep w7 --ray 127.0.0.1:9 {tiny}", "no Ray cluster", "local", needs="ray"),
     typed("sweep w7 --ray local {tiny}", "ray is missing", "sae-steer[ray]", without="ray"),
     typed("plan train --samples 0 --width 5", "--samples", "greater than or equal to 1"),
     typed("plan harvest --tokens 5 --layer 99 --model {place}/model", "blocks 0 to 2, not 99"),
