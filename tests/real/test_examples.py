@@ -34,7 +34,7 @@ TOO_LONG = {
     "calibrate": "minutes",
     "reproduce": "minutes",
     "train": "an hour",
-    "stability": "hours; tests/apps/training/test_recipe.py, tests/dictionaries/measures/test_stability.py",
+    "stability": "hours; tests/dictionaries/measures/test_stability.py",
     "forecast": "a minute; tests/steer/forecasts",
     "plan harvest": "a minute; tests/steer/costs",
     "merge": "it needs shards; tests/apps/cli/test_merge.py",
