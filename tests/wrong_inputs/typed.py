@@ -15,6 +15,8 @@ _FILES: list[Typed] = [
     typed("merge {place}/text --out {place}/folder", "{place}/folder is there already"),
     typed("merge {place}/binary --out {place}/new", "{place}/binary is no sweep file"),
     typed("merge {place}/other.json --out {place}/new", "is no sweep file"),
+    typed("sweep w7 --shard 1/2 --file x --plot a.html {tiny}", "--plot", "steer merge"),
+    typed("dose 5 w7 --dose 1 --shard 1/2 --file x --plot a.html {tiny}", "--plot", "--shard 1/2"),
     typed("sweep w7 --ray 127.0.0.1:9 {tiny}", "no Ray cluster", "local", needs="ray"),
     typed("sweep w7 --ray local {tiny}", "ray is missing", "sae-steer[ray]", without="ray"),
     typed("plan train --samples 0 --width 5", "--samples", "greater than or equal to 1"),

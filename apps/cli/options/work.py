@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steer.errors import SteerError
+
 if TYPE_CHECKING:
+    from apps.cli.options.plot import Plot
     from steer.jobs.run import Executor
 
 
@@ -21,6 +24,14 @@ class Sharded:
         str | None,
         typer.Option(metavar="I/N", help="Only part I of N, into --file; then steer merge."),
     ] = None
+
+    def check(self, plot: Plot) -> None:
+        """Raise `SteerError` for a picture of a shard, which has no results of its own."""
+        if self.shard is not None and plot.plot is not None:
+            raise SteerError(
+                f"--plot draws all results, and --shard {self.shard} has a part of them: leave it "
+                "out here, and give it with --file after steer merge"
+            )
 
     @property
     def spread(self) -> dict[str, Any]:

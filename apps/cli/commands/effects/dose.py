@@ -42,6 +42,7 @@ def dose(
     from steer.figures.curves import dose_curves
 
     metric = measured.metric(prompts)
+    work.check(plot)
     with run.loaded() as (model, progress):
         response = dose_response(
             model,

@@ -74,6 +74,7 @@ def sweep(
     from steer.figures.effects import effect_bars
 
     metric = measured.metric(prompts)
+    work.check(plot)
     with run.loaded() as (model, progress):
         swept = ablation_sweep(
             model,
