@@ -13,7 +13,7 @@ def test_log_likelihoods_against_the_server_are_those_in_process() -> None:
     rows = read(BENCH / "scores.jsonl")
     assert all(row["same scores"] and row["documents"] == 50 for row in rows)
     assert all(row["largest difference"] == 0 for row in rows)
-    assert f"| 0 of {sum(row['log-likelihoods'] for row in rows)} |" in README
+    assert f"| 0 of {sum(row['log-likelihoods'] for row in rows):,} |" in README
 
 
 def test_no_text_of_the_long_run_is_wrong() -> None:
