@@ -12,7 +12,11 @@ from steer.splice.receipt import Receipt
 
 
 class BusyError(SteerError, RuntimeError):
-    """More requests than the queue holds, or a server that is closing."""
+    """More requests than the queue holds."""
+
+
+class ClosingError(BusyError):
+    """A server that is closing takes nothing more."""
 
 
 class LateError(SteerError, RuntimeError):

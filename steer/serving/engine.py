@@ -20,7 +20,7 @@ import torch
 from dictionaries.dictionary import Dictionary
 from steer.errors import PromptError, SteerError
 from steer.lm.language_model import LanguageModel
-from steer.serving.ask import Ask, BusyError, GoneError, LateError
+from steer.serving.ask import Ask, BusyError, ClosingError, GoneError, LateError
 from steer.serving.batch import Batch, Served, read_part
 from steer.serving.row import Row
 from steer.serving.rows_cache import check_cache
@@ -155,7 +155,7 @@ class Engine:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise BusyError("the server is closing: ask again when it is back")
+            raise ClosingError("the server is closing: ask again when it is back")
 
     # -- the engine's own thread ---------------------------------------------------------------
 

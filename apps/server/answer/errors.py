@@ -12,13 +12,14 @@ from starlette.requests import ClientDisconnect
 
 from apps.server.request.offer import UnknownModelError
 from steer.errors import SilentEditError, SteerError
-from steer.serving.ask import BusyError, GoneError, LateError
+from steer.serving.ask import BusyError, ClosingError, GoneError, LateError
 
 _log = logging.getLogger(__name__)
 
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownModelError, 404),
     (SilentEditError, 422),
+    (ClosingError, 503),
     (BusyError, 429),
     (LateError, 504),
     (GoneError, 499),
@@ -67,5 +68,5 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
             body(request.url.path, error.status_code, message, "http"), error.status_code
         )
     status = status_of(error)
-    headers = {"Retry-After": str(RETRY_SECONDS)} if status == 429 else None
+    headers = {"Retry-After": str(RETRY_SECONDS)} if isinstance(error, BusyError) else None
     return JSONResponse(told(request.url.path, error), status, headers)

@@ -15,7 +15,7 @@ import steer
 from steer.errors import NonFiniteError, PromptError, SilentEditError
 from steer.lm.prompts import Prompt, read_prompt
 from steer.runs.sampling import Sampling
-from steer.serving.ask import Answer, Ask, BusyError, GoneError, LateError, Piece
+from steer.serving.ask import Answer, Ask, BusyError, ClosingError, GoneError, LateError, Piece
 from steer.serving.engine import Engine, Limits, Step
 from steer.splice.edited import edited_logits
 from steer.splice.passes import teacher_forced
@@ -327,5 +327,5 @@ def test_closing_finishes_what_is_served_and_takes_nothing_more(llama: steer.Mod
     (ticket,) = running.submit([ask(llama, PROMPT, max_tokens=12)])
     running.close(30)
     assert len(ticket.result().ids) == 12
-    with pytest.raises(BusyError, match="closing"):
+    with pytest.raises(ClosingError, match="closing"):
         running.submit([ask(llama, PROMPT)])
