@@ -9,7 +9,7 @@ from steer.edits.conditions import Condition
 from steer.edits.directions import Direction
 from steer.edits.positions import Positions, canonical
 from steer.edits.schedules import Schedule
-from steer.edits.values import Value, canonical_value, parse_value
+from steer.edits.values import Value, canonical_value, finite, parse_value
 from steer.errors import InterventionError
 
 
@@ -109,6 +109,13 @@ def set_value(edit: Edit, value: Value) -> None:
             f"{', '.join(edit.units)}"
         )
     object.__setattr__(edit, "value", canonical_value(value))
+
+
+def set_factor(edit: Edit, factor: float) -> None:
+    """Raises `InterventionError` for what is no finite number."""
+    if isinstance(factor, bool) or not isinstance(factor, int | float):
+        raise InterventionError(f"factor {factor!r} is not a number")
+    object.__setattr__(edit, "factor", finite(factor))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from steer.edits.base import (
     FeatureEdit,
     Numbers,
     ValuedEdit,
+    set_factor,
     set_value,
 )
 from steer.edits.conditions import condition_from_dict
@@ -59,7 +60,7 @@ from steer.edits.subspaces import (
     ScaleSubspace,
     subspace_from_dict,
 )
-from steer.edits.values import Value, check_int64, finite
+from steer.edits.values import Value, check_int64
 from steer.errors import InterventionError
 
 
@@ -133,9 +134,7 @@ class Scale(FeatureEdit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.factor, bool) or not isinstance(self.factor, int | float):
-            raise InterventionError(f"factor {self.factor!r} is not a number")
-        object.__setattr__(self, "factor", finite(self.factor))
+        set_factor(self, self.factor)
 
     @property
     def numbers(self) -> Numbers:

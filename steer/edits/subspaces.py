@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from steer.edits.base import Edit, Numbers, set_value
+from steer.edits.base import Edit, Numbers, set_factor, set_value
 from steer.edits.directions import Direction, Vector, direction_from_dict
 from steer.edits.json import from_tagged
-from steer.edits.values import Value, finite, parse_value
+from steer.edits.values import Value, parse_value
 from steer.errors import InterventionError
 
 
@@ -105,9 +105,7 @@ class ScaleSubspace(SubspaceEdit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.factor, bool) or not isinstance(self.factor, int | float):
-            raise InterventionError(f"factor {self.factor!r} is not a number")
-        object.__setattr__(self, "factor", finite(self.factor))
+        set_factor(self, self.factor)
 
     @property
     def numbers(self) -> Numbers:
