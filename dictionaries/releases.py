@@ -45,7 +45,7 @@ RELEASES: dict[str, Release] = {
 
 def release_of(address: str) -> Release | None:
     """The known release that a dictionary's address belongs to."""
-    return next((each for each in RELEASES.values() if _match(each, address)), None)
+    return next((release for release in RELEASES.values() if _match(release, address)), None)
 
 
 def where(name: str) -> str | None:

@@ -21,7 +21,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = [each for each in header_values(scope, b"content-length") if each.isdecimal()]
+        announced = [
+            value for value in header_values(scope, b"content-length") if value.isdecimal()
+        ]
         if any(int(each[:20]) > self.most for each in announced):
             await refuse(scope, send, 413, self.too_long, [(b"connection", b"close")])
             return

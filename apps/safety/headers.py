@@ -49,7 +49,7 @@ class SafeHeaders:
             if message["type"] == "http.response.start":
                 own = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in own}
-                usual = [each for each in self.headers if each[0] not in there]
+                usual = [header for header in self.headers if header[0] not in there]
                 message = {**message, "headers": [*own, *usual]}
             await send(message)
 

@@ -22,9 +22,9 @@ class HostCheck:
 
     def __init__(self, app: App, hosts: Collection[str], origins: Collection[str] = ()) -> None:
         self.app = app
-        self.names = frozenset(each.lower() for each in hosts if not each.startswith("."))
-        self.suffixes = tuple(each.lower() for each in hosts if each.startswith("."))
-        self.origins = frozenset(each.lower().rstrip("/") for each in origins)
+        self.names = frozenset(host.lower() for host in hosts if not host.startswith("."))
+        self.suffixes = tuple(host.lower() for host in hosts if host.startswith("."))
+        self.origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in SPOKEN and (problem := self._problem(scope)):
@@ -36,7 +36,7 @@ class HostCheck:
         """A status and a sentence for what is not answered."""
         host = (header(scope, b"host") or "").lower()
         if not self._ours(host):
-            known = ", ".join(sorted({*self.names, *(f"*{each}" for each in self.suffixes)}))
+            known = ", ".join(sorted({*self.names, *(f"*{suffix}" for suffix in self.suffixes)}))
             return 421, f"this server is not {host[:200]!r}; it was started for {known}"
         if any(key == b"origin" for key, _ in scope["headers"]):
             origin = (header(scope, b"origin") or "").lower()

@@ -20,15 +20,15 @@ class Keys:
 
     def __init__(self, keys: Collection[str], guesses: Guesses | None = None) -> None:
         """Raises `SteerError` for a key that is empty."""
-        if not keys or any(not each.strip() for each in keys):
+        if not keys or any(not key.strip() for key in keys):
             raise SteerError("a key or password is empty; give one of a few characters at least")
-        self._digests = [_digest(each) for each in keys]
+        self._digests = [_digest(key) for key in keys]
         self.guesses = guesses or Guesses()
 
     def opened_by(self, key: str) -> bool:
         """In the same time for each key, so that nothing is learnt from it."""
         given = _digest(key)
-        return sum(hmac.compare_digest(given, each) for each in self._digests) > 0
+        return sum(hmac.compare_digest(given, digest) for digest in self._digests) > 0
 
     def judge(self, address: str, key: str | None) -> tuple[int, str] | None:
         """None for a right key; else a status and a sentence.

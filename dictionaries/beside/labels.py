@@ -101,7 +101,7 @@ class Label:
     @classmethod
     def from_dict(cls, data: Any) -> Label:
         """Inverse of `to_dict`; unknown and missing keys are refused by name."""
-        known = [each.name for each in fields(cls)]
+        known = [field.name for field in fields(cls)]
         if not isinstance(data, dict) or not {"feature", "text", "source"} <= set(data):
             raise DictionaryError("a label is an object with feature, text and source")
         refuse_unknown(data, known, "a label", DictionaryError)

@@ -90,8 +90,8 @@ class Records:
     @classmethod
     def of(cls, model: LanguageModel, texts: Sequence[Recorded], *, bos: bool) -> Records:
         """Raises `FormatError` for tokens that the model does not have, or values of others."""
-        rows = [_real_ids(model, each) for each in texts]
-        features = tuple(sorted({feature for each in texts for feature in each.values}))
+        rows = [_real_ids(model, text) for text in texts]
+        features = tuple(sorted({feature for text in texts for feature in text.values}))
         length = max(map(len, rows))
         ids = torch.zeros(len(rows), length, dtype=torch.long)
         values = torch.zeros(len(rows), length, len(features))

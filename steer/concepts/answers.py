@@ -64,7 +64,7 @@ def background(model: Model, seed: int, progress: Progress | None) -> dict[str, 
     if seed == 0 and shipped.exists():
         found = json.loads(shipped.read_text(encoding="utf-8"))
     else:
-        asked = [(NOTHING, each) for each in (0, 1)] + [(each, 0) for each in OTHERS]
+        asked = [(NOTHING, each) for each in (0, 1)] + [(other, 0) for other in OTHERS]
         found = _answers(model, asked, seed, progress)
     return {about: tuple(dict.fromkeys(texts)) for about, texts in found.items() if texts}
 

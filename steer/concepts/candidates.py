@@ -68,7 +68,7 @@ class Background:
     @property
     def share(self) -> Tensor:
         """Share [width] of background tokens that each feature is active at."""
-        return torch.cat([self.neutral.share, *(each.share for each in self.others)]).mean(0)
+        return torch.cat([self.neutral.share, *(other.share for other in self.others)]).mean(0)
 
     @property
     def means(self) -> Tensor:

@@ -83,7 +83,7 @@ def choose(
         trials = try_edits(model, dictionary, edits, plain, judge)
         return [Tried(c, dose, trial) for (c, dose), trial in zip(pairs, trials, strict=True)]
 
-    tried = attempt([(each, FIRST) for each in candidates])
+    tried = attempt([(candidate, FIRST) for candidate in candidates])
     promising = sorted(tried, key=lambda each: -each.merit)[:_AGAIN]
     tried += attempt([(each.candidate, dose) for each in promising for dose in DOSES])
     singles = [each for each in tried if len(each.candidate.features) == 1]

@@ -132,7 +132,7 @@ class Search:
         texts = [self.examples.fit, self.examples.held_out, self.examples.neutral]
         texts += list(self.examples.others.values())
         fit, held_out, neutral, *others = (
-            read(self.model, self.dictionary, each, self.key) for each in texts
+            read(self.model, self.dictionary, text, self.key) for text in texts
         )
         return fit, held_out, Background(neutral, tuple(others))
 

@@ -62,10 +62,10 @@ class Plan(Shown):
         rows: list[dict[str, Any]] = []
         if self.here is not None and self.hours_here is not None:
             rows.append(self._row(self.here.machine, 1, self.hours_here))
-        for each in self.machines:
-            cards = max(1, math.ceil(self.bytes / (USABLE * each.gib * GIB)))
-            hours = self.flops / (cards * each.teraflops * 1e12 * SHARE) / 3600
-            rows.append(self._row(each.name, cards, hours))
+        for machine in self.machines:
+            cards = max(1, math.ceil(self.bytes / (USABLE * machine.gib * GIB)))
+            hours = self.flops / (cards * machine.teraflops * 1e12 * SHARE) / 3600
+            rows.append(self._row(machine.name, cards, hours))
         return pandas.DataFrame(rows)
 
     def _row(self, machine: str, cards: int, hours: float) -> dict[str, Any]:

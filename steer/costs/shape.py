@@ -71,7 +71,7 @@ class Shape:
             for each in (module.get_input_embeddings(), module.get_output_embeddings())
             if each is not None
         }
-        parameters = sum(each.numel() for each in module.parameters())
+        parameters = sum(parameter.numel() for parameter in module.parameters())
         return cls(
             name=name,
             parameters=parameters,

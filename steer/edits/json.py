@@ -26,7 +26,7 @@ def from_tagged(
     cls: Any = kinds[kind]
     refuse_unknown(
         data,
-        {"kind", *(each.name for each in fields(cls))},
+        {"kind", *(field.name for field in fields(cls))},
         f"{what} of kind {kind}",
         InterventionError,
     )

@@ -19,7 +19,7 @@ def of_row(interventions: Sequence[Intervention], row: int, rows: int) -> tuple[
     def own(positions: Rows) -> Positions:
         return positions.specs[row]
 
-    return tuple(_with(each, own, rows) for each in interventions)
+    return tuple(_with(intervention, own, rows) for intervention in interventions)
 
 
 def of_rows(
@@ -30,7 +30,7 @@ def of_rows(
     def own(positions: Rows) -> Positions:
         return Rows(*positions.specs[part])
 
-    return tuple(_with(each, own, rows) for each in interventions)
+    return tuple(_with(intervention, own, rows) for intervention in interventions)
 
 
 def row_count(interventions: Sequence[Intervention]) -> int | None:
@@ -38,7 +38,9 @@ def row_count(interventions: Sequence[Intervention]) -> int | None:
 
     Raises `InterventionError` if they disagree.
     """
-    found = [canonical(edit.positions) for each in interventions for edit in each.edits]
+    found = [
+        canonical(edit.positions) for intervention in interventions for edit in intervention.edits
+    ]
     by_row = [positions for positions in found if isinstance(positions, Rows)]
     for positions in by_row:
         refuse_other_rows(positions, len(by_row[0]))

@@ -65,9 +65,9 @@ def json_schema() -> dict[str, Any]:
 
 def _of(cls: Any) -> dict[str, Any]:
     required = [
-        each.name
-        for each in fields(cls)
-        if each.default is MISSING and each.default_factory is MISSING
+        field.name
+        for field in fields(cls)
+        if field.default is MISSING and field.default_factory is MISSING
     ]
     return {
         "type": "object",
@@ -75,7 +75,7 @@ def _of(cls: Any) -> dict[str, Any]:
         "required": ["kind", *required],
         "properties": {
             "kind": {"const": cls.kind},
-            **{each.name: _FIELDS[each.name] for each in fields(cls)},
+            **{field.name: _FIELDS[field.name] for field in fields(cls)},
         },
     }
 

@@ -46,7 +46,7 @@ class Subspace:
             raise InterventionError(
                 f"a subspace is the span of one or more directions in a list, not {spans!r}"
             )
-        rows = tuple(each if isinstance(each, Direction) else _vector(each) for each in spans)
+        rows = tuple(span if isinstance(span, Direction) else _vector(span) for span in spans)
         object.__setattr__(self, "spans", rows)
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class Subspace:
         return f"Subspace({first}{more})"
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "spans": [each.to_dict() for each in self.spans]}
+        return {"kind": self.kind, "spans": [span.to_dict() for span in self.spans]}
 
 
 def _vector(row: Any) -> Vector:

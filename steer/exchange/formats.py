@@ -178,7 +178,7 @@ def to_neuronpedia(
     SIMPLE_ADDITIVE of strength 1, or PROJECTION_CAP, whose strength is the most that the projection
     on the unit vector may be: a floor is a cap of the opposite direction.
     """
-    if any(isinstance(each, CapProjection | FloorProjection) for each in intervention.edits):
+    if any(isinstance(edit, CapProjection | FloorProjection) for edit in intervention.edits):
         hookpoint, vector, strength = _cap(_plan(model, intervention, dictionaries))
         method = "PROJECTION_CAP"
     else:

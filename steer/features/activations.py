@@ -52,8 +52,8 @@ class FeatureActivations(Shown):
 
     def __repr__(self) -> str:
         strongest = [
-            f"{each.feature} {each.activation:.3g} at {visible(each.token)}"
-            for each in self.top_features(5)
+            f"{feature.feature} {feature.activation:.3g} at {visible(feature.token)}"
+            for feature in self.top_features(5)
         ]
         return f"{self._title()}\nstrongest  {'   '.join(strongest) or 'none is active'}"
 

@@ -81,7 +81,7 @@ class FeatureContrast(Shown):
         """One row a feature."""
         import pandas
 
-        return pandas.DataFrame([asdict(each) for each in self.features])
+        return pandas.DataFrame([asdict(feature) for feature in self.features])
 
 
 def feature_contrast(

@@ -65,7 +65,7 @@ def token_bars(found: Any) -> go.Figure:
     import pandas
 
     tokens = (*found.promoted, *reversed(found.suppressed))
-    frame = pandas.DataFrame([{**vars(each), "token": repr(each.token)} for each in tokens])
+    frame = pandas.DataFrame([{**vars(token), "token": repr(token.token)} for token in tokens])
     title = f"Feature {found.feature} times {found.amount:g}, by the direct path alone"
     figure = new_figure(title, height=150 + 22 * len(frame))
     _bars(figure, frame, "token", "delta_logit", _controls(frame))
@@ -114,7 +114,8 @@ def lens_table(rows: Mapping[str, Sequence[Any]], title: str = "Logit lens") -> 
     import plotly.graph_objects as go
 
     cells = [
-        [f"{each.token!r}  {each.delta_logit:+.2f}" for each in tokens] for tokens in rows.values()
+        [f"{token.token!r}  {token.delta_logit:+.2f}" for token in tokens]
+        for tokens in rows.values()
     ]
     longest = max((len(column) for column in cells), default=0)
     figure = new_figure(title, height=180 + 26 * longest)

@@ -101,7 +101,7 @@ def fragments(
 
 def explain(judge: Judge, examples: Sequence[Fragment]) -> str:
     """The judge's explanation of the fragments, on one line."""
-    shown = "\n".join(f"{n}. {each.marked()}" for n, each in enumerate(examples, 1))
+    shown = "\n".join(f"{n}. {example.marked()}" for n, example in enumerate(examples, 1))
     reply = judge(
         "A feature of a language model is active at the tokens in «» of these fragments:\n\n"
         f"{shown}\n\nIn one short phrase, say what these tokens have in common. "

@@ -27,8 +27,8 @@ def batches(
 
     Raises `PromptError` for a continuation without tokens.
     """
-    lengths = [len(each.before) + len(each.ids) for each in continuations]
-    if empty := [place for place, each in enumerate(continuations) if not each.ids]:
+    lengths = [len(continuation.before) + len(continuation.ids) for continuation in continuations]
+    if empty := [place for place, continuation in enumerate(continuations) if not continuation.ids]:
         raise PromptError(f"continuation {empty[0]} of {len(lengths)} has no tokens to read")
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     for start in range(0, len(order), _BATCH):

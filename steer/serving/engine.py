@@ -210,7 +210,7 @@ class Engine:
         gone += [ticket for ticket, _ in begun if ticket.over(now)]
         if gone:
             self._reading = deque(each for each in self._reading if each[0] not in gone)
-            self._batch.stay([each for each in self._batch.rows if each[0] not in gone])
+            self._batch.stay([row for row in self._batch.rows if row[0] not in gone])
         for ticket in gone:
             ticket.done.set_exception(self._why(ticket))
 

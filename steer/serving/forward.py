@@ -75,6 +75,6 @@ def end_to_end(passes: Sequence[Sequence[Record]]) -> list[Record]:
 def _joined(parts: Sequence[Record]) -> Record:
     if len(parts) == 1:
         return parts[0]
-    by_token = [each.name for each in fields(Record) if each.name not in ("wrote", "site")]
+    by_token = [field.name for field in fields(Record) if field.name not in ("wrote", "site")]
     joined = {name: torch.cat([getattr(part, name) for part in parts], dim=1) for name in by_token}
     return Record(**joined, wrote=parts[0].wrote, site=parts[0].site)

@@ -56,7 +56,7 @@ def _silent(answers: Sequence[Answer]) -> list[str]:
 
 
 def _digests(interventions: Sequence[Intervention]) -> list[str]:
-    return [each.digest for each in interventions]
+    return [intervention.digest for intervention in interventions]
 
 
 def _edit(entry: EditReceipt) -> dict[str, Any]:

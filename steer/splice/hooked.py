@@ -23,7 +23,7 @@ def hooked(module: Module, passes: Mapping[int, OnePass]) -> Iterator[None]:
 
     passes: batch row -> its pass, whose plans are for a batch of that row alone.
     """
-    sites = sites_of([plan for each in passes.values() for plan in each.plans])
+    sites = sites_of([plan for pass_ in passes.values() for plan in pass_.plans])
     with ExitStack() as hooks:
         for site in sites:
             here = {row: each for row, each in passes.items() if site in sites_of(each.plans)}

@@ -85,7 +85,7 @@ def lower(
     sources_of = list(dict.fromkeys(e.direction for e in edits if isinstance(e, DirectionEdit)))
     vectors = {source: sources.direction(source).to(dtype).to(device) for source in sources_of}
     spans = list(dict.fromkeys(e.subspace for e in edits if isinstance(e, SubspaceEdit)))
-    rows_of = {each: spanned(each, sources.direction).to(device, dtype) for each in spans}
+    rows_of = {span: spanned(span, sources.direction).to(device, dtype) for span in spans}
     d = _width(used, [*vectors.values(), *rows_of.values()])
     for vector in vectors.values():
         if vector.shape != (d,):
@@ -174,7 +174,7 @@ def _later(dictionary: Dictionary, columns: Tensor, sites: Sequence[Site]) -> tu
     if dictionary.later is None:
         return ()
     rows = dictionary.later.W_dec[columns].unbind(1)
-    return tuple(LaterSite(site, each) for site, each in zip(sites, rows, strict=True))
+    return tuple(LaterSite(site, row) for site, row in zip(sites, rows, strict=True))
 
 
 def _bare(dictionary: Dictionary) -> Dictionary:

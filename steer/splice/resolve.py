@@ -44,7 +44,7 @@ def plans(
     reading their dictionaries raises.
     """
     given = {dictionary.name: dictionary for dictionary in dictionaries}
-    lowered = [_plan(model, each, given, rows, clean) for each in interventions]
+    lowered = [_plan(model, intervention, given, rows, clean) for intervention in interventions]
     refuse_conflicts_between(interventions, lowered)
     return lowered
 

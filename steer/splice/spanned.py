@@ -24,7 +24,7 @@ _ALIKE = 1e-5
 
 def spanned(subspace: Subspace, resolve: Callable[[Direction], Tensor]) -> Tensor:
     """Orthonormal rows [k, d], float64. Raises `InterventionError` for dependent directions."""
-    vectors = torch.stack([resolve(each).double().cpu() for each in subspace.spans])
+    vectors = torch.stack([resolve(span).double().cpu() for span in subspace.spans])
     units = vectors / vectors.norm(dim=1, keepdim=True)
     _, sizes, rows = torch.linalg.svd(units, full_matrices=False)
     independent = int((sizes > _INDEPENDENT).sum())

@@ -208,6 +208,11 @@ def _example(example: Context) -> str:
 
 def _neighbours(card: Card) -> str:
     return "".join(
-        _bar(each.feature, each.label, max(each.cosine, 0.0), f"{each.cosine:.2f}")
-        for each in card.neighbours
+        _bar(
+            neighbour.feature,
+            neighbour.label,
+            max(neighbour.cosine, 0.0),
+            f"{neighbour.cosine:.2f}",
+        )
+        for neighbour in card.neighbours
     )

@@ -59,7 +59,11 @@ def dosed(edit: Edit, share: float) -> Edit:
 
 def controls_of(studio: Studio, setup: Setup) -> dict[str, list[tuple[str, Direction]]]:
     """Name of a control -> for each edit, the site where it is added and its direction."""
-    edits = [(each.dictionary, edit) for each in setup.interventions() for edit in each.edits]
+    edits = [
+        (intervention.dictionary, edit)
+        for intervention in setup.interventions()
+        for edit in intervention.edits
+    ]
     found: dict[str, list[tuple[str, Direction]]] = {"random direction": []}
     chosen: list[tuple[str, Direction]] = []
     said: list[str] = []
@@ -128,10 +132,10 @@ def matched(entry: EditReceipt, site: str, direction: Direction) -> Intervention
     edits = [
         AddDirection(
             direction,
-            f"{(1 if each.after > each.before else -1) * each.relative_dose:.9f}x norm",
-            positions=(each.position,),
+            f"{(1 if token.after > token.before else -1) * token.relative_dose:.9f}x norm",
+            positions=(token.position,),
         )
-        for each in entry.tokens
+        for token in entry.tokens
     ]
     return Intervention(site, edits)
 

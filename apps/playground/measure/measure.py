@@ -196,8 +196,8 @@ def _curves(
         effect = whole
         if share != 1:
             edits = tuple(
-                replace(each, edits=[dosed(edit, share) for edit in each.edits])
-                for each in setup.interventions()
+                replace(intervention, edits=[dosed(edit, share) for edit in intervention.edits])
+                for intervention in setup.interventions()
             )
             effect = _effect(studio, setup, prompts, edits, batch)
         rows["the edit"][share] = interval(effect.kl.tolist())
@@ -205,7 +205,7 @@ def _curves(
             kl = control_kl(studio, prompts, effect.receipts, directions, batch)
             rows[name][share] = interval(kl.tolist())
         yield tuple(
-            Curve(name, tuple(sorted(values)), tuple(values[each] for each in sorted(values)))
+            Curve(name, tuple(sorted(values)), tuple(values[value] for value in sorted(values)))
             for name, values in rows.items()
         )
 

@@ -236,7 +236,7 @@ def examples_view(examples: Sequence[Example]) -> str:
     """States to click."""
     picks = "".join(
         f'<button class="pick" data-act="example" data-example="{number}">'
-        f"<b>{esc(each.title)}</b><small>{esc(each.look)}</small></button>"
-        for number, each in enumerate(examples)
+        f"<b>{esc(example.title)}</b><small>{esc(example.look)}</small></button>"
+        for number, example in enumerate(examples)
     )
     return f'<h3>Worth a click</h3><div class="picks">{picks}</div>'

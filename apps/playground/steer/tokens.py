@@ -145,14 +145,14 @@ def tips(receipt: Receipt) -> dict[int, str]:
     """Position -> what the edits did there."""
     found: dict[int, list[tuple[float, str]]] = {}
     for entry in receipt:
-        for each in entry.tokens:
-            reached = "" if each.reached is None else f", re-encoded {each.reached:.3g}"
+        for token in entry.tokens:
+            reached = "" if token.reached is None else f", re-encoded {token.reached:.3g}"
             name = f"{entry.kind} #{entry.feature}" if entry.feature is not None else entry.kind
             said = (
-                f"{name}: {each.before:.3g} → {each.after:.3g}{reached}, "
-                f"‖Δ‖/‖x‖ {each.relative_dose:.2f}, error term {_ERROR[entry.error]}"
+                f"{name}: {token.before:.3g} → {token.after:.3g}{reached}, "
+                f"‖Δ‖/‖x‖ {token.relative_dose:.2f}, error term {_ERROR[entry.error]}"
             )
-            found.setdefault(each.position, []).append((each.relative_dose, said))
+            found.setdefault(token.position, []).append((token.relative_dose, said))
     return {position: _largest(lines) for position, lines in found.items()}
 
 

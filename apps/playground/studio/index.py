@@ -52,7 +52,7 @@ class Card:
             "label": self.label,
             **known,
             **self.sides.to_dict(),
-            "neighbours": [asdict(each) for each in self.neighbours],
+            "neighbours": [asdict(neighbour) for neighbour in self.neighbours],
         }
 
 

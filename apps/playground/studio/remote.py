@@ -75,7 +75,7 @@ class Remote:
         most = settings.pop("max_new_tokens")
         body: dict[str, Any] = {"model": self.name, "prompt": list(prompt.ids), "max_tokens": most}
         body |= {**settings, "return_token_ids": True, "receipt": "tokens", "stream": True}
-        steering = [[], [each.to_dict() for each in interventions]]
+        steering = [[], [intervention.to_dict() for intervention in interventions]]
         texts = _Texts(prompt, model.tokenizer.pad_token_id or 0)
         with _Rows(self.url, [{**body, "steering": each} for each in steering]) as events:
             texts.follow(events, on_step, on_first)

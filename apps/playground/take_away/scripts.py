@@ -15,7 +15,7 @@ _FLAGS = {"clamp": "--clamp", "ablate": "--ablate", "scale": "--scale", "add": "
 def python_script(setup: Setup, prompt: str | list[dict[str, str]], model: str, dtype: str) -> str:
     """A script that prints the edited text."""
     interventions = setup.interventions()
-    blocks = [_intervention(each) for each in interventions]
+    blocks = [_intervention(intervention) for intervention in interventions]
     options = ", ".join(f"{name}={value!r}" for name, value in setup.sampling.items())
     lines = [
         "import steer",
@@ -39,9 +39,9 @@ def _edit(edit: Edit) -> str:
     nested = not isinstance(edit, FeatureEdit) or isinstance(edit.positions, Tokens)
     if nested or edit.when or edit.schedule:
         return f"steer.edits.edit_from_dict({edit.to_dict()!r})"
-    given = {each.name: getattr(edit, each.name) for each in fields(edit)}
+    given = {field.name: getattr(edit, field.name) for field in fields(edit)}
     feature = given.pop("feature")
-    defaults = {each.name: each.default for each in fields(edit)}
+    defaults = {field.name: field.default for field in fields(edit)}
     named = [f"{name}={value!r}" for name, value in given.items() if value != defaults[name]]
     return f"steer.{type(edit).__name__}({', '.join([repr(feature), *named])})"
 

@@ -72,7 +72,7 @@ def rows_of(found: Concept) -> tuple[Row, ...]:
     """Its edits as one group; none if there is nothing here."""
     if found.intervention is None:
         return ()
-    beyond = [each.dose for each in found.doses if not each.fluent and each.dose > found.dose]
-    breaking = min(beyond, default=_BEYOND * max(each.dose for each in found.doses))
+    beyond = [dose.dose for dose in found.doses if not dose.fluent and dose.dose > found.dose]
+    breaking = min(beyond, default=_BEYOND * max(dose.dose for dose in found.doses))
     group = Group(found.word, found.dose, found.dose, breaking)
     return tuple(Row(found.dictionary, edit, group=group) for edit in found.intervention.edits)

@@ -64,7 +64,7 @@ class Eraser:
 def run(settings: Settings) -> Table:
     """On the default model and its two dictionaries."""
     model = settings.load()
-    texts = [each.text for each in passages(model, settings.count(20, 3), 48, settings.seed)]
+    texts = [passage.text for passage in passages(model, settings.count(20, 3), 48, settings.seed)]
     dictionaries = [model.dictionary(name) for name in DICTIONARIES]
     return erase_gender(settings, model, dictionaries, texts)
 

@@ -42,7 +42,7 @@ def interventions() -> list[list[Intervention]]:
         AddDirection(Random(3), "0.2x norm"),
         ProjectOut(DecoderRow(NAME, 1176)),
     ]
-    single = [[Intervention(NAME, [each])] for each in kinds]
+    single = [[Intervention(NAME, [kind])] for kind in kinds]
     early = Intervention(f"{MODEL}/resid_post.10", [Clamp(657, "1x max")])
     return [*single, [early, *single[0]], [], [], [], []]
 

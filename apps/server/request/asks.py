@@ -97,7 +97,7 @@ def asks(
 
 def _refuse_prompt_ends(interventions: Sequence[Intervention]) -> None:
     """Of a text that is scored it is not known where its prompt ends."""
-    for edit in (edit for each in interventions for edit in each.edits):
+    for edit in (edit for intervention in interventions for edit in intervention.edits):
         if asks_for_the_end(edit):
             raise InterventionError(
                 f"{edit.kind} at {edit.positions!r}"

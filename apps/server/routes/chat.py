@@ -23,7 +23,7 @@ async def chat(state: State, request: Request) -> Response:
     body = await read_body(request, ChatBody)
     if body.top_logprobs is not None and not body.logprobs:
         raise BodyError("top_logprobs without logprobs tells nothing: set logprobs to true")
-    prompt = read_prompt(state.offer.model, [each.plain() for each in body.messages])
+    prompt = read_prompt(state.offer.model, [message.plain() for message in body.messages])
     rows = asks(
         state.offer,
         body,

@@ -25,7 +25,7 @@ _DEFAULT_TOKENS = 16
 
 async def completions(state: State, request: Request) -> Response:
     body = await read_body(request, CompletionBody)
-    prompts = [_prompt(state.offer.model, each) for each in _prompts(body)]
+    prompts = [_prompt(state.offer.model, prompt) for prompt in _prompts(body)]
     given = _DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
     rows = asks(
         state.offer,

@@ -66,7 +66,7 @@ async def tokenize(state: State, request: Request) -> Response:
     if (body.prompt is None) == (body.messages is None):
         raise BodyError("give prompt or messages, one of them")
     if body.messages is not None:
-        ids = list(read_prompt(model, [each.plain() for each in body.messages]).ids)
+        ids = list(read_prompt(model, [message.plain() for message in body.messages]).ids)
     else:
         ids = model.tokenizer(body.prompt, add_special_tokens=body.add_special_tokens)["input_ids"]
     texts = [model.token(token) for token in ids]
@@ -101,7 +101,9 @@ async def explain(state: State, request: Request) -> Response:
     plan = await _between(
         state, lambda: model.explain(interventions, dictionaries=used, prompt=prompt)
     )
-    return JSONResponse({**plan.to_dict(), "digests": [each.digest for each in interventions]})
+    return JSONResponse(
+        {**plan.to_dict(), "digests": [intervention.digest for intervention in interventions]}
+    )
 
 
 async def features(state: State, request: Request) -> Response:

@@ -77,7 +77,9 @@ def parts(trials: Sequence[Trial]) -> Iterator[Tensor]:
 
 def by_kind(trials: Sequence[Trial], values: Tensor) -> dict[str, Tensor]:
     """values [trials, ...] as one tensor [draws, ...] a kind."""
-    places = {kind: [n for n, each in enumerate(trials) if each.control == kind] for kind in KINDS}
+    places = {
+        kind: [n for n, trial in enumerate(trials) if trial.control == kind] for kind in KINDS
+    }
     return {kind: values[index] for kind, index in places.items() if index}
 
 
@@ -100,7 +102,7 @@ def said(matched: Matched | None) -> dict[str, Any] | None:
     """Plain data: how near the matched features are, in density."""
     if matched is None or not matched.others:
         return None
-    near = [each.density for each in matched.others]
+    near = [other.density for other in matched.others]
     mean = sum(near) / len(near)
     ends = {"control_density_low": min(near), "control_density_high": max(near)}
     return {"density": matched.density, "control_density": mean, **ends, "features": len(near)}

@@ -64,13 +64,13 @@ def matched_trials(
 
     later: the edit at the later sites of a cross-layer transcoder, each with the rows there.
     """
-    index = [each.feature for each in others]
+    index = [other.feature for other in others]
     own = _along(delta, dictionary.W_dec[index], sign)
     rows = [] if dictionary.later is None else dictionary.later.W_dec[index].unbind(1)
     more = [_along(d, row, sign) for d, row in zip(later, rows, strict=True)] if later else []
     return [
-        Trial("matched", n, each.feature, own[n], each.density, tuple(part[n] for part in more))
-        for n, each in enumerate(others)
+        Trial("matched", n, other.feature, own[n], other.density, tuple(part[n] for part in more))
+        for n, other in enumerate(others)
     ]
 
 

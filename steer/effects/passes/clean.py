@@ -168,7 +168,7 @@ def run_clean(
         logits=logits[0],
         first=first,
         inner=inner,
-        others={each: found[each] for each in others},
+        others={other: found[other] for other in others},
         cache=cache,
     )
 

@@ -164,7 +164,9 @@ class _Ablation:
             for place, feature in enumerate(features):
                 values[place, number] = each.get(feature, 0.0)
         active = torch.tensor([sum(f in each for each in found) for f in features])
-        clean = torch.tensor([each.activation for each in self.node.contexts], dtype=torch.float64)
+        clean = torch.tensor(
+            [context.activation for context in self.node.contexts], dtype=torch.float64
+        )
         return Drops(tuple(features), values, active, clean)
 
     def _one(self, number: int, top: int | None) -> dict[int, float]:

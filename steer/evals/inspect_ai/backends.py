@@ -55,7 +55,7 @@ class Local:
         """Raises what loading and lowering raise."""
         model = load(name, dtype=dtype)
         model.plans(edits)
-        loaded = [found for each in edits if (found := model.dictionary_of(each, {}))]
+        loaded = [found for edit in edits if (found := model.dictionary_of(edit, {}))]
         limits = Limits(rows=rows, queue=_PATIENT, seconds=float("inf"))
         return cls(model, Engine(model, limits, loaded), edits, refuse)
 
@@ -136,11 +136,11 @@ class Served:
         self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=None)
         self._fixed: dict[str, Any] = {"model": name, "silent": "error" if refuse else "report"}
         if edits:
-            self._fixed["steering"] = [each.to_dict() for each in edits]
+            self._fixed["steering"] = [edit.to_dict() for edit in edits]
 
     async def ask(self, messages: Messages, options: Options) -> Reply:
         """Raises `ServerError` with the server's own sentence."""
-        body = {**self._fixed, "messages": [dict(each) for each in messages], **options}
+        body = {**self._fixed, "messages": [dict(message) for message in messages], **options}
         try:
             response = await self._client.post("chat/completions", json=body)
         except httpx.HTTPError as error:

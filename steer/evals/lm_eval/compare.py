@@ -69,7 +69,7 @@ class Evaluation:
                 {"task": task, "metric": metric, **vars(score)}
                 for (task, metric), score in self.baseline.items()
             ],
-            "differences": [each.to_dict() for each in self.differences],
+            "differences": [difference.to_dict() for difference in self.differences],
             "receipts": [
                 {"edit": edit, "task": task, "receipt": tally.to_list()}
                 for (edit, task), tally in self.tallies.items()

@@ -121,8 +121,8 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         """What lm-eval writes into its results: with the interventions and what they did, and what
         the model's own generation_config asked of the generations so far."""
         ours = {
-            "interventions": [each.to_dict() for each in self.interventions],
-            "digests": [each.digest for each in self.interventions],
+            "interventions": [intervention.to_dict() for intervention in self.interventions],
+            "digests": [intervention.digest for intervention in self.interventions],
             "fingerprint": self.edited.fingerprint,
             "receipt": self.tally.to_list(),
             "inherited": dict(self.inherited.acting),

@@ -105,9 +105,9 @@ class Tally:
         """Nothing has been run yet."""
         return cls(
             tuple(
-                EditTally(_name(edit, each.dictionary), repr(edit.positions))
-                for each in interventions
-                for edit in each.edits
+                EditTally(_name(edit, intervention.dictionary), repr(edit.positions))
+                for intervention in interventions
+                for edit in intervention.edits
             )
         )
 
