@@ -62,10 +62,10 @@ def convert(
 def _compare(original: Dictionary, copy: Dictionary) -> None:
     """Raise `FormatError` unless both say the same of any input, and of their sites."""
     for name in ("hookpoint", "hookpoint_out"):
-        said, kept = getattr(original.config, name), getattr(copy.config, name)
-        if said != kept:
+        said, copied = getattr(original.config, name), getattr(copy.config, name)
+        if said != copied:
             raise FormatError(
-                f"the format has no name for {name} {said}: it would be read as {kept}"
+                f"the format has no name for {name} {said}: it would be read as {copied}"
             )
     generator = torch.Generator().manual_seed(0)
     x = original.b_dec if original.b_dec.shape == (original.config.d_in,) else torch.zeros(1)

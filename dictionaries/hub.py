@@ -69,8 +69,8 @@ def fetch(text: str) -> Path:
                 allow_patterns=allowed,
                 ignore_patterns=ignored,
             )
-            found = Path(snapshot) / address.path
-            if _holds_weights(found, address.block):
+            place = Path(snapshot) / address.path
+            if _holds_weights(place, address.block):
                 break
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise DictionaryError(f"{text} is not in the cache, and {why_not_fetched()}") from error
@@ -86,14 +86,14 @@ def fetch(text: str) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DictionaryError(f"{text} can't be fetched: {first_line}") from error
-    if not _holds_weights(found, address.block):
+    if not _holds_weights(place, address.block):
         if _offline():
             raise DictionaryError(f"{text} is not in the cache, and {why_not_fetched()}")
         what = (
             f"no file ends in {', '.join(_WEIGHTS)}" if address.block is None else "no such block"
         )
         raise DictionaryError(f"{text} holds no weights: {what}")
-    return found if address.block is None else block_file(found, address.block)
+    return place if address.block is None else block_file(place, address.block)
 
 
 def _patterns(address: Address) -> list[tuple[list[str], list[str] | None]]:

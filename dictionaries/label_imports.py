@@ -89,10 +89,10 @@ def read_labels(path: str | Path, origin: str | None = None) -> Imported:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = [file for pattern in _BATCHES for file in sorted(path.glob(pattern))]
-    if not found:
+    files = [file for pattern in _BATCHES for file in sorted(path.glob(pattern))]
+    if not files:
         raise FormatError(f"{path} holds no batches: no {', '.join(_BATCHES)}")
-    return found
+    return files
 
 
 def _text(path: Path) -> str:

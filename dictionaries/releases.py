@@ -73,10 +73,10 @@ def figures(address: str) -> dict[str, float]:
     stated |= release.members.get(path[0] if path else "", {})
     named = match.groupdict().get("l0") or ""
     l0 = float(named) if named.isdigit() else stated["l0"]
-    found = {} if l0 is None else {"l0": l0}
+    known = {} if l0 is None else {"l0": l0}
     if (explained := stated["variance_explained"]) is not None:
-        found["fvu"] = 1 - explained
-    return found
+        known["fvu"] = 1 - explained
+    return known
 
 
 def _match(release: Release, address: str) -> re.Match[str] | None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 def members(archive: Path, pattern: str) -> dict[str, bytes]:
     """The regular files of a .tgz whose whole name matches, ordered by name."""
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             file = tar.extractfile(member) if member.isreg() else None
             if file is not None and re.fullmatch(pattern, member.name):
-                found[member.name] = file.read()
-    return dict(sorted(found.items()))
+                files[member.name] = file.read()
+    return dict(sorted(files.items()))
 
 
 def decode(data: bytes) -> str:

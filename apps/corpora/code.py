@@ -15,6 +15,6 @@ _SKIPPED_FILES = ("_sysconfigdata", "sitecustomize", "usercustomize")
 
 def read_python(library: Path) -> Iterator[str]:
     for path in sorted(library.rglob("*.py"), key=lambda path: path.as_posix()):
-        kept = _SKIPPED_FOLDERS.isdisjoint(path.relative_to(library).parts)
-        if kept and not path.name.startswith(_SKIPPED_FILES):
+        ours = _SKIPPED_FOLDERS.isdisjoint(path.relative_to(library).parts)
+        if ours and not path.name.startswith(_SKIPPED_FILES):
             yield decode(path.read_bytes())

@@ -66,10 +66,10 @@ def _download(source: Source, folder: Path) -> Path:
         written = (line.strip() for line in done.stderr.splitlines())
         lines = [line for line in written if line and "complete log of this run" not in line]
         raise CorpusError(f"could not download {what}: {lines[-1] if lines else 'no message'}")
-    found = sorted(folder.glob("*.tgz"))
-    if len(found) != 1:
-        raise CorpusError(f"download of {what} left {len(found)} .tgz files, expected one")
-    return found[0]
+    archives = sorted(folder.glob("*.tgz"))
+    if len(archives) != 1:
+        raise CorpusError(f"download of {what} left {len(archives)} .tgz files, expected one")
+    return archives[0]
 
 
 def _command(source: Source) -> list[str]:

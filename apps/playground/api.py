@@ -124,7 +124,10 @@ class Api:
         index, model = self.studio.shelf.index(name), self.studio.model
         read = [model.features(text, index.dictionary) for text in (one, other)]
         left, right = contrast(read[0], read[1], index, limit)
-        return {"one": [asdict(each) for each in left], "other": [asdict(each) for each in right]}
+        return {
+            "one": [asdict(contrasted) for contrasted in left],
+            "other": [asdict(contrasted) for contrasted in right],
+        }
 
     def measure(self, prompts: str, edits: list[dict], more: str = "", less: str = "") -> dict:
         """What edits do to the next token: tokens moved, KL, doses, controls, with intervals.

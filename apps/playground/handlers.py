@@ -51,11 +51,13 @@ class Handlers(Outside):
             return RowFacts("", None, None)
         index, feature = self.studio.shelf.index(row.dictionary), row.edit.feature
         index.dictionary.check_features([feature])
-        found = index.statistics
-        if found is None:
+        statistics = index.statistics
+        if statistics is None:
             return RowFacts("no statistics", None, None)
         return RowFacts(
-            index.label(feature), found.maximum[feature].item(), found.density[feature].item()
+            index.label(feature),
+            statistics.maximum[feature].item(),
+            statistics.density[feature].item(),
         )
 
     @apart
@@ -103,8 +105,8 @@ class Handlers(Outside):
                 del rows[unit_at(rows, number)]
             case "add":
                 name = data.get("dictionary") or dictionary
-                kept = [] if self.untouched(desk) else rows
-                rows = [*kept, self.new_row(name, int(data["feature"]))]
+                rows_before = [] if self.untouched(desk) else rows
+                rows = [*rows_before, self.new_row(name, int(data["feature"]))]
         Setup("x", rows=tuple(rows))
         return desk.change(rows)
 
@@ -186,8 +188,8 @@ class Handlers(Outside):
     def take_away(self, address: str, *values: Any) -> tuple[str, str]:
         """(the four forms, notice)."""
         try:
-            found = takeaway.forms(self.studio, self.setup(*values), address)
-            return takeaway.forms_view(found), ""
+            forms = takeaway.forms(self.studio, self.setup(*values), address)
+            return takeaway.forms_view(forms), ""
         except Exception as error:
             return "", notice(sentence(error), "error")
 
@@ -209,8 +211,8 @@ class Handlers(Outside):
                 setup = self.setup(*values)
                 lines = measure.read_prompts(prompts or "")
                 course = measure.course(self.studio, setup, lines, more or "", less or "")
-                for found in each_apart(course):
-                    yield measured_view(found, stop.is_set())
+                for measured in each_apart(course):
+                    yield measured_view(measured, stop.is_set())
                     if stop.is_set():
                         return
             except Exception as error:

@@ -48,11 +48,11 @@ def _tool(api: Api, name: str) -> Callable[..., Any]:
     async def tool(**arguments: Any) -> CallToolResult:
         try:
             with api.studio.working(f"a call of a tool ({name})"):
-                found = await run_in_threadpool(apart(call), **arguments)
+                result = await run_in_threadpool(apart(call), **arguments)
         except Exception as error:
             raise ToolError(sentence(error)) from error
-        structured = found if isinstance(found, dict) else {"result": found}
-        text = json.dumps(found, ensure_ascii=False)
+        structured = result if isinstance(result, dict) else {"result": result}
+        text = json.dumps(result, ensure_ascii=False)
         return CallToolResult(
             content=[TextContent(type="text", text=text)], structuredContent=structured
         )

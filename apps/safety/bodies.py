@@ -24,7 +24,7 @@ class BodyLimit:
         announced = [
             value for value in header_values(scope, b"content-length") if value.isdecimal()
         ]
-        if any(int(each[:20]) > self.most for each in announced):
+        if any(int(length[:20]) > self.most for length in announced):
             await refuse(scope, send, 413, self.too_long, [(b"connection", b"close")])
             return
         limited = _Limited(self, scope, receive, send)

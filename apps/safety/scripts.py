@@ -34,7 +34,7 @@ class OwnScripts:
         if scope["type"] != "http" or (scope["method"], scope["path"]) != ("GET", self.path):
             await self.app(scope, receive, send)
             return
-        plain = [each for each in scope["headers"] if each[0] != b"accept-encoding"]
+        plain = [header for header in scope["headers"] if header[0] != b"accept-encoding"]
         begun: Message | None = None
         body = bytearray()
 
@@ -56,7 +56,7 @@ class OwnScripts:
         body = body.replace(_ENDS, self.script + _ENDS, 1)
         body = _OPENS.sub(f'<script nonce="{number}"'.encode(), body)
         source = f"{self.policy['script-src']} 'nonce-{number}'"
-        own = [each for each in begun["headers"] if each[0] not in (b"content-length", NAME)]
+        own = [header for header in begun["headers"] if header[0] not in (b"content-length", NAME)]
         own += [(b"content-length", str(len(body)).encode())]
         own += [(NAME, said({**self.policy, "script-src": source}))]
         await send({**begun, "headers": own})

@@ -158,10 +158,10 @@ class MatchingPursuit(Dictionary):
         features = left.new_zeros(len(left), self.width)
         going = torch.ones(len(left), 1, dtype=torch.bool, device=left.device)
         for _ in range(self.steps):
-            found = (left @ self.W_dec.T).argmax(-1, keepdim=True)
-            rows = self.W_dec[found.squeeze(-1)]
+            nearest = (left @ self.W_dec.T).argmax(-1, keepdim=True)
+            rows = self.W_dec[nearest.squeeze(-1)]
             values = (left * rows).sum(-1, keepdim=True).relu() * going
-            grown = features.scatter_add(-1, found, values)
+            grown = features.scatter_add(-1, nearest, values)
             left = left - values * rows
             if self.stops_on_repeat:
                 going = going & ((grown != 0) != (features != 0)).any(-1, keepdim=True)

@@ -56,8 +56,8 @@ class Temporal(Dictionary):
         shapes |= dict.fromkeys(("b_V", "b_O"), (n, m))
         for name, shape in shapes.items():
             if tuple(getattr(self, name).shape) != shape:
-                found = list(getattr(self, name).shape)
-                raise DictionaryError(f"{name} has shape {found}, expected {list(shape)}")
+                has = list(getattr(self, name).shape)
+                raise DictionaryError(f"{name} has shape {has}, expected {list(shape)}")
         if self.heads < 1 or e % self.heads or m % self.heads:
             raise DictionaryError(f"{e} and {m} numbers can't be split into {self.heads} heads")
         if self.k is not None and not 1 <= self.k <= m:

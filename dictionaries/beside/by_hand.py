@@ -34,7 +34,7 @@ def _published(place: Path) -> tuple[str, ...]:
 
 def labels_at(place: Path) -> Labels:
     """All labels of the dictionary at `place`; one's own names come first."""
-    files = dict.fromkeys(beside(each, FILE) for each in (place_of_names(place), place))
+    files = dict.fromkeys(beside(folder, FILE) for folder in (place_of_names(place), place))
     stamps = tuple((file.stat().st_mtime_ns if file.is_file() else 0) for file in files)
     return _merged(tuple(files), stamps)
 
@@ -56,8 +56,8 @@ def name(place: Path, feature: int, text: str, side: str = "reads") -> tuple[Lab
     if where != place:
         writable_folder(where)
     others = (
-        each
-        for each in Labels.load(where)
-        if (each.feature, each.source, each.side) != (feature, HAND, side)
+        label
+        for label in Labels.load(where)
+        if (label.feature, label.source, label.side) != (feature, HAND, side)
     )
     return label, Labels([label, *others]).save(where)

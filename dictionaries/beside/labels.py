@@ -119,11 +119,11 @@ class Labels:
     labels: tuple[Label, ...] = ()
 
     def __init__(self, labels: Iterable[Label] = ()) -> None:
-        kept = sorted(
+        in_order = sorted(
             dict.fromkeys(labels),
             key=lambda label: (label.feature, not label.by_hand, -(label.f1 or 0)),
         )
-        object.__setattr__(self, "labels", tuple(kept))
+        object.__setattr__(self, "labels", tuple(in_order))
 
     def __iter__(self) -> Iterator[Label]:
         return iter(self.labels)
@@ -134,15 +134,15 @@ class Labels:
     @cached_property
     def by_feature(self) -> dict[int, tuple[Label, ...]]:
         """All labels of each labelled feature, best first."""
-        found: dict[int, list[Label]] = {}
+        by_feature: dict[int, list[Label]] = {}
         for label in self.labels:
-            found.setdefault(label.feature, []).append(label)
-        return {feature: tuple(labels) for feature, labels in found.items()}
+            by_feature.setdefault(label.feature, []).append(label)
+        return {feature: tuple(labels) for feature, labels in by_feature.items()}
 
     def of(self, feature: int, side: str | None = None) -> Label | None:
         """The label to show for a feature, or None if none is clear; of one side, or of either."""
         known = self.by_feature.get(feature, ())
-        return next((each for each in known if each.clear and side in (None, each.side)), None)
+        return next((label for label in known if label.clear and side in (None, label.side)), None)
 
     def search(self, words: str, k: int | None = 20) -> list[Label]:
         """Labels that have every word, or one that begins so; capitals don't matter.
@@ -157,8 +157,8 @@ class Labels:
         ranked = []
         for label in self.labels:
             had = _words(label.text)
-            if all(any(word.startswith(each) for word in had) for each in wanted):
-                whole = sum(each in had for each in wanted)
+            if all(any(word.startswith(start) for word in had) for start in wanted):
+                whole = sum(word in had for word in wanted)
                 rank = (not label.clear, -whole, len(had), -(label.f1 or 0), label.feature)
                 ranked.append((rank, label))
         ranked.sort(key=lambda pair: pair[0])

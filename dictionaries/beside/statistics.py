@@ -86,8 +86,8 @@ class FeatureStatistics:
             return (self.maximum if unit == "max" else self.mean)[feature].item()
         percent = int(unit.removeprefix("q"))
         if percent not in QUANTILES:
-            kept = ", ".join(f"q{q}" for q in QUANTILES)
-            raise DictionaryError(f"quantile {unit} was not kept; kept: {kept}")
+            quantiles = ", ".join(f"q{q}" for q in QUANTILES)
+            raise DictionaryError(f"quantile {unit} was not kept; kept: {quantiles}")
         return self.quantiles[feature, QUANTILES.index(percent)].item()
 
     def save(self, folder: Path) -> None:

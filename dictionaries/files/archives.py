@@ -96,8 +96,8 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def only_file(path: Path, *suffixes: str) -> Path | None:
     """The path itself, or the one file with such a name in the folder; None if there isn't one."""
-    found = [path] if path.is_file() else path.glob("*") if path.is_dir() else []
-    files = [file for file in found if file.name.endswith(suffixes) and file.is_file()]
+    paths = [path] if path.is_file() else path.glob("*") if path.is_dir() else []
+    files = [file for file in paths if file.name.endswith(suffixes) and file.is_file()]
     return files[0] if len(files) == 1 else None
 
 

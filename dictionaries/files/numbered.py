@@ -28,10 +28,10 @@ def number_of(path: Path, prefix: str) -> int | None:
 
 def blocks_in(folder: Path) -> dict[int, Path]:
     """The files of a folder by block, or its modules; none for a folder of another kind."""
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    named = ((path, _NAMED.fullmatch(path.name)) for path in found)
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    named = ((path, _NAMED.fullmatch(path.name)) for path in entries)
     files = {int(name[2]): path for path, name in named if name}
-    modules = {block: several[0] for block, several in _modules(found).items()}
+    modules = {block: several[0] for block, several in _modules(entries).items()}
     return dict(sorted((files or modules).items()))
 
 

@@ -46,10 +46,10 @@ def _deeper_than(levels: int, data: Any) -> bool:
     """Level by level, since going down could itself be too deep."""
     level = [data]
     for _ in range(levels + 1):
-        level = [each for each in level if isinstance(each, dict | list)]
+        level = [node for node in level if isinstance(node, dict | list)]
         if not level:
             return False
-        level = [inner for each in level for inner in _inside(each)]
+        level = [inner for node in level for inner in _inside(node)]
     return True
 
 

@@ -68,16 +68,16 @@ def load_folder(folder: str | Path, *, features: Sequence[int] | None = None) ->
     for known in FORMATS.values():
         if known.matches(folder):
             return _read(known, folder, features)
-    found = sorted(_names(folder))[:10]
+    names = sorted(_names(folder))[:10]
     raise FormatError(
-        f"{folder} is no dictionary of a known format: it holds {', '.join(found) or 'nothing'}; "
+        f"{folder} is no dictionary of a known format: it holds {', '.join(names) or 'nothing'}; "
         f"looked for {'; '.join(known.LOOKS_LIKE for known in FORMATS.values())}"
     )
 
 
 def _names(path: Path) -> Iterable[str]:
     """What is in a folder, or in a torch file."""
-    return (each.name for each in path.iterdir()) if path.is_dir() else state_names(path)
+    return (entry.name for entry in path.iterdir()) if path.is_dir() else state_names(path)
 
 
 def _read(known: Format, folder: Path, features: Sequence[int] | None) -> Dictionary:

@@ -71,9 +71,9 @@ def read(
     if not 0 <= (index or 0) < len(entries):
         raise FormatError(f"{path} has no dictionary {index}; allowed: 0 to {len(entries) - 1}")
     stored, about = entries[index or 0]
-    kept = tuple((n, v) for n, v in about.items() if isinstance(v, int | float | str))
+    simple = tuple((n, v) for n, v in about.items() if isinstance(v, int | float | str))
     whole = replace(_convert(path, stored), name=f"{path.parent.name}/{index or 0}")
-    whole = replace(whole, config=replace(whole.config, metadata=kept))
+    whole = replace(whole, config=replace(whole.config, metadata=simple))
     return whole if features is None else whole.restrict(features)
 
 

@@ -78,7 +78,7 @@ def _compared(subject: Subject, named: Dictionary, said: Published, tokens: Toke
     spliced = cost(subject, tokens.ids, here)
     measured = {**as_loaded.measured(), "delta_ce": spliced.delta}
     measured |= {} if spliced.recovered is None else {"ce_score": spliced.recovered}
-    stated = {name: each.value for name, each in said.figures.items()}
+    stated = {name: figure.value for name, figure in said.figures.items()}
     case = Case(
         said=said,
         facts=tuple(facts(named, said, records, as_loaded.off)),

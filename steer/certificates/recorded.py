@@ -49,15 +49,17 @@ def _record(entry: Mapping[str, Any], where: str) -> Recorded:
     if not (isinstance(tokens, str) or _all(tokens, int) or _all(tokens, str)):
         raise FormatError(f"{where} has no token_ids, tokens or text")
     values: dict[int, tuple[float, ...]] = {}
-    for each in entry.get("activations", [entry]):
-        feature = each.get("feature", each.get("index")) if isinstance(each, Mapping) else None
+    for record in entry.get("activations", [entry]):
+        feature = (
+            record.get("feature", record.get("index")) if isinstance(record, Mapping) else None
+        )
         if isinstance(feature, str) and feature.isdecimal():
             feature = int(feature)
         if isinstance(feature, bool) or not isinstance(feature, int):
             raise FormatError(f"{where} says feature = {feature!r}, expected an index")
-        if not _all(each.get("values"), int | float):
+        if not _all(record.get("values"), int | float):
             raise FormatError(f"{where} has no values of feature {feature}, one a token")
-        values[feature] = tuple(map(float, each["values"]))
+        values[feature] = tuple(map(float, record["values"]))
     lengths = {len(numbers) for numbers in values.values()}
     if len(lengths) > 1 or (not isinstance(tokens, str) and lengths != {len(tokens)}):
         raise FormatError(f"{where} has {sorted(lengths)} values; expected one a token")

@@ -121,10 +121,10 @@ def _deviates(case: Case, wrong: Sequence[Fact]) -> Verdict:
     """Which reading agrees with what is published, where the one as loaded does not."""
     seen = case.seen
     name = _nearest(case, seen)
-    if name is None and not case.off and (found := _of_dtype(case, wrong)):
-        return found
+    if name is None and not case.off and (verdict := _of_dtype(case, wrong)):
+        return verdict
     if name is None or case.as_loaded.off is None:
-        seen = {**seen, **{n: each for n, each in case.far().items() if n not in seen}}
+        seen = {**seen, **{n: evidence for n, evidence in case.far().items() if n not in seen}}
         name = _nearest(case, seen)
     facts = "".join(f"; {fact}" for fact in wrong)
     if name is None and wrong:
@@ -155,7 +155,7 @@ def _alike(case: Case, seen: Mapping[str, Evidence], name: str) -> list[str]:
     """Readings that what is published does not tell from this one, nearest first."""
     this = seen[name]
     most = min(1.0, max(_NEARLY * case.excess(this), _TOLD_APART))
-    others = [n for n, each in seen.items() if n != name and not each.same_as(this)]
+    others = [n for n, evidence in seen.items() if n != name and not evidence.same_as(this)]
     alike = [n for n in others if case.excess(seen[n]) <= most]
     return sorted(alike, key=lambda n: case.excess(seen[n]))
 
@@ -212,7 +212,7 @@ def _without_reconstruction(case: Case) -> Verdict | None:
     if here.off is None:
         reason = f"recorded activations, or a figure of the reconstruction ({names})"
         return Verdict("undecided", reason=reason)
-    best = best_of({name: each.figures for name, each in case.seen.items()}, case.most)
+    best = best_of({name: evidence.figures for name, evidence in case.seen.items()}, case.most)
     if best == AS_LOADED and here.figures.fvu <= POOR:
         return None
     reason = f"a figure of the reconstruction ({names}): FVU is {here.figures.fvu:.3f}"

@@ -50,7 +50,7 @@ def halves(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Answers about a word to fit to, and held-out ones; no text is in both."""
     first, second = (
-        _answers(model, [(word, each) for each in seeds], seed, progress)
+        _answers(model, [(word, chance) for chance in seeds], seed, progress)
         for seeds in (FITTING, HELD_OUT)
     )
     return tuple(dict.fromkeys(first[word])), tuple(
@@ -62,11 +62,11 @@ def background(model: Model, seed: int, progress: Progress | None) -> dict[str, 
     """Answers about `NOTHING` and about each of `OTHERS`, the same for every concept."""
     shipped = _SHIPPED / f"{model.fingerprint}.json"
     if seed == 0 and shipped.exists():
-        found = json.loads(shipped.read_text(encoding="utf-8"))
+        answers = json.loads(shipped.read_text(encoding="utf-8"))
     else:
-        asked = [(NOTHING, each) for each in (0, 1)] + [(other, 0) for other in OTHERS]
-        found = _answers(model, asked, seed, progress)
-    return {about: tuple(dict.fromkeys(texts)) for about, texts in found.items() if texts}
+        asked = [(NOTHING, variant) for variant in (0, 1)] + [(other, 0) for other in OTHERS]
+        answers = _answers(model, asked, seed, progress)
+    return {about: tuple(dict.fromkeys(texts)) for about, texts in answers.items() if texts}
 
 
 def asked(model: Model, about: str) -> Prompt:
@@ -85,15 +85,15 @@ def _answers(
         if progress:
             progress(f"writing about {' and '.join(dict.fromkeys(titles))}"[:60], 0, 1)
         rows = [
-            Row(_prompt(model, request.format(about)), _LUCKS * seed + each)
-            for about, each in asked
+            Row(_prompt(model, request.format(about)), _LUCKS * seed + chance)
+            for about, chance in asked
             for request in REQUESTS
         ]
         written = write(model, rows, TOKENS, temperature=TEMPERATURE)
-        found: dict[str, list[str]] = {about: [] for about in titles}
+        answers: dict[str, list[str]] = {about: [] for about in titles}
         for about, answer in zip(titles, written, strict=True):
-            found[about] += [answer.text.strip()] if answer.text.strip() else []
-        return found
+            answers[about] += [answer.text.strip()] if answer.text.strip() else []
+        return answers
 
     texts: dict[str, list[str]] = remembered("answers", [*settings, TOKENS, TEMPERATURE], make)
     return texts

@@ -73,7 +73,7 @@ class Background:
     @property
     def means(self) -> Tensor:
         """Mean activations [1 + others, width]."""
-        return torch.stack([each.mean.mean(0) for each in (self.neutral, *self.others)])
+        return torch.stack([reading.mean.mean(0) for reading in (self.neutral, *self.others)])
 
 
 def contrast(fit: Reading, held_out: Reading, background: Background) -> Tensor:
@@ -128,9 +128,9 @@ def written(
     rows = dictionary.W_dec.float().cpu()
     made = [_sparse("written", direction, pool, rows, n) for n in WRITTEN if pool]
     return [
-        each
-        for number, each in enumerate(made)
-        if each.features not in [before.features for before in made[:number]]
+        candidate
+        for number, candidate in enumerate(made)
+        if candidate.features not in [before.features for before in made[:number]]
     ]
 
 
@@ -155,7 +155,7 @@ def writers(dictionary: Dictionary, tokenizer: Any, word: str) -> list[Candidate
 
 def difference(fit: Reading, background: Background) -> Tensor:
     """Difference of means [d] of the residual: about the concept, minus neutral and other texts."""
-    residuals = [each.residual.mean(0) for each in (background.neutral, *background.others)]
+    residuals = [reading.residual.mean(0) for reading in (background.neutral, *background.others)]
     return fit.residual.mean(0) - torch.stack(residuals).mean(0)
 
 

@@ -63,7 +63,9 @@ class Choice:
         """The chosen candidate at each dose that it was tried at, rising."""
         if self.chosen is None:
             return []
-        own = [each for each in self.tried if each.candidate is self.chosen.candidate]
+        own = [
+            attempted for attempted in self.tried if attempted.candidate is self.chosen.candidate
+        ]
         return sorted(own, key=lambda each: each.dose)
 
 
@@ -79,19 +81,19 @@ def choose(
     """The best candidate and dose within the budget. norm: of the residual at the site."""
 
     def attempt(pairs: Sequence[tuple[Candidate, float]]) -> list[Tried]:
-        edits = [each.edit(dictionary.name, dose * norm) for each, dose in pairs]
+        edits = [candidate.edit(dictionary.name, dose * norm) for candidate, dose in pairs]
         trials = try_edits(model, dictionary, edits, plain, judge)
         return [Tried(c, dose, trial) for (c, dose), trial in zip(pairs, trials, strict=True)]
 
     tried = attempt([(candidate, FIRST) for candidate in candidates])
     promising = sorted(tried, key=lambda each: -each.merit)[:_AGAIN]
-    tried += attempt([(each.candidate, dose) for each in promising for dose in DOSES])
-    singles = [each for each in tried if len(each.candidate.features) == 1]
+    tried += attempt([(attempted.candidate, dose) for attempted in promising for dose in DOSES])
+    singles = [attempted for attempted in tried if len(attempted.candidate.features) == 1]
     return Choice(_best(tried, budget), _best(singles, budget), tuple(tried))
 
 
 def _best(tried: Sequence[Tried], budget: float) -> Tried | None:
     """The most on topic within the budget; of equals the one whose text costs less."""
-    fluent = [each for each in tried if each.within(budget)]
-    cost = {id(each): each.trial.loss_increase.mean().item() for each in fluent}
+    fluent = [attempted for attempted in tried if attempted.within(budget)]
+    cost = {id(attempted): attempted.trial.loss_increase.mean().item() for attempted in fluent}
     return max(fluent, key=lambda each: (each.merit, -cost[id(each)]), default=None)

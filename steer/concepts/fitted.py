@@ -62,7 +62,7 @@ def told(model: Model, word: str, texts: Sequence[str]) -> Told:
     ]
     own = [ids for ids in own if ids]
     before = [opening, *(asked(model, about).ids for about in (NOTHING, *OTHERS[:2]))]
-    unasked = torch.stack([_log_probabilities(model, each, own) for each in before]).amax(0)
+    unasked = torch.stack([_log_probabilities(model, other, own) for other in before]).amax(0)
     gained = (_log_probabilities(model, asked(model, word).ids, own) - unasked).clamp(min=0)
     rows = [list(opening + ids) for ids in own]
     length = max(map(len, rows))

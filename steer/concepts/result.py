@@ -122,11 +122,11 @@ class Concept:
             data["intervention"]
         )
         values["controls"] = tuple(
-            Control(name, **{key: _interval(value) for key, value in each.items()})
-            for name, each in data["controls"].items()
+            Control(name, **{key: _interval(value) for key, value in shares.items()})
+            for name, shares in data["controls"].items()
         )
-        values["doses"] = tuple(DoseTried(**each) for each in data["doses"])
-        values["texts"] = tuple(Pair(**each) for each in data["texts"])
+        values["doses"] = tuple(DoseTried(**fields) for fields in data["doses"])
+        values["texts"] = tuple(Pair(**fields) for fields in data["texts"])
         for name in ("features", "weights"):
             values[name] = tuple(values[name])
         values["dose"] = _number(values["dose"])

@@ -155,8 +155,8 @@ class Search:
             read(self.model, self.dictionary, texts, self.key)
             for texts in (corpus.about, corpus.others)
         )
-        found = asdict(elsewhere(made, chosen, about, others))
-        return {**asdict(made), "in_corpus": {**found, "texts": list(corpus.about)}}
+        in_corpus = asdict(elsewhere(made, chosen, about, others))
+        return {**asdict(made), "in_corpus": {**in_corpus, "texts": list(corpus.about)}}
 
     def _measure(
         self, edits: Mapping[str, Intervention], plain: Unsteered, how: Judge
@@ -179,7 +179,7 @@ class Search:
             return []
         read_one = read_prompt(self.model, prompt)
         rows = [Row(read_one, s, e) for e in (None, edit) for s in REPORTING_SEEDS]
-        texts = [each.text for each in write(self.model, rows, TOKENS, self.dictionary)]
+        texts = [piece.text for piece in write(self.model, rows, TOKENS, self.dictionary)]
         n = len(REPORTING_SEEDS)
         on = (how.similar(texts[n:]) & how.mentions(texts[n:])).tolist()
         return [
@@ -202,7 +202,7 @@ class Search:
         shown: list[Pair],
     ) -> Concept:
         trial, baseline = measured["edit"], trials.of_unsteered(reporting, how)
-        found, reason = verdict(trial, baseline, measured[RANDOM], self.budget)
+        decision, reason = verdict(trial, baseline, measured[RANDOM], self.budget)
         pairs = [
             Pair(at.prompt.text, at.seed, before, after, on)
             for at, before, after, on in zip(
@@ -212,7 +212,7 @@ class Search:
             )
         ]
         return Concept(
-            verdict=found,
+            verdict=decision,
             reason=reason,
             intervention=edit,
             method=chosen.candidate.name,
@@ -235,8 +235,8 @@ class Search:
             similar=over_prompts(trial.similar),
             mentions=over_prompts(trial.mentions),
             controls=tuple(
-                Control(name, over_prompts(each.on_topic), over_prompts(each.loss_increase))
-                for name, each in measured.items()
+                Control(name, over_prompts(control.on_topic), over_prompts(control.loss_increase))
+                for name, control in measured.items()
                 if name != "edit"
             ),
             detector=detects,

@@ -27,7 +27,7 @@ def verdict(edited: Trial, baseline: Trial, random: Trial, budget: float) -> tup
     rise = over_prompts(edited.on_topic - baseline.on_topic, level)
     beyond = over_prompts(edited.on_topic - random.on_topic, level)
     cost = edited.loss_increase.mean().item()
-    on, off = (each.on_topic.mean().item() for each in (edited, baseline))
+    on, off = (trial.on_topic.mean().item() for trial in (edited, baseline))
     said = f"{on:.0%} of texts are about it, {off:.0%} without the edit"
     if not (rise.low > 0 and beyond.low > 0):
         return "none here", f"{said}: no more than chance or random features may give"

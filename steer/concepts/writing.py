@@ -97,8 +97,8 @@ def _plans(model: Model, rows: Sequence[Row], dictionary: Dictionary | None) -> 
 def _written(model: Model, ids: list[int]) -> Written:
     special = set(model.tokenizer.all_special_ids)
     end = next((place for place, token in enumerate(ids) if token in special), len(ids))
-    kept = ids[:end]
-    return Written(model.tokenizer.decode(kept, skip_special_tokens=True), tuple(kept))
+    ended = ids[:end]
+    return Written(model.tokenizer.decode(ended, skip_special_tokens=True), tuple(ended))
 
 
 class _NoiseBySeed:

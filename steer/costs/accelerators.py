@@ -37,8 +37,10 @@ def accelerators(named: str | None) -> tuple[Accelerator, ...]:
     """All, or those with this in their name. Raises `SteerError` if there are none."""
     if named is None:
         return TABLE
-    chosen = tuple(each for each in TABLE if named.lower() in each.name.lower())
+    chosen = tuple(
+        accelerator for accelerator in TABLE if named.lower() in accelerator.name.lower()
+    )
     if not chosen:
-        known = ", ".join(each.name for each in TABLE)
+        known = ", ".join(accelerator.name for accelerator in TABLE)
         raise SteerError(f"machine {named!r} is unknown; allowed: {known}")
     return chosen

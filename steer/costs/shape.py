@@ -67,9 +67,9 @@ class Shape:
             module: Any = AutoModelForCausalLM.from_config(config)
         text = config.get_text_config()
         tables = {
-            id(each.weight): each.weight.numel()
-            for each in (module.get_input_embeddings(), module.get_output_embeddings())
-            if each is not None
+            id(embedding.weight): embedding.weight.numel()
+            for embedding in (module.get_input_embeddings(), module.get_output_embeddings())
+            if embedding is not None
         }
         parameters = sum(parameter.numel() for parameter in module.parameters())
         return cls(

@@ -57,10 +57,10 @@ class Edit:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; what is not set is left out."""
         data: dict[str, Any] = {"kind": self.kind}
-        for each in fields(self):
-            value = getattr(self, each.name)
+        for attribute in fields(self):
+            value = getattr(self, attribute.name)
             if value is not None:
-                data[each.name] = value.to_dict() if hasattr(value, "to_dict") else value
+                data[attribute.name] = value.to_dict() if hasattr(value, "to_dict") else value
         return data
 
 

@@ -102,15 +102,15 @@ class _Several(Condition):
         if (
             not isinstance(self.of, tuple)
             or not self.of
-            or not all(isinstance(each, Condition) for each in self.of)
+            or not all(isinstance(part, Condition) for part in self.of)
         ):
             raise InterventionError(f"{self.kind} needs one or more conditions, not {self.of!r}")
 
     def leaves(self) -> tuple[Leaf, ...]:
-        return tuple(leaf for each in self.of for leaf in each.leaves())
+        return tuple(leaf for part in self.of for leaf in part.leaves())
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "of": [each.to_dict() for each in self.of]}
+        return {"kind": self.kind, "of": [part.to_dict() for part in self.of]}
 
     def __str__(self) -> str:
         return f"({f' {self.kind} '.join(map(str, self.of))})"
@@ -123,7 +123,7 @@ class And(_Several):
     kind: ClassVar[str] = "and"
 
     def holds(self, leaf: Callable[[Leaf], Tensor]) -> Tensor:
-        first, *rest = (each.holds(leaf) for each in self.of)
+        first, *rest = (part.holds(leaf) for part in self.of)
         for mask in rest:
             first = first & mask
         return first
@@ -136,7 +136,7 @@ class Or(_Several):
     kind: ClassVar[str] = "or"
 
     def holds(self, leaf: Callable[[Leaf], Tensor]) -> Tensor:
-        first, *rest = (each.holds(leaf) for each in self.of)
+        first, *rest = (part.holds(leaf) for part in self.of)
         for mask in rest:
             first = first | mask
         return first
@@ -177,5 +177,5 @@ def condition_from_dict(data: Any) -> Condition:
 def _of(data: Any) -> Condition | tuple[Condition, ...]:
     """What a `not` is of, or an `and` or `or`."""
     if isinstance(data, list):
-        return tuple(condition_from_dict(each) for each in data)
+        return tuple(condition_from_dict(part) for part in data)
     return condition_from_dict(data)

@@ -131,7 +131,7 @@ def as_tuple(interventions: Intervention | Sequence[Intervention]) -> tuple[Inte
     several = (interventions,) if isinstance(interventions, Intervention) else interventions
     if isinstance(several, str) or not isinstance(several, Sequence):
         raise InterventionError(f"expected an Intervention or several, not {several!r}")
-    for each in several:
-        if not isinstance(each, Intervention):
-            raise InterventionError(f"expected an Intervention, not {each!r}")
+    for intervention in several:
+        if not isinstance(intervention, Intervention):
+            raise InterventionError(f"expected an Intervention, not {intervention!r}")
     return tuple(several)

@@ -48,5 +48,5 @@ def dictionaries_named(data: object) -> Iterator[str]:
             yield name
         data = list(data.values())
     if isinstance(data, list | tuple):
-        for each in data:
-            yield from dictionaries_named(each)
+        for value in data:
+            yield from dictionaries_named(value)

@@ -116,10 +116,10 @@ class _Reader:
         self.text, self.place, self.depth = text, 0, 0
 
     def whole(self) -> Condition:
-        found = self._several("or")
+        condition = self._several("or")
         if self._next():
             raise self._lost("and, or, or the end")
-        return found
+        return condition
 
     def _several(self, word: str) -> Condition:
         def part() -> Condition:
@@ -136,10 +136,10 @@ class _Reader:
         if self._take("not"):
             return Not(self._within(self._one))
         if self._take("("):
-            found = self._within(lambda: self._several("or"))
+            condition = self._within(lambda: self._several("or"))
             if not self._take(")"):
                 raise self._lost("a closing parenthesis")
-            return found
+            return condition
         kind = Seen if self._take("seen") else Active
         if kind is Active:
             self._take("active")
@@ -155,9 +155,9 @@ class _Reader:
         if self.depth == _DEEPEST:
             raise InterventionError(f"the condition is nested deeper than {_DEEPEST} levels")
         self.depth += 1
-        found = read()
+        condition = read()
         self.depth -= 1
-        return found
+        return condition
 
     def _number(self) -> float:
         sign = -1 if self._take("-") else 1
@@ -168,23 +168,23 @@ class _Reader:
         return sign * float(word)
 
     def _next(self) -> str:
-        found = _TOKEN.match(self.text, self.place)
-        if not found:
+        match = _TOKEN.match(self.text, self.place)
+        if not match:
             return self.text[self.place :].strip()
-        word = found[1].lower()
+        word = match[1].lower()
         return _SAME.get(word, word)
 
     def _take(self, word: str) -> bool:
-        found = _TOKEN.match(self.text, self.place)
-        if not found or self._next() != word:
+        match = _TOKEN.match(self.text, self.place)
+        if not match or self._next() != word:
             return False
-        self.place = found.end()
+        self.place = match.end()
         return True
 
     def _lost(self, wanted: str) -> InterventionError:
         there = self.text[self.place :].strip()
-        found = f"found {there!r}" if there else "the text ends"
+        instead = f"found {there!r}" if there else "the text ends"
         return InterventionError(
-            f"the condition {self.text!r} is not understood: {wanted} was expected and {found}; "
+            f"the condition {self.text!r} is not understood: {wanted} was expected and {instead}; "
             f"write for example: {_EXAMPLES}"
         )

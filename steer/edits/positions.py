@@ -88,8 +88,8 @@ class Rows:
         Raises `InterventionError` for a mask that is not boolean, or true at padding.
         """
         marks = _bools(mask)
-        kept = [[True] * len(row) for row in marks] if real is None else _bools(real)
-        return cls(*(_true(*pair) for pair in zip(marks, kept, strict=True)))
+        real_marks = [[True] * len(row) for row in marks] if real is None else _bools(real)
+        return cls(*(_true(*pair) for pair in zip(marks, real_marks, strict=True)))
 
     def __len__(self) -> int:
         return len(self.specs)
@@ -123,8 +123,8 @@ def _true(marks: list[bool], real: list[bool]) -> tuple[int, ...] | str:
     pairs = list(zip(marks, real, strict=True))
     if any(mark and not there for mark, there in pairs):
         raise InterventionError("the mask is true at padding, which an edit never touches")
-    kept = [mark for mark, there in pairs if there]
-    return tuple(place for place, mark in enumerate(kept) if mark) or NOWHERE
+    own = [mark for mark, there in pairs if there]
+    return tuple(place for place, mark in enumerate(own) if mark) or NOWHERE
 
 
 def _is_mask(positions: object) -> bool:
@@ -236,8 +236,8 @@ def select(positions: Canonical, span: Span) -> Tensor:
             chosen = ~torch.isin(span.ids, span.special)
         case Rows(specs=specs):
             refuse_other_rows(positions, len(at))
-            each = [select(spec, span.rows(slice(n, n + 1))) for n, spec in enumerate(specs)]
-            chosen = torch.cat(each)
+            rows = [select(spec, span.rows(slice(n, n + 1))) for n, spec in enumerate(specs)]
+            chosen = torch.cat(rows)
         case Tokens():
             chosen = torch.isin(span.ids, torch.tensor(positions.tokens, device=at.device))
         case int():

@@ -38,10 +38,10 @@ def row_count(interventions: Sequence[Intervention]) -> int | None:
 
     Raises `InterventionError` if they disagree.
     """
-    found = [
+    touched = [
         canonical(edit.positions) for intervention in interventions for edit in intervention.edits
     ]
-    by_row = [positions for positions in found if isinstance(positions, Rows)]
+    by_row = [positions for positions in touched if isinstance(positions, Rows)]
     for positions in by_row:
         refuse_other_rows(positions, len(by_row[0]))
     return len(by_row[0]) if by_row else None

@@ -141,4 +141,4 @@ def subspace_from_dict(data: Any) -> Subspace:
 def _spans(data: Any) -> list[Direction]:
     if not isinstance(data, list):
         raise InterventionError(f"spans is a list of directions, not {data!r}")
-    return [direction_from_dict(each) for each in data]
+    return [direction_from_dict(span) for span in data]

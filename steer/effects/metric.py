@@ -148,7 +148,7 @@ def as_metrics(model: Model, metric: Metric | str | Sequence[Metric], prompts: i
     several = [metric] * prompts if isinstance(metric, Metric) else list(metric)
     if len(several) != prompts:
         raise SteerError(f"{len(several)} metrics were given for {prompts} prompts; give one each")
-    return [each.resolve(model) for each in several]
+    return [one.resolve(model) for one in several]
 
 
 def token_ids(model: Model, tokens: Tokens) -> tuple[int, ...]:

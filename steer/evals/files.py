@@ -23,7 +23,7 @@ def read_interventions(given: Interventions | None) -> tuple[Intervention, ...]:
     if isinstance(given, str):
         given = [Path(part) for part in given.split(os.pathsep)]
     several = [given] if isinstance(given, Path | Intervention) else given
-    return as_tuple([_read(each) if isinstance(each, str | Path) else each for each in several])
+    return as_tuple([_read(one) if isinstance(one, str | Path) else one for one in several])
 
 
 def _read(file: str | Path) -> Intervention:

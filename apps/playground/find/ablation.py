@@ -28,10 +28,10 @@ def ablation_loss(model: Model, dictionary: Dictionary, feature: int) -> Ablatio
 
     Raises `SteerError` for a dictionary without examples of it.
     """
-    found = dictionary.statistics
-    rows = [] if found is None else [row[row >= 0] for row in found.contexts[feature]]
+    statistics = dictionary.statistics
+    rows = [] if statistics is None else [row[row >= 0] for row in statistics.contexts[feature]]
     rows = [row for row in rows if len(row) > 1]
-    if found is None or not rows:
+    if statistics is None or not rows:
         raise SteerError(f"feature {feature} has no examples to measure its loss on")
     ids, mask = model.pad(rows)
     n = len(rows)

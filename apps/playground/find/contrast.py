@@ -41,6 +41,6 @@ def contrast(
     return best(1), best(-1)
 
 
-def _strongest(found: FeatureActivations) -> Tensor:
-    kept = found.activations[1:] if len(found.tokens) > 1 else found.activations
-    return kept.amax(0)
+def _strongest(read: FeatureActivations) -> Tensor:
+    words = read.activations[1:] if len(read.tokens) > 1 else read.activations
+    return words.amax(0)

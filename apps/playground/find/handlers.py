@@ -80,8 +80,8 @@ class Looking:
         last = self.studio.searched
         session = str(request.session_hash)
         last[session] = max(asked, last.get(session, 0))
-        found = self._hits(query, dictionary)
-        return found if last.get(session) == asked else gr.skip()
+        hits = self._hits(query, dictionary)
+        return hits if last.get(session) == asked else gr.skip()
 
     def _hits(self, query: str, dictionary: str) -> str:
         try:
@@ -97,17 +97,17 @@ class Looking:
         """(reading, tokens, top of the strongest token)."""
         try:
             with self.studio.working("a text’s features"):
-                found = self.studio.model.features(text or "", self.studio.shelf[dictionary])
-            top = tuple(tuple(each) for each in found.top(12))
-            reading = Reading(dictionary, found.tokens, top)
-            return reading, *self._shown(reading, len(found.tokens) - 1)
+                read = self.studio.model.features(text or "", self.studio.shelf[dictionary])
+            top = tuple(tuple(pair) for pair in read.top(12))
+            reading = Reading(dictionary, read.tokens, top)
+            return reading, *self._shown(reading, len(read.tokens) - 1)
         except Exception as error:
             return None, notice(sentence(error), "error"), ""
 
     def _shown(self, reading: Reading, position: int) -> tuple[str, str]:
         index = self.studio.shelf.index(reading.dictionary)
         top = reading.top[position]
-        labels = [index.label(each.feature) for each in top]
+        labels = [index.label(activation.feature) for activation in top]
         tokens = find_view.tokens_view(reading.tokens, position)
         return tokens, find_view.top_view(top, reading.tokens[position], labels)
 

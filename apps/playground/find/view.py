@@ -68,10 +68,10 @@ def top_view(top: Sequence[Activation], token: str, labels: Sequence[str]) -> st
             '<p class="empty">The first token’s activation is massive whatever the text, so it is '
             "left out.</p>"
         )
-    most = max(each.activation for each in top)
+    most = max(activation.activation for activation in top)
     rows = "".join(
-        _bar(each.feature, label, each.activation / most, figure(each.activation))
-        for each, label in zip(top, labels, strict=True)
+        _bar(activation.feature, label, activation.activation / most, figure(activation.activation))
+        for activation, label in zip(top, labels, strict=True)
     )
     return f'<h3>at <q>{visible(token)}</q></h3><ul class="bars">{rows}</ul>'
 

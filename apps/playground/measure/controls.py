@@ -64,20 +64,20 @@ def controls_of(studio: Studio, setup: Setup) -> dict[str, list[tuple[str, Direc
         for intervention in setup.interventions()
         for edit in intervention.edits
     ]
-    found: dict[str, list[tuple[str, Direction]]] = {"random direction": []}
+    directions: dict[str, list[tuple[str, Direction]]] = {"random direction": []}
     chosen: list[tuple[str, Direction]] = []
     said: list[str] = []
     for number, (name, edit) in enumerate(edits):
         site = name if is_hookpoint(name) else studio.model.site_of(studio.shelf[name])
-        found["random direction"].append((site, Random(seed=number)))
+        directions["random direction"].append((site, Random(seed=number)))
         if isinstance(edit, FeatureEdit) and not is_hookpoint(name):
             taken = {e.feature for n, e in edits if n == name and isinstance(e, FeatureEdit)}
             feature = similar(studio, name, edit.feature, taken)
             chosen.append((site, DecoderRow(name, feature)))
             said.append(f"#{feature}{_densities(studio, name, edit.feature, feature)}")
     if len(chosen) == len(edits):
-        return {f"control feature {', '.join(said)}": chosen, **found}
-    return found
+        return {f"control feature {', '.join(said)}": chosen, **directions}
+    return directions
 
 
 def _densities(studio: Studio, name: str, edited: int, control: int) -> str:
@@ -85,7 +85,7 @@ def _densities(studio: Studio, name: str, edited: int, control: int) -> str:
     statistics = studio.shelf[name].statistics
     if statistics is None:
         return ""
-    own, other = (statistics.density[each].item() for each in (edited, control))
+    own, other = (statistics.density[feature].item() for feature in (edited, control))
     return f" (active on {other:.2%} of tokens, #{edited} on {own:.2%})"
 
 
@@ -112,7 +112,7 @@ def control_kl(
 ) -> Tensor:
     """KL(clean‖control) at the last token of each prompt, the control of equal norm everywhere."""
     model, n = studio.model, len(prompts)
-    found = []
+    divergences = []
     for start in range(0, n, batch):
         part, notes = list(prompts[start : start + batch]), receipts[start : start + batch]
         count = len(part)
@@ -123,8 +123,8 @@ def control_kl(
                 added, list(studio.shelf.loaded.values()), rows=slice(count + row, count + row + 1)
             )
         logits = last_logits(studio, *model.tokenize([*part, *part]), plans)
-        found.append(metrics.kl(logits[:count], logits[count:]))
-    return torch.cat(found)
+        divergences.append(metrics.kl(logits[:count], logits[count:]))
+    return torch.cat(divergences)
 
 
 def matched(entry: EditReceipt, site: str, direction: Direction) -> Intervention:

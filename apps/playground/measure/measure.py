@@ -41,22 +41,22 @@ def read_tokens(studio: Studio, text: str) -> tuple[int, ...]:
 
     " Paris" is what follows a word; a name given without a space is tried with one first.
     """
-    found = []
-    for part in (each for each in text.split(",") if each.strip()):
+    tokens = []
+    for part in (piece for piece in text.split(",") if piece.strip()):
         plain = part.strip()
         try:
-            found.append(studio.model.token_id(f" {plain}"))
+            tokens.append(studio.model.token_id(f" {plain}"))
         except SteerError:
-            found.append(studio.model.token_id(plain))
-    return tuple(found)
+            tokens.append(studio.model.token_id(plain))
+    return tuple(tokens)
 
 
 def measure(
     studio: Studio, setup: Setup, prompts: Sequence[str], more: str = "", less: str = ""
 ) -> Measured:
     """All of it at once: the last of `course`."""
-    *_, found = course(studio, setup, prompts, more, less)
-    return found
+    *_, measured = course(studio, setup, prompts, more, less)
+    return measured
 
 
 def course(
@@ -75,29 +75,31 @@ def course(
         raise SteerError("name tokens on both sides, or on neither")
     batch = _batch(studio, prompts)
     first = _effect(studio, setup, prompts[:1], interventions, batch)
-    found = _measured(studio, first, 1, f"the first of {len(prompts)} prompts")
-    yield found
+    measured = _measured(studio, first, 1, f"the first of {len(prompts)} prompts")
+    yield measured
     effect = first
     if len(prompts) > 1:
         effect = _effect(studio, setup, prompts, interventions, batch)
-        found = _measured(studio, effect, len(prompts), "controls")
+        measured = _measured(studio, effect, len(prompts), "controls")
     if named[0]:
-        found = replace(
-            found,
+        measured = replace(
+            measured,
             difference=_difference(studio, prompts, effect, named, batch),
             wrong_way=_wrong_way(effect, named),
         )
-    yield found
+    yield measured
     elsewhere = _elsewhere(studio, setup, prompts)
     for curves in _curves(studio, setup, prompts, effect, batch):
         kl = tuple((curve.name, curve.kl[curve.shares.index(1.0)]) for curve in curves)
         doses = len(curves[0].shares)
-        found = replace(found, kl=(*kl, *elsewhere), curves=curves, coming=f"doses, {doses} so far")
-        yield found
+        measured = replace(
+            measured, kl=(*kl, *elsewhere), curves=curves, coming=f"doses, {doses} so far"
+        )
+        yield measured
     for text in _along(studio, setup):
-        found = replace(found, along=(*found.along, text), coming="along the texts")
-        yield found
-    yield replace(found, coming="")
+        measured = replace(measured, along=(*measured.along, text), coming="along the texts")
+        yield measured
+    yield replace(measured, coming="")
 
 
 def _measured(studio: Studio, effect: LogitEffect, prompts: int, coming: str) -> Measured:
@@ -154,7 +156,7 @@ def _difference(
     named: tuple[tuple[int, ...], tuple[int, ...]],
     batch: int,
 ) -> tuple[tuple[str, Interval], ...]:
-    sides = [torch.tensor(each) for each in named]
+    sides = [torch.tensor(tokens) for tokens in named]
     parts = [list(prompts[start : start + batch]) for start in range(0, len(prompts), batch)]
     last = torch.cat([last_logits(studio, *studio.model.tokenize(part)) for part in parts])
     clean = metrics.logit_difference(last, *sides)
@@ -165,7 +167,7 @@ def _difference(
 
 def _wrong_way(effect: LogitEffect, named: tuple[tuple[int, ...], tuple[int, ...]]) -> float:
     """Share of prompts whose difference moved against the mean change."""
-    sides = [torch.tensor(each) for each in named]
+    sides = [torch.tensor(tokens) for tokens in named]
     return wrong_way(metrics.logit_difference(effect.delta_logit, *sides))
 
 

@@ -104,14 +104,14 @@ def _retyped(row: dict[str, Any], kind: str, amount: float, unit: str) -> dict[s
     same = row["kind"] == kind
     if not same and unit in ("norm", "activation") and {"scale", "ablate"} & {kind, row["kind"]}:
         amount = USUAL["times" if kind == "scale" else unit]  # twice is no share of a norm
-    kept = {key: value for key, value in row.items() if key in _SHARED or same}
-    kept = {key: value for key, value in kept.items() if key not in ("value", "factor")}
-    kept["kind"] = kind
+    shared = {key: value for key, value in row.items() if key in _SHARED or same}
+    shared = {key: value for key, value in shared.items() if key not in ("value", "factor")}
+    shared["kind"] = kind
     if kind == "scale":
-        kept["factor"] = amount
+        shared["factor"] = amount
     elif kind != "ablate":
-        kept["value"] = amount if unit == "activation" else f"{amount:g}x {unit}"
-    return kept
+        shared["value"] = amount if unit == "activation" else f"{amount:g}x {unit}"
+    return shared
 
 
 def _number(value: Any) -> float:

@@ -67,7 +67,7 @@ def rows_view(rows: Sequence[Row], facts: Sequence[RowFacts], undo: bool, turn: 
 def _twice(rows: Sequence[Row]) -> bool:
     """Whether a feature is edited more than once."""
     plain = [row.to_dict() for row in rows if not row.muted]
-    features = [(each["dictionary"], each["feature"]) for each in plain if "feature" in each]
+    features = [(row["dictionary"], row["feature"]) for row in plain if "feature" in row]
     return len(set(features)) < len(features)
 
 
@@ -109,10 +109,10 @@ def _group(number: int, unit: Sequence[Row]) -> str:
     word, site = esc(group.word), unit[0].dictionary.rpartition("/")[2]
     mute = "Unmute" if unit[0].muted else "Mute"
     features = "".join(
-        f'<button class="id" data-act="card" data-feature="{each["feature"]}">'
-        f"#{each['feature']}</button>"
-        for each in plain
-        if "feature" in each
+        f'<button class="id" data-act="card" data-feature="{row["feature"]}">'
+        f"#{row['feature']}</button>"
+        for row in plain
+        if "feature" in row
     )
     marks = (("weak", group.visible / 2), ("visible", group.visible), ("breaking", group.breaking))
     high = 1.2 * group.breaking

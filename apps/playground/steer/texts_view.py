@@ -148,11 +148,11 @@ def _receipt(entry: EditReceipt) -> str:
 
 def warnings_view(texts: Texts, receipt: Sequence[EditReceipt]) -> str:
     """Sentences about edits that never acted, and about a text that fell apart."""
-    found = [
+    notices = [
         notice(f"{entry.kind} #{entry.feature} did nothing: {entry.reason}.", "warn")
         for entry in receipt
         if not entry.acted
     ]
     if texts.fluency and (problem := texts.fluency.problem):
-        found.append(notice(problem, "warn"))
-    return "".join(found)
+        notices.append(notice(problem, "warn"))
+    return "".join(notices)

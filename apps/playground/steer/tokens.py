@@ -118,11 +118,13 @@ def readings_of(studio: Studio, rows: Sequence[Row], ids: Sequence[int]) -> Tens
     model = studio.model
     batch = torch.tensor([list(ids)], device=model.device)
     sites = {row.dictionary: _site(studio, row) for row in rows}
-    found = model.collect(batch, torch.ones_like(batch), list(set(sites.values()))) if sites else {}
+    streams = (
+        model.collect(batch, torch.ones_like(batch), list(set(sites.values()))) if sites else {}
+    )
     columns = []
     for row in rows:
         if isinstance(row.edit, FeatureEdit) and not is_hookpoint(row.dictionary):
-            x = found[sites[row.dictionary]][0].float()
+            x = streams[sites[row.dictionary]][0].float()
             columns.append(_activation(studio, row, x).cpu())
         else:
             columns.append(torch.zeros(len(ids)))
@@ -143,7 +145,7 @@ def _activation(studio: Studio, row: Row, x: Tensor) -> Tensor:
 
 def tips(receipt: Receipt) -> dict[int, str]:
     """Position -> what the edits did there."""
-    found: dict[int, list[tuple[float, str]]] = {}
+    tips_at: dict[int, list[tuple[float, str]]] = {}
     for entry in receipt:
         for token in entry.tokens:
             reached = "" if token.reached is None else f", re-encoded {token.reached:.3g}"
@@ -152,8 +154,8 @@ def tips(receipt: Receipt) -> dict[int, str]:
                 f"{name}: {token.before:.3g} → {token.after:.3g}{reached}, "
                 f"‖Δ‖/‖x‖ {token.relative_dose:.2f}, error term {_ERROR[entry.error]}"
             )
-            found.setdefault(token.position, []).append((token.relative_dose, said))
-    return {position: _largest(lines) for position, lines in found.items()}
+            tips_at.setdefault(token.position, []).append((token.relative_dose, said))
+    return {position: _largest(lines) for position, lines in tips_at.items()}
 
 
 def _largest(lines: Sequence[tuple[float, str]]) -> str:

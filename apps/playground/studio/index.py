@@ -113,8 +113,11 @@ class Index:
             model.lock.release()
 
     def neighbours(self, feature: int) -> tuple[Near, ...]:
-        found = nearest(self.dictionary, feature, NEIGHBOURS)
-        return tuple(Near(each.feature, self.label(each.feature), each.cosine) for each in found)
+        neighbours = nearest(self.dictionary, feature, NEIGHBOURS)
+        return tuple(
+            Near(neighbour.feature, self.label(neighbour.feature), neighbour.cosine)
+            for neighbour in neighbours
+        )
 
     def card(self, feature: int) -> Card:
         """Raises `DictionaryError` for a feature out of range."""

@@ -77,7 +77,7 @@ class Remote:
         body |= {**settings, "return_token_ids": True, "receipt": "tokens", "stream": True}
         steering = [[], [intervention.to_dict() for intervention in interventions]]
         texts = _Texts(prompt, model.tokenizer.pad_token_id or 0)
-        with _Rows(self.url, [{**body, "steering": each} for each in steering]) as events:
+        with _Rows(self.url, [{**body, "steering": edits} for edits in steering]) as events:
             texts.follow(events, on_step, on_first)
         baseline, edited = (
             Text(model.tokenizer.decode(ids, skip_special_tokens=True), tuple(ids))

@@ -36,7 +36,7 @@ class Shelf:
         self, model: Model, names: Sequence[str], given: Sequence[Dictionary] = ()
     ) -> None:
         self._model = model
-        self.loaded = {each.name: each for each in given}
+        self.loaded = {dictionary.name: dictionary for dictionary in given}
         self._indices: dict[str, Index] = {}
         self._lock = threading.RLock()
         self.names = tuple(dict.fromkeys((*self.loaded, *names)))
@@ -175,7 +175,7 @@ class Studio:
         try:
             yield stop
         finally:
-            left = [each for each in self.jobs[session] if each is not stop]
+            left = [waiting for waiting in self.jobs[session] if waiting is not stop]
             if left:
                 self.jobs[session] = left
             else:
@@ -203,12 +203,12 @@ def offered(model: str, dictionary: str | None) -> list[str]:
     """
     known = [name for name in catalogue.names() if name.split("/")[0] == model]
     preferred = sorted(known, key=_layer, reverse=True)
-    found = [dictionary, *preferred] if dictionary else preferred
-    if not found:
+    names = [dictionary, *preferred] if dictionary else preferred
+    if not names:
         raise SteerError(
             f"no dictionary is known for {model}: give one with --dictionary, a folder or a name"
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(names))
 
 
 def _layer(name: str) -> int:

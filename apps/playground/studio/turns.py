@@ -41,7 +41,7 @@ class Turns:
 
     def before(self, stop: Event) -> int:
         """How many are to run first."""
-        return sum(not each.is_set() for each in self._line[: self._line.index(stop)])
+        return sum(not earlier.is_set() for earlier in self._line[: self._line.index(stop)])
 
     async def wait(self, stop: Event) -> AsyncGenerator[int]:
         """How many are before, at every change and every `TICK`, until it is one's turn.

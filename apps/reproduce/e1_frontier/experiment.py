@@ -53,20 +53,20 @@ def run(settings: Settings) -> Table:
     """Measure every entry on the held-out contexts."""
     trained = zoo.trained_all(settings)
     trained |= {k: zoo.trained(settings, k, c) for k, c in zoo.reseeded(settings).items()}
-    found = zoo.corpus(settings)
-    entries = _entries(settings, trained, found)
-    losses = _losses(settings, entries, found, settings.count(64, 2))
-    heldout = found.contexts.heldout.nonzero().flatten()[: settings.count(64, 40)]
-    activations, keep = found.store.mapped(found.site)[heldout], found.keep[heldout]
+    corpus = zoo.corpus(settings)
+    entries = _entries(settings, trained, corpus)
+    losses = _losses(settings, entries, corpus, settings.count(64, 2))
+    heldout = corpus.contexts.heldout.nonzero().flatten()[: settings.count(64, 40)]
+    activations, keep = corpus.store.mapped(corpus.site)[heldout], corpus.keep[heldout]
     rows = []
     for number, entry in enumerate(entries):
         settings.progress("reconstructing", number, len(entries))
         quality = reconstruction(
-            entry.dictionary, activations, keep, found.mean, seed=settings.seed
+            entry.dictionary, activations, keep, corpus.mean, seed=settings.seed
         )
         rows.append(_row(entry, quality, losses, settings.seed))
     rows += [_end(name, activations[keep], losses, settings.seed) for name in ("identity", "zero")]
-    return tabulate(rows, _notes(settings, found, len(losses["clean"]), int(keep.sum())))
+    return tabulate(rows, _notes(settings, corpus, len(losses["clean"]), int(keep.sum())))
 
 
 def _entries(

@@ -103,8 +103,10 @@ def erase_gender(
     def find(dictionary: Dictionary) -> list[Erased]:
         return erase_at(model, dictionary, fitted, tested, texts, settings.seed)
 
-    found = parts_of_each(settings, "erasing gender", "erased", made_of, dictionaries, find, Erased)
-    return tabulate(found, _notes(fitted, tested, texts))
+    erased = parts_of_each(
+        settings, "erasing gender", "erased", made_of, dictionaries, find, Erased
+    )
+    return tabulate(erased, _notes(fitted, tested, texts))
 
 
 def erase_at(
@@ -123,7 +125,9 @@ def erase_at(
         for eraser in fit_erasers(model, dictionary, hookpoint, part, seed)
     ]
     damage = neutral_kl(model, texts, hookpoint, erasers)
-    return [each for part in tested for each in measure(model, hookpoint, part, erasers, damage)]
+    return [
+        erasure for part in tested for erasure in measure(model, hookpoint, part, erasers, damage)
+    ]
 
 
 @torch.inference_mode()
@@ -134,8 +138,8 @@ def fit_erasers(
     parts = []
     for ids in fitted.ids.split(32):
         moved = ids.to(model.device)
-        found = model.collect(moved, torch.ones_like(moved), [hookpoint])[hookpoint]
-        parts.append(found[:, fitted.start :].float().cpu())
+        stream = model.collect(moved, torch.ones_like(moved), [hookpoint])[hookpoint]
+        parts.append(stream[:, fitted.start :].float().cpu())
     x = torch.cat(parts)
     labels = fitted.male.repeat_interleave(x.shape[1])
     flat = x.flatten(0, 1)

@@ -104,16 +104,16 @@ def split_names(
     fit: list[tuple[str, bool]] = []
     test: list[tuple[str, bool]] = []
     for names, male in ((men, True), (women, False)):
-        found = whole_words(model, names)
-        if len(found) < 2 * (SHOTS + 1):
+        single = whole_words(model, names)
+        if len(single) < 2 * (SHOTS + 1):
             raise PromptError(
-                f"{model.name} has only {len(found)} of {len(names)} names as single tokens; "
+                f"{model.name} has only {len(single)} of {len(names)} names as single tokens; "
                 f"{2 * (SHOTS + 1)} are needed"
             )
-        chance.shuffle(found)
-        half = min(each, len(found) // 2)
-        fit += [(name, male) for name in found[:half]]
-        test += [(name, male) for name in found[half : 2 * half]]
+        chance.shuffle(single)
+        half = min(each, len(single) // 2)
+        fit += [(name, male) for name in single[:half]]
+        test += [(name, male) for name in single[half : 2 * half]]
     return fit, test
 
 

@@ -42,14 +42,14 @@ _BASE = 0.9
 """Accuracy below which there is nothing to erase, and the experiment is void."""
 
 
-def tabulate(found: Sequence[Erased], notes: Sequence[str]) -> Table:
+def tabulate(erased: Sequence[Erased], notes: Sequence[str]) -> Table:
     """A row a site, fitted and tested family, and method; random ones are averaged."""
     rows = [
-        _row(_group(found, key, method))
-        for key in dict.fromkeys(each.key for each in found)
-        for method in dict.fromkeys(each.method for each in found)
+        _row(_group(erased, key, method))
+        for key in dict.fromkeys(row.key for row in erased)
+        for method in dict.fromkeys(row.method for row in erased)
     ]
-    return Table(COLUMNS, tuple(rows), claims(found), tuple(notes), figure)
+    return Table(COLUMNS, tuple(rows), claims(erased), tuple(notes), figure)
 
 
 def _row(group: Sequence[Erased]) -> Row:
@@ -70,15 +70,15 @@ def _row(group: Sequence[Erased]) -> Row:
 
 
 def _accuracy(group: Sequence[Erased]) -> float:
-    return (torch.stack([each.chance for each in group]) > 0.5).double().mean().item()
+    return (torch.stack([row.chance for row in group]) > 0.5).double().mean().item()
 
 
-def _group(found: Sequence[Erased], key: tuple[str, str, str], method: str) -> list[Erased]:
-    return [each for each in found if each.key == key and each.method == method]
+def _group(erased: Sequence[Erased], key: tuple[str, str, str], method: str) -> list[Erased]:
+    return [row for row in erased if row.key == key and row.method == method]
 
 
 def _mean(group: Sequence[Erased], name: str) -> Tensor:
-    return torch.stack([getattr(each, name) for each in group]).mean(0)
+    return torch.stack([getattr(row, name) for row in group]).mean(0)
 
 
 def _by_name(group: Sequence[Erased]) -> Tensor:
@@ -90,10 +90,10 @@ def _by_name(group: Sequence[Erased]) -> Tensor:
     return torch.stack([chance[index].mean() for index in places.values()])
 
 
-def claims(found: Sequence[Erased]) -> tuple[Claim, ...]:
+def claims(erased: Sequence[Erased]) -> tuple[Claim, ...]:
     """One set a site and family, fitted and tested on the same family."""
-    keys = [key for key in dict.fromkeys(each.key for each in found) if key[1] == key[2]]
-    return tuple(claim for key in keys for claim in _claims_of(found, key))
+    keys = [key for key in dict.fromkeys(row.key for row in erased) if key[1] == key[2]]
+    return tuple(claim for key in keys for claim in _claims_of(erased, key))
 
 
 def _claims_of(found: Sequence[Erased], key: tuple[str, str, str]) -> list[Claim]:

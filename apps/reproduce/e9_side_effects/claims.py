@@ -34,23 +34,23 @@ def claims(
     )
 
 
-def _position_claim(found: Sequence[Ablated], trained: str) -> Claim:
+def _position_claim(ablated: Sequence[Ablated], trained: str) -> Claim:
     text = "the token explains more of the variance of a single feature's KL than the feature does"
     source = "reference: 67% position, 17% latent"
-    repeated = often([each for each in found if each.dictionary == trained])
-    if len({each.feature for each in repeated}) < 2:
+    repeated = often([row for row in ablated if row.dictionary == trained])
+    if len({row.feature for row in repeated}) < 2:
         return Claim(text, source, "too few features at several tokens", None)
     position, feature = variance_shares(repeated, READOUTS["kl"])
-    count = len({each.feature for each in repeated})
+    count = len({row.feature for row in repeated})
     measured = f"token {position}, feature {feature} of log KL, {count} features"
     return Claim(text, source, measured, position.low > feature.high)
 
 
-def ratios(found: Sequence[Ablated], trained: str, other: str, seed: int) -> dict[str, Interval]:
+def ratios(ablated: Sequence[Ablated], trained: str, other: str, seed: int) -> dict[str, Interval]:
     """Mean of each readout of the trained dictionary over that of the other, on the same tokens."""
     done = {}
     for name, measure in READOUTS.items():
-        ours, theirs = (by_position(found, measure, each) for each in (trained, other))
+        ours, theirs = (by_position(ablated, measure, name) for name in (trained, other))
         shared = sorted(ours.keys() & theirs.keys())
         above, below = (torch.tensor([side[p] for p in shared]) for side in (ours, theirs))
         done[name] = ratio_interval(above, below, seed=seed)
@@ -89,8 +89,8 @@ def _direction_claim(found: Sequence[Ablated], names: Sequence[str], seed: int) 
 def _spill_claims(spilled: Sequence[Spilled], seed: int) -> list[Claim]:
     def difference(name: str, control: str) -> Interval:
         ours, theirs = (
-            torch.tensor([getattr(e, name) for e in spilled if e.control == each])
-            for each in ("edit", control)
+            torch.tensor([getattr(e, name) for e in spilled if e.control == arm])
+            for arm in ("edit", control)
         )
         return interval(ours - theirs, seed=seed)
 

@@ -42,12 +42,12 @@ def run(settings: Settings) -> Table:
 
     def ablate(item: tuple[int, str]) -> list[Ablated]:
         number, passage = item
-        found = ablate_each(model, [passage], dictionaries)
-        return [replace(each, position=number) for each in found]
+        ablated = ablate_each(model, [passage], dictionaries)
+        return [replace(row, position=number) for row in ablated]
 
     made_of = {"revision": REVISION, "passages": [p.text for p in tokens], "fitted_on": len(x)}
     each_token = {str(number): (number, p.text) for number, p in enumerate(tokens)}
-    found = rows_of_each(
+    ablated = rows_of_each(
         settings, "ablating at single tokens", made_of, each_token, ablate, Ablated
     )
     count = settings.count(full=4, fast=2)
@@ -64,4 +64,4 @@ def run(settings: Settings) -> Table:
     }
     features = {str(i): i for i in list(CONCEPTS)[: settings.count(full=11, fast=2)]}
     spilled = rows_of_each(settings, "clamping", made_of, features, clamp, Spilled)
-    return tabulate(found, spilled, [d.name for d in dictionaries], settings.seed)
+    return tabulate(ablated, spilled, [d.name for d in dictionaries], settings.seed)

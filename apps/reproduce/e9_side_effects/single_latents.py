@@ -36,14 +36,14 @@ def ablate_each(
     model: Model, passages: Sequence[str], dictionaries: Sequence[Dictionary]
 ) -> list[Ablated]:
     """Every active feature of every dictionary alone, at the last token of each passage."""
-    found: list[Ablated] = []
+    ablated: list[Ablated] = []
     for number, passage in enumerate(passages):
         ids, _ = model.tokenize([passage])
         site = model.site(model.site_of(dictionaries[0]))
         clean = run_clean(model, ids[0], site, every=False)
         for dictionary in dictionaries:
-            found += _at(clean, dictionary, number)
-    return found
+            ablated += _at(clean, dictionary, number)
+    return ablated
 
 
 def _at(clean: Clean, dictionary: Dictionary, number: int) -> list[Ablated]:
@@ -72,16 +72,16 @@ class Share:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def often(found: Sequence[Ablated], least: int = LEAST_POSITIONS) -> list[Ablated]:
+def often(ablated: Sequence[Ablated], least: int = LEAST_POSITIONS) -> list[Ablated]:
     """Those of features that were ablated at `least` positions or more."""
     counts: dict[int, int] = {}
-    for each in found:
-        counts[each.feature] = counts.get(each.feature, 0) + 1
-    return [each for each in found if counts[each.feature] >= least]
+    for row in ablated:
+        counts[row.feature] = counts.get(row.feature, 0) + 1
+    return [row for row in ablated if counts[row.feature] >= least]
 
 
 def variance_shares(
-    found: Sequence[Ablated], measure: Callable[[Ablated], float], level: float = 0.95
+    ablated: Sequence[Ablated], measure: Callable[[Ablated], float], level: float = 0.95
 ) -> tuple[Share, Share]:
     """Shares of the variance of log₁₀(measure) that the position and the feature explain.
 
@@ -89,15 +89,17 @@ def variance_shares(
     position's variance, and that of two of one feature the feature's (method of moments). The
     intervals are from leaving out each position in turn.
     """
-    values = torch.tensor([max(measure(each), _SMALLEST) for each in found]).double().log10()
-    positions = _codes([each.position for each in found])
-    features = _codes([each.feature for each in found])
+    values = torch.tensor([max(measure(row), _SMALLEST) for row in ablated]).double().log10()
+    positions = _codes([each.position for each in ablated])
+    features = _codes([row.feature for row in ablated])
     whole = torch.stack(_shares(values, positions, features))
     count = int(positions.max()) + 1
     partial = []
     for left_out in range(count):
-        kept = positions != left_out
-        partial.append(torch.stack(_shares(values[kept], positions[kept], features[kept])))
+        remaining = positions != left_out
+        partial.append(
+            torch.stack(_shares(values[remaining], positions[remaining], features[remaining]))
+        )
     spread = torch.stack(partial)
     error = ((spread - spread.mean(0)).square().sum(0) * (count - 1) / count).sqrt()
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
@@ -129,11 +131,11 @@ def _within(centred: Tensor, group: Tensor) -> Tensor:
 
 
 def by_position(
-    found: Sequence[Ablated], measure: Callable[[Ablated], float], dictionary: str
+    ablated: Sequence[Ablated], measure: Callable[[Ablated], float], dictionary: str
 ) -> dict[int, float]:
     """Mean of the measure over the features of a dictionary that are active at each position."""
     at: dict[int, list[float]] = {}
-    for each in found:
-        if each.dictionary == dictionary:
-            at.setdefault(each.position, []).append(measure(each))
+    for row in ablated:
+        if row.dictionary == dictionary:
+            at.setdefault(row.position, []).append(measure(row))
     return {position: sum(values) / len(values) for position, values in at.items()}

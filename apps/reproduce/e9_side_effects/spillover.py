@@ -68,16 +68,14 @@ def spillover(
     for pair in pairs:
         clean, trials = _trials(model, dictionary, feature, pair.prompt, value, draws, seed)
         rows += _on_pair(model, clean, trials, pair)
-    found = []
+    spilled = []
     for control in CONTROLS:
         means = {}
         for name in FIGURES:
-            values = [
-                figures[name] for each, figures in rows if each == control and name in figures
-            ]
+            values = [figures[name] for arm, figures in rows if arm == control and name in figures]
             means[name] = sum(values) / len(values) if values else math.nan
-        found.append(Spilled(feature, control, **means, density=_density(trials, control)))
-    return found
+        spilled.append(Spilled(feature, control, **means, density=_density(trials, control)))
+    return spilled
 
 
 def _density(trials: Sequence[Trial], control: str) -> float | None:
@@ -124,8 +122,8 @@ def _on_passage(
     following = reference.following[:-1]
     unrelated = ~torch.isin(following, related.to(following))
     before, after = (
-        _guesses(each, following[unrelated], unrelated)
-        for each in (reference.logits.unsqueeze(0), logits)
+        _guesses(scores, following[unrelated], unrelated)
+        for scores in (reference.logits.unsqueeze(0), logits)
     )
     rows = []
     for number, trial in enumerate(trials):
@@ -155,4 +153,4 @@ def _on_pair(
     last = _run(clean, trials, every=False).logits[:, -1]
     answer, subject = model.token_id(pair.answer), model.token_id(pair.subject)
     right = (last[:, answer] > last[:, subject]).double().tolist()
-    return [(trial.control, {"ioi": each}) for trial, each in zip(trials, right, strict=True)]
+    return [(trial.control, {"ioi": value}) for trial, value in zip(trials, right, strict=True)]

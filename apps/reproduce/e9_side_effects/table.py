@@ -77,21 +77,21 @@ def tabulate(
     return Table(COLUMNS, tuple(rows), claims(found, spilled, names, seed), NOTES, figure)
 
 
-def _ablation_row(found: Sequence[Ablated], name: str, seed: int) -> Row:
-    own = [each for each in found if each.dictionary == name]
+def _ablation_row(ablated: Sequence[Ablated], name: str, seed: int) -> Row:
+    own = [row for row in ablated if row.dictionary == name]
     cells: dict[str, Value] = {"edit": ABLATE, "what": name}
     for column, measure in (*READOUTS.items(), ("norm", lambda each: each.norm)):
-        means = list(by_position(found, measure, name).values())
+        means = list(by_position(ablated, measure, name).values())
         cells |= bounds(column, interval(torch.tensor(means), seed=seed))
     cells |= _variance_cells(often(own))
-    cells |= {"n": len({each.position for each in own}), "edits": len(own)}
+    cells |= {"n": len({row.position for row in own}), "edits": len(own)}
     return row_of(COLUMNS, cells)
 
 
 def _variance_cells(repeated: Sequence[Ablated]) -> Row:
     """None where there are not two features to compare."""
     cells: dict[str, Value] = {}
-    if len({each.feature for each in repeated}) < 2:
+    if len({row.feature for row in repeated}) < 2:
         return cells
     for readout, measure in READOUTS.items():
         shares = variance_shares(repeated, measure)
@@ -102,18 +102,18 @@ def _variance_cells(repeated: Sequence[Ablated]) -> Row:
 
 
 def _clamp_row(spilled: Sequence[Spilled], control: str, seed: int) -> Row:
-    own = [each for each in spilled if each.control == control]
+    own = [row for row in spilled if row.control == control]
     cells: dict[str, Value] = {"edit": CLAMP, "what": control, "n": len(own), "edits": len(own)}
     for name in FIGURES:
         cells |= bounds(name, _over(own, name, seed))
-    if densities := [each.density for each in own if each.density is not None]:
+    if densities := [row.density for row in own if row.density is not None]:
         cells |= {"density": sum(densities) / len(densities)}
         cells |= {"density_low": min(densities), "density_high": max(densities)}
     return row_of(COLUMNS, cells)
 
 
 def _over(several: Sequence[Spilled], name: str, seed: int) -> Interval:
-    return interval(torch.tensor([getattr(each, name) for each in several]), seed=seed)
+    return interval(torch.tensor([getattr(row, name) for row in several]), seed=seed)
 
 
 def figure(table: Table) -> Figure:

@@ -82,8 +82,8 @@ def parts_of_each(
     for number, item in enumerate(items):
 
         def write(folder: Path, item: Item = item) -> None:
-            found = [_written(row) for row in find(item)]
-            (folder / "result.json").write_text(json.dumps(found))
+            rows = [_written(row) for row in find(item)]
+            (folder / "result.json").write_text(json.dumps(rows))
 
         folder = part(settings.cache, name, made_of(item), write)
         rows += [_read(kind, row) for row in json.loads((folder / "result.json").read_text())]

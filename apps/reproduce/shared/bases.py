@@ -28,12 +28,12 @@ _OUTLIER_MEDIANS = 4.0
 
 def site_activations(model: Model, hookpoint: str, passages: int, seed: int = 0) -> Tensor:
     """Activations [n, d] at a site on natural text, without first tokens and massive ones."""
-    kept = []
+    streams = []
     for passage in texts.passages(model, passages, _LENGTH, seed + 1):
         ids, mask = model.tokenize([passage.text])
         (x,) = model.collect(ids, mask, [hookpoint]).values()
-        kept.append(x[0].float().cpu())
-    stacked = torch.stack(kept)
+        streams.append(x[0].float().cpu())
+    stacked = torch.stack(streams)
     mask, _ = keep_mask(stacked.norm(dim=-1), _OUTLIER_MEDIANS)
     return stacked[mask]
 
@@ -48,8 +48,8 @@ def baselines(trained: Dictionary, activations: Tensor, k: int, seed: int = 0) -
     mean = directions.b_dec
     untrained = random_directions(d, trained.width, seed=seed, hookpoint=site)
     return [
-        top(centred(each, mean), k, name)
-        for name, each in (
+        top(centred(basis, mean), k, name)
+        for name, basis in (
             ("pca", directions),
             ("neurons", neurons(d, hookpoint=site)),
             ("random directions", untrained),

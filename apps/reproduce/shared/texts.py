@@ -40,7 +40,7 @@ def passages(
     chance = random.Random(seed)
     held_out = [text for name in sources for text in _held_out(name)]
     chance.shuffle(held_out)
-    found: list[Passage] = []
+    pieces: list[Passage] = []
     for text in held_out:
         ids = model.tokenizer(text[:4000], add_special_tokens=False)["input_ids"]
         if len(ids) <= tokens + 1:
@@ -48,10 +48,10 @@ def passages(
         start = chance.randrange(len(ids) - tokens)
         piece = model.tokenizer.decode(ids[start : start + tokens])
         if model.tokenizer(piece)["input_ids"] == ids[start : start + tokens]:
-            found.append(Passage(piece, ids[start + tokens]))
-        if len(found) == count:
-            return found
-    raise PromptError(f"only {len(found)} passages of {tokens} tokens were found, not {count}")
+            pieces.append(Passage(piece, ids[start + tokens]))
+        if len(pieces) == count:
+            return pieces
+    raise PromptError(f"only {len(pieces)} passages of {tokens} tokens were found, not {count}")
 
 
 def _held_out(name: str) -> list[str]:

@@ -95,20 +95,20 @@ def corpus(settings: Settings) -> Corpus:
     chosen = recipe(settings)
     folder = settings.cache / f"harvest-{digest(made_of_harvest(settings))}"
     store = run_harvest(chosen, folder, settings.progress)
-    kept = kept_activations(chosen, site(settings), store)
-    if not len(kept.heldout):
+    held = kept_activations(chosen, site(settings), store)
+    if not len(held.heldout):
         raise TrainingError(
             f"{chosen.tokens} tokens are so few that no document was held out; harvest more"
         )
     return Corpus(
         site=site(settings),
-        train=kept.train,
-        heldout=kept.heldout,
+        train=held.train,
+        heldout=held.heldout,
         contexts=store.contexts,
         store=store,
-        keep=kept.keep,
-        mean=kept.train[:: max(1, len(kept.train) // 65_536)].float().mean(0),
-        cutoff=kept.cutoff,
+        keep=held.keep,
+        mean=held.train[:: max(1, len(held.train) // 65_536)].float().mean(0),
+        cutoff=held.cutoff,
     )
 
 
@@ -135,27 +135,27 @@ def configurations(settings: Settings) -> dict[str, TrainConfig]:
 def reseeded(settings: Settings) -> dict[str, TrainConfig]:
     """Label -> how it is trained: the middle TopK and L1 again, shortly, with several seeds."""
     samples, seeds = settings.count(200_000, 4_000), settings.count(3, 2)
-    found = {}
+    configs = {}
     for label, config in middle(settings).items():
         for seed in range(settings.seed, settings.seed + seeds):
             family, _, condition = label.partition(" ")
             short = replace(
                 config, samples=max(samples, config.batch), dead_after=samples // 6, seed=seed
             )
-            found[f"{family}{SHORT} {condition} seed={seed}"] = short
-    return found
+            configs[f"{family}{SHORT} {condition} seed={seed}"] = short
+    return configs
 
 
 def middle(settings: Settings) -> dict[str, TrainConfig]:
     """Label -> how it is trained, of the TopK and the L1 dictionary of middle sparsity."""
-    found = {}
+    configs = {}
     for architecture in ("topk", "standard"):
         of_it = {
             k: c for k, c in configurations(settings).items() if c.architecture == architecture
         }
         label = list(of_it)[len(of_it) // 2]
-        found[label] = of_it[label]
-    return found
+        configs[label] = of_it[label]
+    return configs
 
 
 def ks(settings: Settings) -> list[int]:
@@ -196,16 +196,16 @@ def trained(settings: Settings, label: str, config: TrainConfig) -> Dictionary:
     checkpoint = settings.cache / f"checkpoint-{digest(made_of)}.pt"
 
     def make(folder: Path) -> None:
-        found = corpus(settings)
+        read = corpus(settings)
         about = DictionaryConfig(
-            found.train.shape[1], config.width, hookpoint=found.site, model=settings.model
+            read.train.shape[1], config.width, hookpoint=read.site, model=settings.model
         )
 
         def report(step: Step) -> None:
             settings.progress(f"training {label}: FVU {step.fvu:.3f}", step.number, step.total)
 
         catalogue.save(
-            train(found.train, config, about, checkpoint=checkpoint, report=report), folder
+            train(read.train, config, about, checkpoint=checkpoint, report=report), folder
         )
 
     folder = part(settings.cache, "dictionary", made_of, make)

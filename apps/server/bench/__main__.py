@@ -57,19 +57,19 @@ def main(
         model = load("smollm2-135m")
         with started("--edits", folder) as target:
             for part in parts:
-                found: Any
+                figures: Any
                 match part:
                     case Part.together:
-                        found = together(target, model)
+                        figures = together(target, model)
                     case Part.speed:
-                        found = speed(target, model, rounds)
+                        figures = speed(target, model, rounds)
                     case Part.scores:
-                        found = scores(
+                        figures = scores(
                             target, model, Path(folder), documents, results / "scores.jsonl"
                         )
                     case Part.soak:
-                        found = soak(target, minutes, results / "soak.jsonl")
-                print(json.dumps({part.value: found}, indent=1), flush=True)
+                        figures = soak(target, minutes, results / "soak.jsonl")
+                print(json.dumps({part.value: figures}, indent=1), flush=True)
 
 
 if __name__ == "__main__":

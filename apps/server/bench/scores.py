@@ -94,8 +94,8 @@ def _evaluated(lm: Any, arguments: Mapping[str, Any] | None, task: str, limit: i
 
 def _answers(results: Any, task: str) -> dict[str, float]:
     """(document, choice) -> log-likelihood."""
-    found = {}
+    answers = {}
     for sample in results["samples"][task]:
         for choice, (loglikelihood, _) in enumerate(sample["filtered_resps"]):
-            found[json.dumps([sample["doc_id"], choice])] = float(loglikelihood)
-    return found
+            answers[json.dumps([sample["doc_id"], choice])] = float(loglikelihood)
+    return answers

@@ -87,7 +87,7 @@ def speed(target: Target, model: Model, rounds: int) -> dict[str, Any]:
         plain.append(_plain(model, _TOKENS))
         one.append(_rate(target, 1))
         eight.append(_rate(target, _CLIENTS))
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "tokens a second, one client": _spread(one),
         "tokens a second, eight clients": _spread(eight),
         "eight clients / one": _spread([b / a for a, b in zip(one, eight, strict=True)]),
@@ -100,14 +100,14 @@ def speed(target: Target, model: Model, rounds: int) -> dict[str, Any]:
         for _ in range(rounds):
             alone.append(_first(target, prompt))
             beside.append(_first_beside(target, prompt))
-        found |= {
-            f"first token of {name}, ms, alone": _spread([1000 * each for each in alone]),
+        figures |= {
+            f"first token of {name}, ms, alone": _spread([1000 * seconds for seconds in alone]),
             f"first token of {name}, ms, while 7 decode": _spread([1000 * b for b in beside]),
             f"first token of {name}, while 7 decode / alone": round(
                 median(beside) / median(alone), 2
             ),
         }
-    return found
+    return figures
 
 
 def _length(model: Model, text: str) -> int:

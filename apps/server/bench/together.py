@@ -55,7 +55,7 @@ def bodies(tokens: int = _TOKENS) -> list[dict[str, Any]]:
             "max_tokens": tokens,
             "temperature": 0 if number % 2 else 0.8,
             "seed": number,
-            "steering": [each.to_dict() for each in acting],
+            "steering": [edit.to_dict() for edit in acting],
         }
         for number, acting in enumerate(interventions())
     ]
@@ -82,7 +82,7 @@ def together(target: Target, model: Model) -> dict[str, Any]:
         library += answer["choices"][0]["text"] == run.text
         acted = [len(entry.acted_tokens) for entry in run.receipt] if acting else []
         told = [edit["acted"] for edit in row["edits"]]
-        proofs += row["digests"] == [each.digest for each in acting] and told == acted
+        proofs += row["digests"] == [edit.digest for edit in acting] and told == acted
     return {
         "texts together as alone": f"{same} of {len(asked)}",
         "texts together as Model.generate": f"{library} of {len(asked)}",

@@ -46,9 +46,9 @@ class Offer:
         """
         local = Path(model.name)
         name = local.name if local.exists() else model.name
-        known = [each for each in catalogue.names() if each.split("/")[0] == model.name]
+        known = [listed for listed in catalogue.names() if listed.split("/")[0] == model.name]
         names = dict.fromkeys([dictionary, *reversed(known)] if dictionary else reversed(known))
-        loaded = {each: model.dictionary(each) for each in names}
+        loaded = {own: model.dictionary(own) for own in names}
         offer = cls(model, name, {each.name: each for each in loaded.values()}, {})
         files = [] if edits is None else sorted(_folder(edits).glob("*.json"))
         return cls(model, name, offer.dictionaries, {f.stem: offer.read(f) for f in files})
@@ -57,11 +57,11 @@ class Offer:
         """A named edit. Raises with the file's name."""
         try:
             data = read_json(file.read_bytes(), "no JSON", InterventionError)
-            found = self.interventions(data)
-            self.model.plans(found, list(self.dictionaries.values()))
+            interventions = self.interventions(data)
+            self.model.plans(interventions, list(self.dictionaries.values()))
         except (SteerError, ValueError, OSError) as error:
             raise InterventionError(f"{file}: {error}") from error
-        return found
+        return interventions
 
     @property
     def ids(self) -> list[str]:
@@ -80,11 +80,11 @@ class Offer:
 
     def interventions(self, steering: Any) -> tuple[Intervention, ...]:
         """Of a request's steering. Raises `InterventionError` or `DictionaryError`."""
-        found = read_steering(steering, next(iter(self.dictionaries), ""))
-        for each in found:
-            for name in dictionaries_named(each.to_dict()):
+        interventions = read_steering(steering, next(iter(self.dictionaries), ""))
+        for intervention in interventions:
+            for name in dictionaries_named(intervention.to_dict()):
                 self.dictionary(name)
-        return found
+        return interventions
 
     def dictionary(self, name: str) -> Dictionary | None:
         """One on offer; None for a hookpoint. Raises `DictionaryError` for any other name."""

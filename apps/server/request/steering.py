@@ -124,5 +124,5 @@ def _texts(data: Any) -> int:
             for name in ("positive", "negative", "reference")
             if isinstance(data.get(name), list)
         )
-        return own + ("prompt" in data) + sum(_texts(each) for each in data.values())
-    return sum(_texts(each) for each in data) if isinstance(data, list) else 0
+        return own + ("prompt" in data) + sum(_texts(value) for value in data.values())
+    return sum(_texts(value) for value in data) if isinstance(data, list) else 0

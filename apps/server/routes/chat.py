@@ -75,8 +75,11 @@ def _logprobs(token: Callable[[int], str], scored: Sequence[Scored]) -> dict[str
         return {"token": text, "logprob": logprob, "bytes": own}
 
     content = [
-        {**one(each.id, each.logprob), "top_logprobs": [one(*likely) for likely in each.likely]}
-        for each in scored
+        {
+            **one(drawn.id, drawn.logprob),
+            "top_logprobs": [one(*likely) for likely in drawn.likely],
+        }
+        for drawn in scored
     ]
     return {"content": content, "refusal": None}
 

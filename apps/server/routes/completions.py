@@ -97,13 +97,13 @@ def _logprobs(
     token: Callable[[int], str], scored: Sequence[Scored], start: int = 0
 ) -> dict[str, Any]:
     """In the older of OpenAI's forms: a list for each property. start: letters before these."""
-    texts, offsets = [token(each.id) for each in scored], [start]
+    texts, offsets = [token(drawn.id) for drawn in scored], [start]
     for text in texts:
         offsets.append(offsets[-1] + len(text))
     return {
         "tokens": texts,
-        "token_logprobs": [each.logprob for each in scored],
-        "top_logprobs": [_top(token, each) for each in scored],
+        "token_logprobs": [drawn.logprob for drawn in scored],
+        "top_logprobs": [_top(token, drawn) for drawn in scored],
         "text_offset": offsets[:-1],
     }
 

@@ -53,8 +53,8 @@ def _model(state: State, name: str) -> dict[str, Any]:
         "owned_by": "steer",
         "max_model_len": state.offer.model.context,
         "steer": {
-            "interventions": [each.to_dict() for each in acting],
-            "digests": [each.digest for each in acting],
+            "interventions": [intervention.to_dict() for intervention in acting],
+            "digests": [intervention.digest for intervention in acting],
         },
     }
 
@@ -116,8 +116,8 @@ async def features(state: State, request: Request) -> Response:
     if body.feature is not None:
         return JSONResponse(feature_card(model.token, dictionary, body.feature).to_dict())
     text = body.text or ""
-    found = await _between(state, lambda: model.features(text, dictionary))
-    return JSONResponse({"dictionary": dictionary.name, "tokens": found.to_list(body.top)})
+    read = await _between(state, lambda: model.features(text, dictionary))
+    return JSONResponse({"dictionary": dictionary.name, "tokens": read.to_list(body.top)})
 
 
 async def health(state: State, request: Request) -> Response:

@@ -102,7 +102,9 @@ async def completion(state: State, request: Request) -> Response:
 
 async def completion_chat(state: State, request: Request) -> Response:
     body = await read_body(request, SteerChatBody)
-    messages = [{"role": _role(each.role), "content": each.content} for each in body.prompt]
+    messages = [
+        {"role": _role(message.role), "content": message.content} for message in body.prompt
+    ]
     prompt = read_prompt(state.offer.model, messages)
     asked = _asks(state, body, prompt, "all" if body.steer_special_tokens else "text")
     return await _answer(state, request, body, asked, messages)
@@ -128,7 +130,7 @@ async def _answer(
     state.metrics.finished(asked, answers)
     told = proof(state.offer, asked, answers)
     texts = [answer.text for answer in answers]
-    whole = _outputs(state, body, asked, texts, [each.scored for each in answers], chat)
+    whole = _outputs(state, body, asked, texts, [given.scored for given in answers], chat)
     return JSONResponse({**whole, "steer": told}, headers=header(told))
 
 
@@ -167,14 +169,14 @@ def _outputs(
     chat: list[dict[str, str]] | None,
 ) -> dict[str, Any]:
     outputs: list[dict[str, Any]] = []
-    for kind, ask, text, each in zip(body.types, asked, texts, scored, strict=True):
+    for kind, ask, text, drawn in zip(body.types, asked, texts, scored, strict=True):
         if chat is None:
             told: dict[str, Any] = {"type": kind, "output": text}
         else:
             turns = [*chat, {"role": "assistant", "content": text}]
             told = {"type": kind, "chatTemplate": turns, "raw": ask.prompt.text + text}
         if body.n_logprobs:
-            told["logprobs"] = [_logprob(state, one) for one in each]
+            told["logprobs"] = [_logprob(state, one) for one in drawn]
         outputs.append(told)
     if chat is None:
         return {"outputs": outputs}
@@ -213,15 +215,15 @@ def _interventions(offer: Offer, body: _Steer, positions: str) -> tuple[Interven
     if (body.features is None) == (body.vectors is None):
         raise BodyError("exactly one of features or vectors must be provided")
     wanted: dict[str, list[DirectionEdit]] = {}
-    for each in body.features or ():
-        if each.model not in (body.model, offer.name):
-            raise BodyError(f"a feature of {each.model!r} can't steer {body.model!r}")
-        if each.steering_vector is not None:
+    for feature in body.features or ():
+        if feature.model not in (body.model, offer.name):
+            raise BodyError(f"a feature of {feature.model!r} can't steer {body.model!r}")
+        if feature.steering_vector is not None:
             raise BodyError("give a feature by its index, or its vector under vectors")
-        name = _source(offer, each.source)
-        direction = DecoderRow(name, each.index)
+        name = _source(offer, feature.source)
+        direction = DecoderRow(name, feature.index)
         wanted.setdefault(_site(offer, name), []).append(
-            _edit(body, direction, each.strength, positions)
+            _edit(body, direction, feature.strength, positions)
         )
     for vector in body.vectors or ():
         own = Vector(tuple(vector.steering_vector))

@@ -197,8 +197,8 @@ def _pop_centring(metadata: dict[str, Any], hookpoint: str | None, path: Path) -
         raise FormatError(f"{path} says {moved[0]}, so its attn_z is not the model's own")
     if not kwargs.get("center_writing_weights"):
         return False
-    kept = {name: value for name, value in kwargs.items() if name != "center_writing_weights"}
-    metadata["model_from_pretrained_kwargs"] = kept
+    plain = {name: value for name, value in kwargs.items() if name != "center_writing_weights"}
+    metadata["model_from_pretrained_kwargs"] = plain
     return True
 
 

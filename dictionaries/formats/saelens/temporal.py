@@ -63,19 +63,19 @@ def build(
         for kind, ending in (("W", "weight"), ("b", "bias"))
     }
     wanted = [names[ours] for ours in (("W_dec", "b_dec") if tied else names)]
-    file.expect([*wanted, *(each for every in parts.values() for each in every)])
+    file.expect([*wanted, *(tensor for every in parts.values() for tensor in every)])
     for ours, shape in {"W_dec": (m, d), "b_dec": (d,), "W_enc": (d, m)}.items():
         if names[ours] in wanted:
             file.check(names[ours], shape)
     for ours, every in parts.items():
         rows = e if ours[-1] in "QK" else m
-        for each in every:
-            file.check(each, (rows, m) if ours[0] == "W" else (rows,))
+        for tensor in every:
+            file.check(tensor, (rows, m) if ours[0] == "W" else (rows,))
     W_dec, b_dec = file.whole(names["W_dec"]), file.whole(names["b_dec"])
     W_enc = W_dec.T if tied else file.whole(names["W_enc"])
     b_dec = b_dec if subtracts or not tied else torch.zeros_like(b_dec)
     attention: dict[str, Any] = {
-        ours: torch.stack([file.whole(each) for each in every]) for ours, every in parts.items()
+        ours: torch.stack([file.whole(tensor) for tensor in every]) for ours, every in parts.items()
     }
     return Temporal(
         W_enc=W_enc * (scale / (4 * d)),

@@ -63,7 +63,7 @@ def read(folder: Path, *, features: Sequence[int] | None = None) -> Temporal:
         raise FormatError(f"{path} must hold sae and llm, each with its settings")
     d_in = whole_number(llm, "dimin", path)
     width = int(d_in * _positive(sae, "exp_factor", path))
-    layers = [found[1] for part in folder.absolute().parts if (found := _LAYER.fullmatch(part))]
+    layers = [layer[1] for part in folder.absolute().parts if (layer := _LAYER.fullmatch(part))]
     return saelens_temporal.build(
         folder.name,
         path,

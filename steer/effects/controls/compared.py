@@ -63,10 +63,10 @@ class Equals:
         """The controls on a prompt, the random ones first."""
         if not self.draws:
             return []
-        found = random_trials(prompt.delta, self.draws, self.seed * 2**12 + prompt.number)
+        drawn = random_trials(prompt.delta, self.draws, self.seed * 2**12 + prompt.number)
         if self.dictionary is None or matched is None:
-            return found
-        return found + matched_trials(prompt.delta, self.dictionary, matched.others, prompt.sign)
+            return drawn
+        return drawn + matched_trials(prompt.delta, self.dictionary, matched.others, prompt.sign)
 
 
 def parts(trials: Sequence[Trial]) -> Iterator[Tensor]:

@@ -81,12 +81,12 @@ class Controls(Shown):
 
         frame = self.to_rows()
         edit = abs(frame.loc[frame["control"] == "edit", "effect"].mean())
-        found = []
+        rows = []
         for control, group in frame.groupby("control", sort=False):
             by_prompt = torch.tensor(group.groupby("prompt")["effect"].mean().to_numpy())
             low, high = bootstrap(by_prompt, level=level, seed=seed)
             draws = group.groupby("draw")["effect"].mean().abs()
-            found.append(
+            rows.append(
                 {
                     "control": control,
                     "effect": group["effect"].mean(),
@@ -99,7 +99,7 @@ class Controls(Shown):
                     "share": (1 + int((draws >= edit).sum())) / (1 + len(draws)),
                 }
             )
-        table = pandas.DataFrame(found)
+        table = pandas.DataFrame(rows)
         return table.assign(share=table["share"].where(table["control"] != "edit"))
 
 
@@ -153,8 +153,8 @@ def run_trials(
 ) -> list[dict[str, Any]]:
     """The effect of every trial on one prompt, in one batch; later: the sites of `Trial.later`."""
     delta, *more = (
-        torch.stack(each).to(clean.x.dtype)
-        for each in zip(*(trial.deltas for trial in trials), strict=True)
+        torch.stack(deltas).to(clean.x.dtype)
+        for deltas in zip(*(trial.deltas for trial in trials), strict=True)
     )
     edited = clean.resume(delta, every=metric.every, also=tuple(zip(later, more, strict=True)))
     reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)

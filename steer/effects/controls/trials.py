@@ -87,8 +87,8 @@ def _turned(deltas: Sequence[Tensor], draws: int, seed: int) -> list[Trial]:
     generator = torch.Generator().manual_seed(seed)
     whole = torch.cat([delta.double() for delta in deltas])
     left, size, _ = torch.linalg.svd(whole, full_matrices=False)
-    kept = size > size.amax() * 1e-12
-    shares = left[:, kept] * size[kept]
+    spanned = size > size.amax() * 1e-12
+    shares = left[:, spanned] * size[spanned]
     trials = []
     for number in range(draws):
         noise = torch.randn(whole.shape[1], shares.shape[1], generator=generator).double()

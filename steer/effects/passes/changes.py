@@ -49,8 +49,8 @@ class Changes:
     def first(self) -> Tensor:
         """The first position that each edit changes, [k]; s if it changes none."""
         changed = self.amount != 0
-        found = changed.int().argmax(0)
-        return torch.where(changed.any(0), found, len(self.amount))
+        place = changed.int().argmax(0)
+        return torch.where(changed.any(0), place, len(self.amount))
 
     def only(self, index: Sequence[int]) -> Changes:
         """Some of the edits."""

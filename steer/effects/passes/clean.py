@@ -66,8 +66,10 @@ class Clean:
     def at(self, site: Site) -> Clean:
         """The same pass, resumed at another site; `others` must have what `needed` names."""
         first, inner, entry = _resumes(self.model, site)
-        found = {**self.others, self.site: self.x}
-        return replace(self, site=site, x=found[site], entry=found[entry], first=first, inner=inner)
+        streams = {**self.others, self.site: self.x}
+        return replace(
+            self, site=site, x=streams[site], entry=streams[entry], first=first, inner=inner
+        )
 
     def touched(self, positions: Positions) -> Tensor:
         """Mask [s] of the prompt's tokens that the positions mean."""
@@ -116,12 +118,12 @@ class Clean:
         """
         begin = self.start(delta, every, also)
         with self.model.lock:
-            logits, found = resumed.resume(self.model.nn, begin, sites)
+            logits, tails = resumed.resume(self.model.nn, begin, sites)
         self.check(delta, logits)
         first = self.length - begin.ids.shape[1]
         whole = [
             torch.cat([self.others[site][:first].expand(len(delta), -1, -1), tail], dim=1)
-            for site, tail in zip(sites, found, strict=True)
+            for site, tail in zip(sites, tails, strict=True)
         ]
         return Edited(logits, first, tuple(whole))
 
@@ -158,17 +160,17 @@ def run_clean(
             cached=True,
         )
     check_clean(model, ids, logits[0])
-    found = {each: value[0] for each, value in zip(wanted, saved, strict=True)}
+    streams = {each: value[0] for each, value in zip(wanted, saved, strict=True)}
     return Clean(
         model=model,
         site=site,
         ids=ids,
-        x=found[site],
-        entry=found[entry],
+        x=streams[site],
+        entry=streams[entry],
         logits=logits[0],
         first=first,
         inner=inner,
-        others={other: found[other] for other in others},
+        others={other: streams[other] for other in others},
         cache=cache,
     )
 

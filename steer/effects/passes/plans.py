@@ -22,12 +22,12 @@ def plan_each(
     Raises what `Model.plans` raises, and `InterventionError` for positions of another number of
     rows.
     """
-    found: dict[str, SitePlan] = {}
+    plan_of: dict[str, SitePlan] = {}
     plans = []
     for row in range(prompts):
         (own,) = of_row([intervention], row, prompts)
-        if own.digest not in found:
+        if own.digest not in plan_of:
             (plan,) = model.plans([own], dictionaries, clean=slice(0, 1))
-            found[own.digest] = plan
-        plans.append(found[own.digest])
+            plan_of[own.digest] = plan
+        plans.append(plan_of[own.digest])
     return plans

@@ -89,7 +89,7 @@ class DirectEffect(Shown):
         """One row a token, the promoted first, then the suppressed."""
         import pandas
 
-        return pandas.DataFrame([each.to_dict() for each in (*self.promoted, *self.suppressed)])
+        return pandas.DataFrame([token.to_dict() for token in (*self.promoted, *self.suppressed)])
 
     def plot(self) -> Figure:
         """The tokens that change most, before the controls."""
@@ -117,8 +117,8 @@ class DirectEffect(Shown):
             "prompts": list(self.prompts),
             "matched": said(self.matched),
             "scales": self.scales.tolist(),
-            "promoted": [each.to_dict() for each in self.promoted],
-            "suppressed": [each.to_dict() for each in self.suppressed],
+            "promoted": [token.to_dict() for token in self.promoted],
+            "suppressed": [token.to_dict() for token in self.suppressed],
         }
 
 
@@ -192,7 +192,7 @@ def _control_sizes(
     if matched is not None:
         trials += matched_trials(row.unsqueeze(0), dictionary, matched.others, 1.0)
     moved = direct_logits(model, torch.cat([trial.delta for trial in trials])).abs()
-    return {k: each.mean(0) * (1 / scale).mean() for k, each in by_kind(trials, moved).items()}
+    return {k: change.mean(0) * (1 / scale).mean() for k, change in by_kind(trials, moved).items()}
 
 
 def top_tokens(
@@ -212,9 +212,9 @@ def top_tokens(
     index = [token for token in mean.topk(k).indices.tolist() if mean[token] > 0]
 
     def change(token: int) -> TokenChange:
-        found: Interval = interval(logits[:, token].cpu())
-        size = {kind: each[token].item() for kind, each in (controls or {}).items()}
-        return TokenChange(model.token(token), token, found.mean, found.low, found.high, **size)
+        rise: Interval = interval(logits[:, token].cpu())
+        size = {kind: values[token].item() for kind, values in (controls or {}).items()}
+        return TokenChange(model.token(token), token, rise.mean, rise.low, rise.high, **size)
 
     return tuple(change(token) for token in index)
 
@@ -226,13 +226,13 @@ def _check_head(model: Model, norm: Norm, x: Tensor, logits: Tensor) -> None:
     """
     head = model.module.get_output_embeddings()
     with torch.inference_mode():
-        found = norm(x) @ exact(head.weight).T
+        expected = norm(x) @ exact(head.weight).T
         if getattr(head, "bias", None) is not None:
-            found = found + exact(head.bias)
+            expected = expected + exact(head.bias)
         cap = getattr(model.module.config.get_text_config(), "final_logit_softcapping", None)
         if cap:
-            found = cap * torch.tanh(found / cap)
-        gap = ((found - exact(logits)).norm() / found.norm()).item()
+            expected = cap * torch.tanh(expected / cap)
+        gap = ((expected - exact(logits)).norm() / expected.norm()).item()
     if gap > _TOLERANCE:
         raise ModelError(
             f"the logits of {model.name} are not its final norm and unembedding alone (they differ "

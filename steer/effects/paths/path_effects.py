@@ -61,7 +61,7 @@ def path_effects(
     check_residual(site)
     chosen = {"total": TOTAL, **paths, "direct": DIRECT}
     equals, matched = Equals.of(model, intervention, dictionaries, draws, seed), None
-    found = []
+    paths_of = []
     for edited in edited_prompts(model, texts, intervention, dictionaries):
         matched = matched or equals.match(edited)
         trials = equals.trials(edited, matched)
@@ -71,20 +71,23 @@ def path_effects(
         }
         (total, whole), (direct, part) = both["total"], both["direct"]
         both["between"] = total - direct, whole - part
-        found.append({name: _split(trials, *each) for name, each in both.items()})
+        paths_of.append({name: _split(trials, *each) for name, each in both.items()})
     return PathEffects(
-        logits={name: torch.stack([each[name].logits for each in found]) for name in found[0]},
+        logits={
+            name: torch.stack([path_of[name].logits for path_of in paths_of])
+            for name in paths_of[0]
+        },
         effect={
-            name: torch.tensor([each[name].effect for each in found], dtype=torch.float64)
-            for name in found[0]
+            name: torch.tensor([path_of[name].effect for path_of in paths_of], dtype=torch.float64)
+            for name in paths_of[0]
         },
         metric=type(measures[0]).__name__,
         prompts=texts,
         paths=chosen,
         model=model,
         error=intervention.error,
-        controls=_by_kind(found, lambda each: each.controls, torch.stack),
-        control_logits=_by_kind(found, lambda each: each.sizes, _mean),
+        controls=_by_kind(paths_of, lambda each: each.controls, torch.stack),
+        control_logits=_by_kind(paths_of, lambda each: each.sizes, _mean),
         matched=matched,
     )
 
@@ -120,7 +123,7 @@ def _measured(
 
 
 def _split(trials: Sequence[Trial], logits: Tensor, effects: Tensor) -> _Path:
-    sizes = {kind: each.abs().mean(0) for kind, each in by_kind(trials, logits[1:]).items()}
+    sizes = {kind: change.abs().mean(0) for kind, change in by_kind(trials, logits[1:]).items()}
     return _Path(logits[0], effects[0].item(), by_kind(trials, effects[1:]), sizes)
 
 
@@ -129,13 +132,13 @@ def _mean(several: list[Tensor]) -> Tensor:
 
 
 def _by_kind(
-    found: Sequence[Mapping[str, _Path]],
+    measured: Sequence[Mapping[str, _Path]],
     pick: Callable[[_Path], Mapping[str, Tensor]],
     join: Callable[[list[Tensor]], Tensor],
 ) -> dict[str, dict[str, Tensor]]:
     """By kind and path, what the prompts gave."""
-    first = next(iter(found[0].values()))
+    first = next(iter(measured[0].values()))
     return {
-        kind: {name: join([pick(each[name])[kind] for each in found]) for name in found[0]}
+        kind: {name: join([pick(one[name])[kind] for one in measured]) for name in measured[0]}
         for kind in pick(first)
     }

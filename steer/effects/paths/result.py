@@ -80,9 +80,9 @@ class PathEffects(Shown):
         against = columns(torch.stack(list(self.effect.values())), controls, rate)
         rows = []
         for name, values in self.effect.items():
-            found = interval(values, level=level, seed=seed)
+            bounded = interval(values, level=level, seed=seed)
             like = _cosine(self.logits[name], total).mean().item()
-            bounds = {"effect": found.mean, "low": found.low, "high": found.high}
+            bounds = {"effect": bounded.mean, "low": bounded.low, "high": bounded.high}
             rows.append({"path": name, **bounds, "likeness": like})
         compared = {name: values.tolist() for name, values in against.items()}
         return pandas.DataFrame(rows).assign(**compared)

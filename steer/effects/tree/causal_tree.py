@@ -65,9 +65,13 @@ def causal_tree(
     read = [None if texts is None else read_texts(model, level, texts) for level in levels]
 
     def node(level: int, wanted: int) -> Node:
-        found = find_contexts(model, levels[level], wanted, read[level], count=contexts, seed=seed)
+        contexts_of = find_contexts(
+            model, levels[level], wanted, read[level], count=contexts, seed=seed
+        )
         site = model.site_of(levels[level])
-        return Node(level, levels[level].name, site, wanted, found.maximum, found.contexts)
+        return Node(
+            level, levels[level].name, site, wanted, contexts_of.maximum, contexts_of.contexts
+        )
 
     nodes = [node(0, feature)]
     if not nodes[0].contexts:
@@ -157,13 +161,13 @@ class _Ablation:
     def drops(self, top: int | None = None) -> Drops:
         """Of every earlier feature that is active in any context; with `top`, of the others, from
         where ablating `top` has left the node already."""
-        found = [self._one(number, top) for number in range(len(self.node.contexts))]
-        features = sorted({feature for each in found for feature in each})
-        values = torch.zeros(len(features), len(found), dtype=torch.float64)
-        for number, each in enumerate(found):
+        drops = [self._one(number, top) for number in range(len(self.node.contexts))]
+        features = sorted({feature for drop in drops for feature in drop})
+        values = torch.zeros(len(features), len(drops), dtype=torch.float64)
+        for number, drop in enumerate(drops):
             for place, feature in enumerate(features):
-                values[place, number] = each.get(feature, 0.0)
-        active = torch.tensor([sum(f in each for each in found) for f in features])
+                values[place, number] = drop.get(feature, 0.0)
+        active = torch.tensor([sum(f in drop for drop in drops) for f in features])
         clean = torch.tensor(
             [context.activation for context in self.node.contexts], dtype=torch.float64
         )
@@ -191,7 +195,7 @@ class _Ablation:
                 return encode_feature(self.later, self.node.feature, exact(x))
 
         first = changes.first.tolist()
-        starts = [min((first[i] for i in each), default=0) for each in sets]
+        starts = [min((first[i] for i in features), default=0) for features in sets]
         left = in_rows(read, sets, starts, clean.length, model.device, self.budget).double()
         if self.progress:
             self.progress("ablating earlier features", number + 1, len(self.node.contexts))
@@ -202,14 +206,14 @@ class _Ablation:
 def _backups(ablation: _Ablation, alone: Drops, child: int, parents: int) -> list[Backup]:
     """The hydra check: who does most once the best parent is gone."""
     top = alone.features[alone.best(1)[0]]
-    given, found = ablation.drops(top), []
+    given, backups = ablation.drops(top), []
     before = dict(zip(alone.features, alone.mean.tolist(), strict=True))
     for place in given.best(parents):
         feature = given.features[place]
         low, high = bootstrap(given.values[place])
         drop = given.mean[place].item()
-        found.append(Backup(child, top, feature, before[feature], drop, low.item(), high.item()))
-    return found
+        backups.append(Backup(child, top, feature, before[feature], drop, low.item(), high.item()))
+    return backups
 
 
 def _clean(model: Model, ids: Tensor, dictionary: Dictionary, later: Site) -> Clean:

@@ -68,8 +68,8 @@ def find_contexts(
     dictionary.check_features([feature])
     statistics = dictionary.statistics
     maximum = 0.0 if statistics is None else statistics.maximum[feature].item()
-    kept = [] if statistics is None else _windows(statistics.contexts[feature])
-    read = _run(model, dictionary, kept) if texts is None else texts
+    windows = [] if statistics is None else _windows(statistics.contexts[feature])
+    read = _run(model, dictionary, windows) if texts is None else texts
     ours = dictionary.to(model.device, compute_dtype(model.module.dtype))
     with torch.inference_mode():
         values = [encode_feature(ours, feature, exact(x).unsqueeze(0))[0].cpu() for x in read.x]
@@ -78,17 +78,17 @@ def find_contexts(
     if texts is not None:
         maximum = max([maximum, *(v[1:].max().item() for v in values if len(v) > 1)])
     generator = torch.Generator().manual_seed(seed)
-    found: list[Context] = []
+    contexts: list[Context] = []
     for number in torch.randperm(len(values), generator=generator).tolist():
         value = values[number]
         strong = (value > 0) & (value >= maximum / 2) & (value <= maximum * (1 + 1e-6))
         places = [at for at in strong.nonzero().flatten().tolist() if at >= first[number]]
-        if places and len(found) < count:
+        if places and len(contexts) < count:
             place = places[int(torch.randint(len(places), (1,), generator=generator))]
             ids = read.ids[number][: place + 1].tolist()
             tokens = tuple(model.token(token) for token in ids)
-            found.append(Context(tuple(ids), tokens, value[place].item()))
-    return FoundContexts(tuple(found), maximum)
+            contexts.append(Context(tuple(ids), tokens, value[place].item()))
+    return FoundContexts(tuple(contexts), maximum)
 
 
 def read_texts(model: Model, dictionary: Dictionary, texts: Sequence[str]) -> Read:
@@ -97,12 +97,12 @@ def read_texts(model: Model, dictionary: Dictionary, texts: Sequence[str]) -> Re
 
 
 def _run(model: Model, dictionary: Dictionary, rows: Sequence[Tensor]) -> Read:
-    site, found = model.site_of(dictionary), list[Tensor]()
+    site, values = model.site_of(dictionary), list[Tensor]()
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
         x = model.collect(*model.pad(part), [site])[site]
-        found += [each[-len(row) :] for each, row in zip(x, part, strict=True)]
-    return Read(tuple(rows), tuple(found))
+        values += [row_values[-len(row) :] for row_values, row in zip(x, part, strict=True)]
+    return Read(tuple(rows), tuple(values))
 
 
 def _windows(contexts: Tensor) -> list[Tensor]:

@@ -55,7 +55,7 @@ class Local:
         """Raises what loading and lowering raise."""
         model = load(name, dtype=dtype)
         model.plans(edits)
-        loaded = [found for edit in edits if (found := model.dictionary_of(edit, {}))]
+        loaded = [dictionary for edit in edits if (dictionary := model.dictionary_of(edit, {}))]
         limits = Limits(rows=rows, queue=_PATIENT, seconds=float("inf"))
         return cls(model, Engine(model, limits, loaded), edits, refuse)
 
@@ -154,7 +154,8 @@ class Served:
             )
         return Reply(
             choices=tuple(
-                (each["message"]["content"], each["finish_reason"]) for each in told["choices"]
+                (choice["message"]["content"], choice["finish_reason"])
+                for choice in told["choices"]
             ),
             read=told["usage"]["prompt_tokens"],
             drawn=told["usage"]["completion_tokens"],

@@ -94,7 +94,7 @@ class SteerAPI(ModelAPI):  # type: ignore[misc]  # Inspect is an extra
     ) -> ModelOutput:
         if tools:
             raise SteerError("tools are not possible here: the model is not asked to call any")
-        messages = [{"role": _role(each), "content": each.text} for each in input]
+        messages = [{"role": _role(message), "content": message.text} for message in input]
         reply = await self.backend.ask(messages, _options(config))
         return _output(self.model_name, reply)
 

@@ -104,7 +104,7 @@ def evaluate(
 
     Raises `SteerError` for an unknown task, or one whose data can't be had.
     """
-    runs = {"": (), **{name: tuple(each) for name, each in (edits or {}).items()}}
+    runs = {"": (), **{name: tuple(sequence) for name, sequence in (edits or {}).items()}}
     fewshot = {"fewshot_as_multiturn": fewshot_as_multiturn}
     options = {"apply_chat_template": apply_chat_template, "limit": limit, **fewshot}
     values: dict[str, Values] = {name: {} for name in runs}
@@ -134,7 +134,7 @@ def evaluate(
                 values[name] |= _values(_run(lm, loaded, options))
                 if name:
                     tallies[name, task] = lm.tally
-    baseline = {key: Score.of(found) for key, found in values[""].items()}
+    baseline = {key: Score.of(numbers) for key, numbers in values[""].items()}
     return Evaluation(
         baseline=baseline,
         differences=_differences(values),
@@ -144,7 +144,7 @@ def evaluate(
             "fingerprint": model.fingerprint,
             "dtype": model.dtype,
             "tasks": list(tasks),
-            "edits": {n: [each.to_dict() for each in found] for n, found in runs.items() if n},
+            "edits": {n: [edit.to_dict() for edit in found] for n, found in runs.items() if n},
             "num_fewshot": num_fewshot,
             "batch_size": batch_size,
             "seed": seed,
@@ -160,7 +160,7 @@ def _from_files(
     """The tasks by name, those given as YAML files too, and the folders that they are in."""
     if include_path is not None and not Path(include_path).is_dir():
         raise SteerError(f"--include-path {include_path} is no folder; give one with tasks")
-    names, folders = [], [str(each) for each in (TASKS, include_path) if each]
+    names, folders = [], [str(folder) for folder in (TASKS, include_path) if folder]
     for task in tasks:
         path = Path(task)
         if path.suffix not in (".yaml", ".yml"):
@@ -228,12 +228,12 @@ def _run(lm: SteerLM, loaded: Any, options: Mapping[str, Any]) -> Any:
 
 def _values(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> Values:
     """Per-document values of every metric that is a number for a single document."""
-    found: dict[tuple[str, str], list[float]] = {}
+    by_metric: dict[tuple[str, str], list[float]] = {}
     for task, documents in samples.items():
         for document in sorted(documents, key=lambda each: each["doc_id"]):
             for metric, value in _metrics(document):
-                found.setdefault((task, metric), []).append(value)
-    return {key: torch.tensor(each, dtype=torch.float64) for key, each in found.items()}
+                by_metric.setdefault((task, metric), []).append(value)
+    return {key: torch.tensor(numbers, dtype=torch.float64) for key, numbers in by_metric.items()}
 
 
 def _metrics(document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -256,24 +256,29 @@ def _margin(document: Mapping[str, Any]) -> float | None:
 
     It moves long before an answer flips. None for anything but multiple choice.
     """
-    answer, found = document["target"], document["filtered_resps"]
+    answer, responses = document["target"], document["filtered_resps"]
     if isinstance(answer, bool) or not isinstance(answer, int) or "acc" not in document["metrics"]:
         return None
-    if "acc_mutual_info" in document["metrics"] or not 0 <= answer < len(found):
+    if "acc_mutual_info" in document["metrics"] or not 0 <= answer < len(responses):
         return None
-    scores = [each[0] for each in found]
+    scores = [response[0] for response in responses]
     return float(scores[answer] - max(scores[:answer] + scores[answer + 1 :]))
 
 
 def _differences(values: Mapping[str, Values]) -> tuple[Difference, ...]:
-    found = [
+    differences = [
         compare(task, metric, name, before, values[name][task, metric])
         for (task, metric), before in values[""].items()
         for name in values
         if name
     ]
-    adjusted = benjamini_hochberg(torch.tensor([each.p for each in found], dtype=torch.float64))
-    return tuple(replace(each, q=q) for each, q in zip(found, adjusted.tolist(), strict=True))
+    adjusted = benjamini_hochberg(
+        torch.tensor([difference.p for difference in differences], dtype=torch.float64)
+    )
+    return tuple(
+        replace(difference, q=q)
+        for difference, q in zip(differences, adjusted.tolist(), strict=True)
+    )
 
 
 @contextlib.contextmanager

@@ -101,21 +101,21 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         """(log-probability, whether greedy decoding gives it) of each continuation."""
-        found = super().loglikelihood(requests, disable_tqdm or not self.progress)
+        scores = super().loglikelihood(requests, disable_tqdm or not self.progress)
         self.tally.enforce(self.if_silent)
-        return found
+        return scores
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Log-probability of each whole text."""
-        found = super().loglikelihood_rolling(requests, disable_tqdm or not self.progress)
+        scores = super().loglikelihood_rolling(requests, disable_tqdm or not self.progress)
         self.tally.enforce(self.if_silent)
-        return found
+        return scores
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Continuation of each context, cut at the first stop sequence."""
-        found = super().generate_until(requests, disable_tqdm or not self.progress)
+        texts = super().generate_until(requests, disable_tqdm or not self.progress)
         self.tally.enforce(self.if_silent)
-        return found
+        return texts
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes into its results: with the interventions and what they did, and what
@@ -152,7 +152,7 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         size = override_bs or self.batch_size
         if size == "auto":
             size = self._detect_batch_size([row.request for row in rows], 0)
-        found: dict[int, tuple[float, bool]] = {}
+        scored: dict[int, tuple[float, bool]] = {}
         quiet = disable_tqdm or not self.progress
         with tqdm(total=len(requests), disable=quiet, desc="loglikelihood") as bar:
             for start in range(0, len(rows), int(size)):
@@ -161,11 +161,11 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
                     scores = logits.log_softmax(-1, dtype=self.softmax_dtype)
                     for number in row.numbers:
                         key, _, continuation = requests[number]
-                        found[number] = score(scores[-len(continuation) :], continuation)
+                        scored[number] = score(scores[-len(continuation) :], continuation)
                         if key is not None:
-                            self.cache_hook.add_partial("loglikelihood", key, found[number])
+                            self.cache_hook.add_partial("loglikelihood", key, scored[number])
                     bar.update(len(row.numbers))
-        return [found[number] for number in range(len(requests))]
+        return [scored[number] for number in range(len(requests))]
 
     def _logits(self, batch: Sequence[Row]) -> list[Tensor]:
         """Logits [length of the continuation, V] of each row, one forward pass for all."""

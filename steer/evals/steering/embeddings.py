@@ -29,8 +29,8 @@ Embed = Callable[[Sequence[str]], Tensor]
 def minilm(texts: Sequence[str]) -> Tensor:
     """Embeddings [n, 384] of length 1. Raises `MissingExtraError` without the package."""
     model, tokenizer = _load()
-    found = [_embed(model, tokenizer, list(texts[i : i + _BATCH])) for i in _starts(len(texts))]
-    return torch.cat(found) if found else torch.zeros(0, model.config.hidden_size)
+    rows = [_embed(model, tokenizer, list(texts[i : i + _BATCH])) for i in _starts(len(texts))]
+    return torch.cat(rows) if rows else torch.zeros(0, model.config.hidden_size)
 
 
 def available() -> bool:

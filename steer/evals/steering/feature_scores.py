@@ -117,14 +117,14 @@ def _output(
     clean = clean_for(model, ids[0], dictionary, every=False)
     read = clean.others.get(model.site(model.site_of(dictionary)), clean.x)[-1]
     largest, scale = encode_clean(clean, dictionary)[-1].max(), _scale(dictionary, read)
-    found = []
+    scores = []
     for start in range(0, len(features), _BATCH):
         part = slice(start, start + _BATCH)
         rows = dictionary.W_dec[features[part]].to(clean.x.device)
         delta = torch.zeros(len(rows), *clean.x.shape, dtype=clean.x.dtype, device=clean.x.device)
         delta[:, -1] = (strength * largest * scale * rows).to(delta.dtype)
-        found.append(output_score(exact(clean.resume(delta).logits[:, -1]), lens[part]))
-    return torch.cat(found).cpu()
+        scores.append(output_score(exact(clean.resume(delta).logits[:, -1]), lens[part]))
+    return torch.cat(scores).cpu()
 
 
 def _scale(dictionary: Dictionary, x: Tensor) -> Tensor | float:

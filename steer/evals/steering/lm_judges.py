@@ -59,12 +59,12 @@ class Asked:
         # In one pass, so that braces in an answer are text and not a place to fill in.
         question = re.sub(r"\{text\}|\{instruction\}", lambda m: parts[m[0]], self.template)
         reply = self.ask(f"{question}\n{_FORM}")
-        found = _RATING.findall(reply)
-        if not found:
+        ratings = _RATING.findall(reply)
+        if not ratings:
             raise SteerError(
                 f"the judge's reply has no rating [[0]], [[1]] or [[2]]: {reply!r:.200}"
             )
-        return int(found[-1])
+        return int(ratings[-1])
 
 
 def lm_judges(ask: Ask, concept: str) -> Judges:

@@ -155,7 +155,13 @@ def documents(task: str) -> list[Document]:
     seen: set[object] = set()
     found: list[Document] = []
     for number in range(FEWSHOT + TEST):
-        found.append(next(each for each in _drawn(task, draw, number) if each["text"] not in seen))
+        found.append(
+            next(
+                candidate
+                for candidate in _drawn(task, draw, number)
+                if candidate["text"] not in seen
+            )
+        )
         seen.add(found[-1]["text"])
     return found
 
