@@ -116,14 +116,14 @@ def from_repeng(path: str | Path, coefficient: float = 1.0) -> list[Intervention
     """repeng's GGUF control vector: tensors `direction.L`, added to the output of block L."""
     from gguf import GGUFReader
 
-    found = {}
+    layers = {}
     for tensor in GGUFReader(str(path)).tensors:
         name, _, layer = tensor.name.partition(".")
         if name == "direction" and layer.isdigit():
-            found[int(layer)] = torch.tensor(tensor.data).float()
-    if not found:
+            layers[int(layer)] = torch.tensor(tensor.data).float()
+    if not layers:
         raise InterventionError(f"{path} has no tensors direction.L: it is no control vector")
-    return from_layers(found, coefficient)
+    return from_layers(layers, coefficient)
 
 
 def from_layers(

@@ -176,12 +176,12 @@ def _digest(module: nn.Module) -> str:
     import transformers
 
     config: Any = module.config
-    parts = [f"{path} {type(each).__name__}" for path, each in module.named_modules()]
+    parts = [f"{path} {type(part).__name__}" for path, part in module.named_modules()]
     measure = [file.read_text("utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
     kernels = getattr(config, "_attn_implementation", None), getattr(module, "dtype", None)
     versions = transformers.__version__, torch.__version__
     tensors = (*module.named_parameters(), *module.named_buffers())
-    here = [(name, each) for name, each in tensors if each.device.type != "meta"]
-    scalars = [f"{name} {each.tolist()}" for name, each in here if each.numel() == 1]
+    here = [(name, tensor) for name, tensor in tensors if tensor.device.type != "meta"]
+    scalars = [f"{name} {tensor.tolist()}" for name, tensor in here if tensor.numel() == 1]
     about = [*versions, *kernels, str(config.to_dict()), *parts, *scalars, *measure]
     return hashlib.sha256("\n".join(map(str, about)).encode()).hexdigest()[:24]
