@@ -46,8 +46,8 @@ def said(error: Exception) -> str | None:
     if isinstance(error, TyperException):
         return getattr(error, "format_message", error.__str__)()
     for family in type(error).__mro__:
-        if (found := _of_library(family.__module__.split(".")[0], error)) is not None:
-            return found
+        if (sentence := _of_library(family.__module__.split(".")[0], error)) is not None:
+            return sentence
     if isinstance(error, OSError):
         return _of_system(error)
     if isinstance(error, OverflowError):

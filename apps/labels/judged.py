@@ -127,8 +127,8 @@ def _judged(
     example = strongest[0].marked()
     if score == "simulate":
         mixed = [*active[:_SIMULATED], *silent[:_SIMULATED]]
-        found = simulate(judge, text, mixed)
-        value = None if math.isnan(found) else round(found, 3)
+        correlation = simulate(judge, text, mixed)
+        value = None if math.isnan(correlation) else round(correlation, 3)
         return Label(feature, text, source, "explain, simulate", score=value, example=example)
     detection = detect_with(judge, text, active, silent, seed=seed)
     return Label(

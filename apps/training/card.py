@@ -16,16 +16,16 @@ from steer.quality.splice_loss import SpliceLoss
 
 def reconstruction_figures(dictionary: Dictionary, corpus: KeptActivations) -> dict[str, Any]:
     """Held-out figures, and those of PCA and of a random dictionary at equal L0."""
-    found = quality(dictionary, corpus.heldout)
-    k = max(1, round(found.l0))
+    figures = quality(dictionary, corpus.heldout)
+    k = max(1, round(figures.l0))
     fit = corpus.train[:: max(1, len(corpus.train) // 65_536)]
     return {
-        "heldout_tokens": found.tokens,
-        "fvu": found.fvu,
-        "explained_variance": found.explained_variance,
-        "l0": found.l0,
-        "dead_share": found.dead_share,
-        "shrinkage": found.shrinkage,
+        "heldout_tokens": figures.tokens,
+        "fvu": figures.fvu,
+        "explained_variance": figures.explained_variance,
+        "l0": figures.l0,
+        "dead_share": figures.dead_share,
+        "shrinkage": figures.shrinkage,
         "pca_fvu": pca_fvu(fit, corpus.heldout, k),
         "random_fvu": random_fvu(fit, corpus.heldout, dictionary.width, k),
     }

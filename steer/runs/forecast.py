@@ -95,7 +95,9 @@ class Forecast:
             f"spread of its logarithm {self.spread}",
             f"  KL is {SAFE:g} nat at {self.safe} times this dose",
             "  promotes     "
-            + "  ".join(f"{visible(each.token)} {each.delta_logit}" for each in self.promoted[:5]),
+            + "  ".join(
+                f"{visible(token.token)} {token.delta_logit}" for token in self.promoted[:5]
+            ),
             "  unembedding  " + "  ".join(map(visible, self.unembedding[:5])),
         ]
 
@@ -119,7 +121,7 @@ def forecast(
     mean = moved.mean().item()
     if mean < _SILENT:
         return None
-    known = [each for each in maps if each is not None]
+    known = [fitted for fitted in maps if fitted is not None]
     mapped = len(known) == len(plans)
     off = known[0].off if len(known) == 1 and mapped else {}
     on_text = (edited - clean).mean((0, 1))

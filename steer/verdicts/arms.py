@@ -48,13 +48,13 @@ class Text:
         """The measure of some arms, in their order, each scaled: [arms, ...]."""
         last = len(self.deltas) - 1
         here, there = [n for n in arms if n != last], [n for n in arms if n == last]
-        found = [
+        values = [
             measure(place.resume(self._scaled(part, scales), every=every), place)
             for place, members in ((self.clean, here), (self.elsewhere, there))
             if place is not None
             for part in self._parts(members)
         ]
-        return torch.cat(found)
+        return torch.cat(values)
 
     def _parts(self, arms: Sequence[int]) -> Iterator[Sequence[int]]:
         rows = max(1, _TOKENS // self.clean.length)

@@ -73,7 +73,7 @@ class Protocol:
     def __post_init__(self) -> None:
         if unknown := set(self.decisive) - set(ARMS):
             raise SteerError(f"{', '.join(sorted(unknown))} is no control; {', '.join(ARMS)} are")
-        if any(len(each) != len(self.wordings) for each in self.prompts):
+        if any(len(prompt) != len(self.wordings) for prompt in self.prompts):
             raise SteerError(f"give every prompt in {len(self.wordings)} wordings")
         held_out = len(self.prompts) - (self.choosing if self.claim is None else 0)
         if held_out < 4:
@@ -98,7 +98,7 @@ class Protocol:
         return self.level / self.comparisons
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
         return {"version": VERSION, **plain}
 
     @property
@@ -117,7 +117,7 @@ class Protocol:
                 f"version {data.get('version')!r} of a protocol is unknown; this release reads "
                 f"{VERSION}"
             )
-        names = {each.name for each in fields(cls)}
+        names = {field.name for field in fields(cls)}
         refuse_unknown(data, names | {"version"}, "a protocol", SteerError)
         if missing := names - set(data):
             raise SteerError(f"a protocol needs {', '.join(sorted(missing))}")
@@ -128,7 +128,7 @@ class Protocol:
 def _plain(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         return value.to_dict()
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
 def _same(value: Any) -> Any:
@@ -136,16 +136,16 @@ def _same(value: Any) -> Any:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
         raise SteerError(f"{value!r} is no list of texts")
     return tuple(value)
 
 
 _READ = {
     "claim": lambda data: None if data is None else Claim.from_dict(data),
-    "prompts": lambda data: tuple(_texts(each) for each in data),
+    "prompts": lambda data: tuple(_texts(wordings) for wordings in data),
     "wordings": _texts,
     "neutral": _texts,
     "decisive": _texts,
-    "panel": lambda data: tuple(Behaviour.from_dict(each) for each in data),
+    "panel": lambda data: tuple(Behaviour.from_dict(behaviour) for behaviour in data),
 }

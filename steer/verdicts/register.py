@@ -88,10 +88,10 @@ def weights(
     whole = model.dictionary_of(intervention, given) if features else None
     if whole is None:
         return None
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for tensor in (whole.W_enc[:, features], whole.b_enc[features], whole.W_dec[features]):
-        found.update(tensor.float().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:12]
+        digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _worded(
@@ -99,17 +99,17 @@ def _worded(
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     if prompts is None:
         return default_prompts(), WORDINGS
-    if all(isinstance(each, str) for each in prompts):
-        return worded([str(each) for each in prompts]), WORDINGS
-    several = [(each,) if isinstance(each, str) else tuple(each) for each in prompts]
+    if all(isinstance(prompt, str) for prompt in prompts):
+        return worded([str(prompt) for prompt in prompts]), WORDINGS
+    several = [(prompt,) if isinstance(prompt, str) else tuple(prompt) for prompt in prompts]
     return tuple(several), tuple(f"wording {n + 1}" for n in range(len(several[0])))
 
 
 def _elsewhere(model: Model, plan: SitePlan) -> str:
-    found = wrong_site(model, plan.out)
-    if found is None:
+    site = wrong_site(model, plan.out)
+    if site is None:
         raise SteerError(f"the model has no site like {plan.out.hookpoint} to compare with")
-    return str(found.hookpoint)
+    return str(site.hookpoint)
 
 
 def differences(protocol: Protocol, now: Mapping[str, str | None]) -> list[str]:

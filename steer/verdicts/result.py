@@ -62,21 +62,21 @@ class Verdict(Shown):
         """One row a control: its effect, its bound, and how far the edit is beyond, in logits."""
         return [
             {
-                "control": each.control,
-                "decides": each.decisive,
-                "effect": each.effect.mean,
-                "low": each.effect.low,
-                "high": each.effect.high,
-                "bound": each.bound,
-                "beyond": each.advantage.mean,
-                "beyond_low": each.advantage.low,
-                "beyond_high": each.advantage.high,
-                "draws": each.draws,
-                "scale": each.scale,
-                "cost": each.cost,
-                "met": each.met,
+                "control": control.control,
+                "decides": control.decisive,
+                "effect": control.effect.mean,
+                "low": control.effect.low,
+                "high": control.effect.high,
+                "bound": control.bound,
+                "beyond": control.advantage.mean,
+                "beyond_low": control.advantage.low,
+                "beyond_high": control.advantage.high,
+                "draws": control.draws,
+                "scale": control.scale,
+                "cost": control.cost,
+                "met": control.met,
             }
-            for each in self.controls
+            for control in self.controls
         ]
 
     def __repr__(self) -> str:
@@ -87,7 +87,7 @@ class Verdict(Shown):
             f"claim ({how}): more {sides[0]}; less {sides[1] or 'all tokens'}",
             f"effect {self.effect.whole} logits over {self.effect.whole.n} prompts, "
             f"{self.effect.wrong_way:.0%} the wrong way, ΔCE {self.effect.cost:.3g} nats",
-            *(_line(each) for each in self.controls),
+            *(_line(control) for control in self.controls),
             f"protocol {self.protocol.digest}",
         ]
         return "\n".join(lines)
@@ -103,8 +103,10 @@ class Verdict(Shown):
                 "why": self.decision.why,
                 "claim": {**self.claim.to_dict(), "chosen": self.chosen},
                 "effect": asdict(self.effect),
-                "controls": [asdict(each) | {"better": each.better} for each in self.controls],
-                "panel": [asdict(each) for each in self.panel],
+                "controls": [
+                    asdict(control) | {"better": control.better} for control in self.controls
+                ],
+                "panel": [asdict(harm) for harm in self.panel],
                 "untested": dict(self.untested),
                 "by_norm": self.by_norm,
                 **registered(self.protocol),

@@ -103,8 +103,8 @@ class Again:
     @property
     def same(self) -> bool:
         """Whether the words are the same; how many more prompts are asked for may differ."""
-        said, found = (each.partition(":")[0] for each in (self.said or "", self.verdict.verdict))
-        return self.said is None or said == found
+        said, now = (each.partition(":")[0] for each in (self.said or "", self.verdict.verdict))
+        return self.said is None or said == now
 
 
 def verify_again(

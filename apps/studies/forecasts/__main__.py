@@ -54,8 +54,8 @@ def main(
         run_exact(model, given, folder, share or list(SHARES))
     else:
         rows = run_score(model, given, folder, out or folder)
-        kept = [row for row in _kept() if row["dictionary"] != dictionary]
-        lines = [json.dumps(row, ensure_ascii=False) for row in (*kept, *rows)]
+        others = [row for row in _kept() if row["dictionary"] != dictionary]
+        lines = [json.dumps(row, ensure_ascii=False) for row in (*others, *rows)]
         RESULTS.write_text("\n".join(lines) + "\n")
         print("\n".join(lines))
 
@@ -70,8 +70,8 @@ def run_exact(model: Model, dictionary: Dictionary, folder: Path, shares: list[f
         ):
             if not path.exists():
                 last = texts is part.texts
-                found = measured(model, dictionary, part.features, texts, shares, last=last)
-                found.save(path)
+                exact = measured(model, dictionary, part.features, texts, shares, last=last)
+                exact.save(path)
 
 
 def run_score(
@@ -88,15 +88,15 @@ def run_score(
     about = {"dictionary": dictionary.name, "features": len(worlds["scored"].units)}
     rows: list[dict[str, Any]] = []
     for number, share in enumerate(worlds["scored"].exact.shares.tolist()):
-        for forecast, found in overlaps(worlds["scored"], number).items():
-            told = {"overlap of": forecast, "share of norm": round(share, 3), **found}
+        for forecast, figures in overlaps(worlds["scored"], number).items():
+            told = {"overlap of": forecast, "share of norm": round(share, 3), **figures}
             rows.append({**about, **told})
     scored = off(worlds["scored"], [range(CONTEXTS)])
     for name, bounds in known.items():
         held = coverage(scored[name], bounds, SCORED)
         rows.append({**about, "interval of": name, "bounds": bounds, "coverage": held})
     drawn_ones = examples(worlds["scored"], known["kl"], model.token, dictionary.width)
-    return rows + [{**about, **each} for each in drawn_ones]
+    return rows + [{**about, **row} for row in drawn_ones]
 
 
 def _world(

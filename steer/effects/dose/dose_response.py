@@ -101,9 +101,9 @@ def _header(model: Model, job: Doses) -> dict[str, Any]:
         "model": model.fingerprint,
         "dtype": model.dtype,
         "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
-        "edits": [each.to_dict() for each in job.edits],
+        "edits": [edit.to_dict() for edit in job.edits],
         "texts_and_metrics": digest(
-            [job.prompts, job.neutral, [each.to_dict() for each in job.measures]]
+            [job.prompts, job.neutral, [measure.to_dict() for measure in job.measures]]
         ),
         "continuation": [job.continuation, job.seed],
     }

@@ -90,7 +90,7 @@ class Doses:
         """Loss and distinct pairs of what is written after a prompt, [doses] each."""
         runs = model.generate_batch(
             [prompt],
-            [Intervention(self.dictionary.name, [each]) for each in self.edits],
+            [Intervention(self.dictionary.name, [edit]) for edit in self.edits],
             max_new_tokens=self.continuation,
             dictionaries=[self.dictionary],
             seed=self.seed,
@@ -109,7 +109,7 @@ def _deltas(
     ids, _ = model.tokenize([text])
     clean = clean_for(model, ids[0], dictionary, every=True)
     several = [
-        read_changes(clean, dictionary, [each]).delta([(0,)], clean.x.dtype) for each in edits
+        read_changes(clean, dictionary, [edit]).delta([(0,)], clean.x.dtype) for edit in edits
     ]
     return clean, torch.cat(several)
 
@@ -117,10 +117,10 @@ def _deltas(
 def _changes(clean: Clean, delta: Tensor, metrics: Sequence[Metric]) -> list[Tensor]:
     """The change of each metric under every row of Δ, [doses] each."""
     edited = clean.resume(delta, every=True)
-    found = []
+    changes = []
     with torch.inference_mode():
-        for each in metrics:
-            reference = Reference.of(clean.logits, clean.ids, edited.start, each.every)
-            logits = edited.logits if each.every else edited.logits[:, -1:]
-            found.append(each.change(logits, reference))
-    return found
+        for metric in metrics:
+            reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)
+            logits = edited.logits if metric.every else edited.logits[:, -1:]
+            changes.append(metric.change(logits, reference))
+    return changes

@@ -88,7 +88,7 @@ def ablation_sweep(
             )
         header["screen"] = asdict(screen)
         rows, done = screened(model, asked, screen, spread, header, progress)
-    found = Sweep(
+    sweep = Sweep(
         rows=tuple(sorted(rows, key=lambda row: (row["prompt"], row["feature"]))),
         prompts=asked.prompts,
         dictionary=dictionary.name,
@@ -99,10 +99,10 @@ def ablation_sweep(
         screened=done,
     )
     if against is None or not spread.whole:
-        return found
-    tested = replace(asked, features=found.largest(against.tested))
+        return sweep
+    tested = replace(asked, features=sweep.largest(against.tested))
     controls = run(Controls(tested, against), model, spread, header, progress)
-    return replace(found, controls=tuple(controls))
+    return replace(sweep, controls=tuple(controls))
 
 
 def pair_sweep(

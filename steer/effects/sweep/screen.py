@@ -98,8 +98,8 @@ def estimates(ready: Prepared, draws: int = DRAWS) -> Tensor:
     changes = ready.changes
     slopes = _slopes(ready, draws)
     amount = changes.amount if changes.scale is None else changes.amount * changes.scale
-    each = ((slopes.to(changes.rows.dtype) @ changes.rows.T) * amount).double().sum(1)
-    return each.square().mean(0) / 2 if ready.metric.flat else each[0]
+    estimate = ((slopes.to(changes.rows.dtype) @ changes.rows.T) * amount).double().sum(1)
+    return estimate.square().mean(0) / 2 if ready.metric.flat else estimate[0]
 
 
 def _slopes(ready: Prepared, draws: int) -> Tensor:
@@ -120,10 +120,10 @@ def _slopes(ready: Prepared, draws: int) -> Tensor:
     points = clean.x[first:].expand(rows, -1, -1)
     with clean.model.lock:
         values, tail = resumed.gradient(clean.model.nn, begin, points, measure)
-    found = clean.x.new_zeros(rows, *clean.x.shape)
-    found[:, first:] = tail
-    clean.check(torch.zeros_like(found), torch.cat([values.unsqueeze(-1), tail.flatten(1)], -1))
-    return found
+    slopes = clean.x.new_zeros(rows, *clean.x.shape)
+    slopes[:, first:] = tail
+    clean.check(torch.zeros_like(slopes), torch.cat([values.unsqueeze(-1), tail.flatten(1)], -1))
+    return slopes
 
 
 def _next_tokens(logits: Tensor, count: int) -> Tensor:
@@ -204,10 +204,10 @@ def _none_could_be(
     rows: Sequence[Row], asked: Asked, size: dict[int, float], largest_left: float, top: int
 ) -> bool:
     """Whether none of the features that are left could be among the top."""
-    found = Sweep(tuple(rows), asked.prompts, "", "", "", "")
-    effects = found.matrix().abs().mean(1)
+    sweep = Sweep(tuple(rows), asked.prompts, "", "", "", "")
+    effects = sweep.matrix().abs().mean(1)
     if len(effects) < top:
         return False
-    guesses = torch.tensor([size[feature] for feature in found.features], dtype=torch.float64)
+    guesses = torch.tensor([size[feature] for feature in sweep.features], dtype=torch.float64)
     bound = torch.quantile(effects / guesses.clamp(min=1e-30), SURE).item()
     return largest_left * bound < effects.sort(descending=True).values[top - 1].item()

@@ -90,7 +90,7 @@ def verify(
     from apps.text_files import read_lines
 
     with run.loaded() as (model, progress):
-        found = run_verify(
+        verdict = run_verify(
             model,
             edits.intervention(run.dictionary),
             claim,
@@ -100,4 +100,4 @@ def verify(
             seed=seed,
             prompts=None if prompts is None else read_lines(prompts),
         )
-    run.emit(found.to_dict(), lambda: repr(found))
+    run.emit(verdict.to_dict(), lambda: repr(verdict))
