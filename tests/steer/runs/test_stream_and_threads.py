@@ -66,12 +66,13 @@ def test_an_event_loop_reads_the_same_pieces(model: steer.Model) -> None:
 
 def test_leaving_the_loop_stops_the_run_at_its_next_token(model: steer.Model) -> None:
     finished = model.generate(PROMPT, EDIT, max_new_tokens=5, dictionaries=[dictionary()])
-    left = threading.Event()
+    third, left = threading.Event(), threading.Event()
 
     def start(on_step: OnStep, on_first: OnStep) -> steer.Run:
         def step(ids: torch.Tensor) -> bool | None:
-            if ids.shape[1] - 6 == 3:
-                left.wait(10)  # the reader leaves while this token is computed
+            if ids.shape[1] - 6 == 3:  # the reader leaves while this token is computed
+                third.set()
+                left.wait(60)
             return on_step(ids)
 
         return model.generate(
@@ -81,6 +82,7 @@ def test_leaving_the_loop_stops_the_run_at_its_next_token(model: steer.Model) ->
     stream = Stream(start, lambda ids: str(len(ids)))
     for piece in stream:
         if piece.step == 2:
+            assert third.wait(60)
             break
     left.set()
     assert len(stream.result().ids) == 3
