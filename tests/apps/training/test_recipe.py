@@ -225,18 +225,18 @@ def test_several_seeds(recipe: Recipe, tmp_path: Path) -> None:
             progress=lambda what, done, total: None,
         )
 
-    found = run()
+    answer = run()
     known = Stability.load(tmp_path / "out")
     assert known is not None
     assert (known.seeds, known.samples, len(known.chance)) == (3, 3200, 40)
-    assert sum(found.histogram) == pytest.approx(1)
-    assert found.cosine == pytest.approx(known.cosine.mean().item(), abs=0.01)
+    assert sum(answer.histogram) == pytest.approx(1)
+    assert answer.cosine == pytest.approx(known.cosine.mean().item(), abs=0.01)
     rows = [
         catalogue.load(tmp_path / "work" / "resid_post.1" / f"seed-{seed}" / "trained").W_dec
         for seed in (1, 2)
     ]
     assert not torch.allclose(*rows)
-    assert run() == found
+    assert run() == answer
     with pytest.raises(TrainingError, match="3 seeds are too few"):
         run_stability(
             recipe, "resid_post.1", seeds=range(3), samples=3200, tokens=3200, work=tmp_path,

@@ -140,7 +140,7 @@ def test_watched_tokens_have_the_log_probabilities_of_their_steps(model: steer.M
     )
     ids, mask = model.tokenize([PROMPT])
     clean = model.module(ids, attention_mask=mask).logits[0, -1].log_softmax(-1)
-    assert [(each.token, each.id) for each in run.logprobs] == [("w9", 9), ("w20", 20)]
+    assert [(logprob.token, logprob.id) for logprob in run.logprobs] == [("w9", 9), ("w20", 20)]
     assert run.logprobs[0].baseline[0] == pytest.approx(clean[9].item(), abs=1e-4)
     assert run.logprobs[1].baseline[0] == pytest.approx(clean[20].item(), abs=1e-4)
     assert run.logprobs[0].edited[0] != pytest.approx(clean[9].item(), abs=1e-4)

@@ -103,7 +103,7 @@ def test_every_arm_has_the_edits_price() -> None:
 def test_an_edit_without_a_price_is_met_at_its_norm() -> None:
     verdict = steer.verify(world().model, added(0, 1e-3), **settings())
     assert verdict.by_norm
-    assert {each.scale for each in verdict.controls if each.scale} == {1.0}
+    assert {control.scale for control in verdict.controls if control.scale} == {1.0}
 
 
 def test_the_verdict_of_its_file(tmp_path: Path) -> None:
