@@ -10,6 +10,7 @@ from apps.training.kept import KeptActivations
 from apps.training.recipe import Recipe
 from dictionaries.dictionary import Dictionary
 from dictionaries.files.place import sha256
+from dictionaries.files.whole import write_whole
 from dictionaries.measures.quality import pca_fvu, quality, random_fvu
 from steer.quality.splice_loss import SpliceLoss
 
@@ -81,4 +82,4 @@ def write_card(card: dict[str, Any], folder: Path) -> None:
     """Write card.json with the sha256 of the files beside it, but for labels, which may grow."""
     files = sorted(p for p in folder.iterdir() if p.name not in ("card.json", "labels.jsonl"))
     card = {**card, "sha256": {path.name: sha256(path) for path in files}}
-    (folder / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_whole(folder / "card.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dictionaries.files.place import writable_file
+from dictionaries.files.whole import write_whole
 from steer.errors import SteerError
 from steer.shown import Shown, visible
 from steer.verdicts.claim import Claim
@@ -125,7 +126,7 @@ def registered(protocol: Protocol) -> dict[str, Any]:
 
 def write(path: str | Path, data: Mapping[str, Any]) -> None:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1)
-    writable_file(Path(path)).write_text(text + "\n", encoding="utf-8")
+    write_whole(writable_file(Path(path)), text + "\n")
 
 
 def read(path: str | Path) -> tuple[Protocol, str | None]:

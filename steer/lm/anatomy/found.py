@@ -12,8 +12,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from dictionaries.files.whole import write_whole
 from steer.disk.cache import cache_folder
-from steer.errors import ModelError
+from steer.errors import ModelError, SteerError
 from steer.lm.anatomy.around import resumes, without_shared_inputs
 from steer.lm.anatomy.calls import (
     TOKENS,
@@ -51,10 +52,8 @@ def _cached(module: nn.Module) -> Anatomy:
         anatomy = measure(module)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".tmp")
-        scratch.write_text(json.dumps(anatomy.to_dict()), "utf-8")
-        scratch.replace(file)
-    except OSError:  # a cache that can't be written costs the next start a second
+        write_whole(file, json.dumps(anatomy.to_dict()))
+    except (OSError, SteerError):  # a cache that can't be written costs the next start a second
         pass
     return anatomy
 
