@@ -15,10 +15,15 @@ from steer.shown import Shown, visible
 from steer.verdicts.claim import Claim
 from steer.verdicts.compare import Comparison, Effect, Harm
 from steer.verdicts.decide import Decision
-from steer.verdicts.protocol import Protocol
+from steer.verdicts.protocol import DENSITY, FROZEN, Protocol
 
 if TYPE_CHECKING:
     import pandas
+
+_ABSENT = {
+    DENSITY: "no feature is edited, or no other one is ever active",
+    FROZEN: "no dictionary that was trained with a frozen decoder was given (frozen=)",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,6 +53,12 @@ class Verdict(Shown):
     @property
     def steers(self) -> bool:
         return self.decision.word == "steers"
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Controls that were not run, with the reason."""
+        run = {each.control for each in self.controls}
+        return {name: why for name, why in _ABSENT.items() if name not in run}
 
     def _title(self) -> str:
         return f"Verdict: {self.verdict}; {self.decision.why}"
@@ -88,6 +99,7 @@ class Verdict(Shown):
             f"effect {self.effect.whole} logits over {self.effect.whole.n} prompts, "
             f"{self.effect.wrong_way:.0%} the wrong way, ΔCE {self.effect.cost:.3g} nats",
             *(_line(each) for each in self.controls),
+            *(f"  not run: {name}, since {why}" for name, why in self.absent.items()),
             f"protocol {self.protocol.digest}",
         ]
         return "\n".join(lines)
@@ -105,6 +117,7 @@ class Verdict(Shown):
                 "effect": asdict(self.effect),
                 "controls": [asdict(each) | {"better": each.better} for each in self.controls],
                 "panel": [asdict(each) for each in self.panel],
+                "absent": dict(self.absent),
                 "untested": dict(self.untested),
                 "by_norm": self.by_norm,
                 **registered(self.protocol),
