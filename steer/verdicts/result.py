@@ -16,10 +16,15 @@ from steer.shown import Shown, visible
 from steer.verdicts.claim import Claim
 from steer.verdicts.compare import Comparison, Effect, Harm
 from steer.verdicts.decide import Decision
-from steer.verdicts.protocol import Protocol
+from steer.verdicts.protocol import DENSITY, FROZEN, Protocol
 
 if TYPE_CHECKING:
     import pandas
+
+_ABSENT = {
+    DENSITY: "no feature is edited, or no other one is ever active",
+    FROZEN: "no dictionary that was trained with a frozen decoder was given (frozen=)",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +54,12 @@ class Verdict(Shown):
     @property
     def steers(self) -> bool:
         return self.decision.word == "steers"
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Controls that were not run, with the reason."""
+        run = {each.control for each in self.controls}
+        return {name: why for name, why in _ABSENT.items() if name not in run}
 
     def _title(self) -> str:
         return f"Verdict: {self.verdict}; {self.decision.why}"
@@ -88,7 +99,8 @@ class Verdict(Shown):
             f"claim ({how}): more {sides[0]}; less {sides[1] or 'all tokens'}",
             f"effect {self.effect.whole} logits over {self.effect.whole.n} prompts, "
             f"{self.effect.wrong_way:.0%} the wrong way, ΔCE {self.effect.cost:.3g} nats",
-            *(_line(control) for control in self.controls),
+            *(_line(each) for each in self.controls),
+            *(f"  not run: {name}, since {why}" for name, why in self.absent.items()),
             f"protocol {self.protocol.digest}",
         ]
         return "\n".join(lines)
@@ -104,10 +116,9 @@ class Verdict(Shown):
                 "why": self.decision.why,
                 "claim": {**self.claim.to_dict(), "chosen": self.chosen},
                 "effect": asdict(self.effect),
-                "controls": [
-                    asdict(control) | {"better": control.better} for control in self.controls
-                ],
-                "panel": [asdict(harm) for harm in self.panel],
+                "controls": [asdict(each) | {"better": each.better} for each in self.controls],
+                "panel": [asdict(each) for each in self.panel],
+                "absent": dict(self.absent),
                 "untested": dict(self.untested),
                 "by_norm": self.by_norm,
                 **registered(self.protocol),

@@ -87,6 +87,8 @@ BAD: dict[str, list[str]] = {
     "train broken": ["train", "{folder}/broken.toml"],
     "train unknown key": ["train", "{folder}/unknown.toml"],
     "train folder": ["train", "{folder}"],
+    "train samples alone": ["train", "smollm2-135m", "--samples", "5", "--out", "{folder}/out"],
+    "train frozen": ["train", "smollm2-135m", "--frozen", "bias", "--out", "{folder}/out"],
     "calibrate dictionary": ["calibrate", "{model}", "--dictionary", "nowhere/resid_post.1"],
     "export no file": ["export", "nowhere.json", "--out", "{folder}/out"],
     "export format": [
