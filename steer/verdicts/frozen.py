@@ -35,9 +35,9 @@ def frozen_dictionary(
             f"{name} is of {site}, and the edit writes {written}: give one that was trained there"
         )
     trained = (dictionary.card or {}).get("train")
-    if isinstance(trained, dict) and (kept := trained.get("frozen", "nothing")) != "decoder":
+    if isinstance(trained, dict) and (part := trained.get("frozen", "nothing")) != "decoder":
         raise SteerError(
-            f"{name} was trained with {kept} frozen, by its card, and this control asks for a "
+            f"{name} was trained with {part} frozen, by its card, and this control asks for a "
             "frozen decoder: train one with frozen = 'decoder'"
         )
     return dictionary
@@ -49,14 +49,14 @@ def frozen_weights(
     """Digest of all its numbers and of how dense its features are; None if none is named."""
     if name is None:
         return None
-    found = frozen_dictionary(model, name, plan, dictionaries)
-    density = [] if found.statistics is None else [found.statistics.density]
-    return digest((found.W_enc, found.b_enc, found.W_dec, *density))
+    trained = frozen_dictionary(model, name, plan, dictionaries)
+    density = [] if trained.statistics is None else [trained.statistics.density]
+    return digest((trained.W_enc, trained.b_enc, trained.W_dec, *density))
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
     """Twelve hex digits of the numbers, as float32."""
-    found = hashlib.sha256()
+    content = hashlib.sha256()
     for tensor in tensors:
-        found.update(tensor.float().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:12]
+        content.update(tensor.float().cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()[:12]

@@ -88,7 +88,7 @@ class Protocol:
             )
         if self.frozen is not None and self.others < 1:
             raise SteerError(f"others={self.others}: no row of {self.frozen} would be a control")
-        if any(len(each) != len(self.wordings) for each in self.prompts):
+        if any(len(prompt) != len(self.wordings) for prompt in self.prompts):
             raise SteerError(f"give every prompt in {len(self.wordings)} wordings")
         held_out = len(self.prompts) - (self.choosing if self.claim is None else 0)
         if held_out < 4:
@@ -113,7 +113,7 @@ class Protocol:
         return self.level / self.comparisons
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
         if self.frozen is not None:
             return {"version": VERSION, **plain}
         return {"version": _BEFORE_FROZEN, **_without(plain, _ADDED)}
@@ -135,7 +135,7 @@ class Protocol:
                 f"version {version!r} of a protocol is unknown; this release reads "
                 f"{_BEFORE_FROZEN} and {VERSION}"
             )
-        names = {each.name for each in fields(cls)}
+        names = {field.name for field in fields(cls)}
         if version == _BEFORE_FROZEN:
             names -= set(_ADDED)
         refuse_unknown(data, names | {"version"}, "a protocol", SteerError)

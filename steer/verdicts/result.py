@@ -58,7 +58,7 @@ class Verdict(Shown):
     @property
     def absent(self) -> Mapping[str, str]:
         """Controls that were not run, with the reason."""
-        run = {each.control for each in self.controls}
+        run = {control.control for control in self.controls}
         return {name: why for name, why in _ABSENT.items() if name not in run}
 
     def _title(self) -> str:
@@ -99,7 +99,7 @@ class Verdict(Shown):
             f"claim ({how}): more {sides[0]}; less {sides[1] or 'all tokens'}",
             f"effect {self.effect.whole} logits over {self.effect.whole.n} prompts, "
             f"{self.effect.wrong_way:.0%} the wrong way, ΔCE {self.effect.cost:.3g} nats",
-            *(_line(each) for each in self.controls),
+            *(_line(control) for control in self.controls),
             *(f"  not run: {name}, since {why}" for name, why in self.absent.items()),
             f"protocol {self.protocol.digest}",
         ]
@@ -116,8 +116,10 @@ class Verdict(Shown):
                 "why": self.decision.why,
                 "claim": {**self.claim.to_dict(), "chosen": self.chosen},
                 "effect": asdict(self.effect),
-                "controls": [asdict(each) | {"better": each.better} for each in self.controls],
-                "panel": [asdict(each) for each in self.panel],
+                "controls": [
+                    asdict(control) | {"better": control.better} for control in self.controls
+                ],
+                "panel": [asdict(harm) for harm in self.panel],
                 "absent": dict(self.absent),
                 "untested": dict(self.untested),
                 "by_norm": self.by_norm,

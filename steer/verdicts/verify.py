@@ -107,7 +107,9 @@ class Again:
     @property
     def same(self) -> bool:
         """Whether the words are the same; how many more prompts are asked for may differ."""
-        said, now = (each.partition(":")[0] for each in (self.said or "", self.verdict.verdict))
+        said, now = (
+            verdict.partition(":")[0] for verdict in (self.said or "", self.verdict.verdict)
+        )
         return self.said is None or said == now
 
 

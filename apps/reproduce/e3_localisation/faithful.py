@@ -100,7 +100,7 @@ def ends(patchable: Sequence[Patchable], wanted: Sequence[LogitDifference]) -> T
     """The metric of the base run and of the target run, [2, n]."""
     base = [pair.clean.logits[-1] for pair in patchable]
     target = [pair.goal for pair in patchable]
-    return torch.stack([_measured(patchable, wanted, each) for each in (base, target)])
+    return torch.stack([_measured(patchable, wanted, end) for end in (base, target)])
 
 
 def dictionary_rows(model: Model, name: str, dictionary: Dictionary, asked: Asked) -> Iterator[Row]:
@@ -141,7 +141,7 @@ def subspace_rows(
     for size in dimensions:
         rows = learned_subspace(learn, answers, size, search)
         runs.append([interchanged(pair, rows) for pair in judge])
-    counts = (0, *(2 * each for each in dimensions))
+    counts = (0, *(2 * dimension for dimension in dimensions))
     values = torch.stack([_measured(judge, wanted, logits) for logits in runs])
     apart = torch.stack([_apart(judge, logits) for logits in runs])
     nothing = torch.zeros_like(values)
@@ -157,17 +157,17 @@ def _measured(
     pairs: Sequence[Patchable], wanted: Sequence[LogitDifference], logits: Sequence[Tensor]
 ) -> Tensor:
     """The metric of each pair's logits [V], [n]."""
-    found = []
+    values = []
     for pair, metric, last in zip(pairs, wanted, logits, strict=True):
         measure = pair.measure(metric)
-        found.append(measure(exact(last).view(1, 1, -1), measure.reference)[0])
-    return torch.stack(found).double().cpu()
+        values.append(measure(exact(last).view(1, 1, -1), measure.reference)[0])
+    return torch.stack(values).double().cpu()
 
 
 def _apart(pairs: Sequence[Patchable], logits: Sequence[Tensor]) -> Tensor:
     """KL(edited‖target) of each pair's logits [V], [n]."""
-    found = [metrics.kl(last, pair.goal) for pair, last in zip(pairs, logits, strict=True)]
-    return torch.stack(found).double().cpu()
+    divergences = [metrics.kl(last, pair.goal) for pair, last in zip(pairs, logits, strict=True)]
+    return torch.stack(divergences).double().cpu()
 
 
 def _rows(name: str, moved: Curve, apart: Curve, limits: Tensor) -> Iterator[Row]:
@@ -259,7 +259,7 @@ def main(
 ) -> None:
     """Run what is missing, and print the table."""
     model = load()
-    named = dict(each.split("=", 1) for each in dictionary or ())
+    named = dict(pair.split("=", 1) for pair in dictionary or ())
     given = {name: model.dictionary(folder) for name, folder in named.items()}
     run(model, given, Asked.of(model, pairs, 0), out, 48)
     print(table(rows(out)))

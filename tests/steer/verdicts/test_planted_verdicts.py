@@ -129,7 +129,7 @@ def test_rows_of_a_frozen_decoder_are_a_control() -> None:
 
 def test_a_frozen_decoder_is_told_or_decides() -> None:
     told = steer.verify(world().model, added(0), frozen="frozen", **with_frozen())
-    (beside,) = [each for each in told.controls if each.control == FROZEN]
+    (beside,) = [control for control in told.controls if control.control == FROZEN]
     assert told.verdict == "steers"
     assert beside.better
     assert beside.bound is not None
@@ -137,7 +137,7 @@ def test_a_frozen_decoder_is_told_or_decides() -> None:
     assert FROZEN not in told.absent
     decisive = (RANDOM, FROZEN)
     by = steer.verify(world().model, added(0), frozen="frozen", decisive=decisive, **with_frozen())
-    assert [each.control for each in by.controls if each.decisive] == [RANDOM, FROZEN]
+    assert [control.control for control in by.controls if control.decisive] == [RANDOM, FROZEN]
     assert by.verdict == "steers"
 
 
