@@ -15,6 +15,19 @@ CONTEXTS, CALIBRATING = 8, 32
 """Texts that are scored on, and that intervals are drawn from: more of them, since features share
 their texts, and eight say little of others."""
 _UNUSED = 160
+_SEEN = 5_300
+"""Of the first draw: what a map was fitted on, or an interval tried out, at any time."""
+FRESH = (
+    "The smell of the sea made her think of",
+    "As soon as the meeting was over, the director",
+    "If the water is too cold, it",
+    "Among the papers on his desk there was",
+    "The people of the island have never",
+    "By the time that the doctor came, the",
+    "Her new shoes were",
+    "One of the reasons for the change is",
+)
+"""Texts of the kind that intervals were drawn from, written before any of them was run."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +39,13 @@ class Part:
 
 
 def drawn(width: int, seed: int = 0) -> dict[str, Part]:
-    """`scored`, `calibrated` and `fitted`; the last has the fit's own texts."""
+    """`scored`, `calibrated`, `fitted`, and `fresh`: what nothing had ever been looked at on.
+
+    `fitted` has the fit's own texts. `fresh` is drawn by another seed from what was left over.
+    """
     order = torch.randperm(width, generator=torch.Generator().manual_seed(seed)).tolist()
+    left = torch.tensor(order[_SEEN:])
+    again = left[torch.randperm(len(left), generator=torch.Generator().manual_seed(seed + 1))]
     prompts = [plain for plain, *_ in default_prompts()]
     scored, order = order[:SCORED], order[SCORED:]
     calibrated, fitted = order[:CALIBRATED], order[CALIBRATED + _UNUSED :][:FITTED]
@@ -35,4 +53,5 @@ def drawn(width: int, seed: int = 0) -> dict[str, Part]:
         "scored": Part(scored, prompts[:CONTEXTS]),
         "calibrated": Part(calibrated, prompts[CONTEXTS : CONTEXTS + CALIBRATING]),
         "fitted": Part(fitted, []),
+        "fresh": Part(again[:SCORED].tolist(), list(FRESH)),
     }
