@@ -38,14 +38,16 @@ class Part:
     texts: list[str]
 
 
-def drawn(width: int, seed: int = 0) -> dict[str, Part]:
-    """`scored`, `calibrated`, `fitted`, and `fresh`: what nothing had ever been looked at on.
+def fresh(width: int) -> list[int]:
+    """Features that nothing had ever been looked at on, in the order of another seed."""
+    order = torch.randperm(width, generator=torch.Generator().manual_seed(0))[_SEEN:]
+    again = torch.randperm(len(order), generator=torch.Generator().manual_seed(1))
+    return order[again].tolist()
 
-    `fitted` has the fit's own texts. `fresh` is drawn by another seed from what was left over.
-    """
+
+def drawn(width: int, seed: int = 0) -> dict[str, Part]:
+    """`scored`, `calibrated`, `fitted`, and `fresh`; `fitted` has the fit's own texts."""
     order = torch.randperm(width, generator=torch.Generator().manual_seed(seed)).tolist()
-    left = torch.tensor(order[_SEEN:])
-    again = left[torch.randperm(len(left), generator=torch.Generator().manual_seed(seed + 1))]
     prompts = [plain for plain, *_ in default_prompts()]
     scored, order = order[:SCORED], order[SCORED:]
     calibrated, fitted = order[:CALIBRATED], order[CALIBRATED + _UNUSED :][:FITTED]
@@ -53,5 +55,5 @@ def drawn(width: int, seed: int = 0) -> dict[str, Part]:
         "scored": Part(scored, prompts[:CONTEXTS]),
         "calibrated": Part(calibrated, prompts[CONTEXTS : CONTEXTS + CALIBRATING]),
         "fitted": Part(fitted, []),
-        "fresh": Part(again[:SCORED].tolist(), list(FRESH)),
+        "fresh": Part(fresh(width)[:SCORED], list(FRESH)),
     }
