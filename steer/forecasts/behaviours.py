@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -30,6 +31,8 @@ from steer.verdicts.panel import PANEL, Behaviour
 
 SHARES = (0.15, 0.3, 0.6)
 """Lengths of the pushes, of the stream's median norm: each feature has one of them."""
+FEATURES = 40
+"""Of a dictionary, pushed to weigh the two parts."""
 COPIES = 4
 """Pushed copies of a question that the gradient is averaged over."""
 _ROWS, _WHOLE = 64, 8
@@ -41,7 +44,7 @@ Question = tuple[str, int, int]
 def read(model: Model, behaviour: Behaviour) -> list[Question]:
     """Its questions with the ids of the right and the wrong token.
 
-    Raises `PromptError` where one is not a single token of the model.
+    Raises `InterventionError` where one is not a single token of the model.
     """
     return [(p, model.token_id(r), model.token_id(w)) for p, r, w in behaviour.questions]
 
@@ -66,6 +69,16 @@ def disturbance(
         for part in pushes.split(_WHOLE)
     ]
     return torch.cat(found).mean(1).cpu()
+
+
+def readable(model: Model, panel: Sequence[Behaviour] = PANEL) -> tuple[Behaviour, ...]:
+    """Those whose words are all single tokens of the model."""
+    words = {each: [word for _, *pair in each.questions for word in pair] for each in panel}
+    return tuple(each for each in panel if all(_single(model, word) for word in words[each]))
+
+
+def _single(model: Model, word: str) -> bool:
+    return len(model.tokenizer(word, add_special_tokens=False)["input_ids"]) == 1
 
 
 def digest(panel: Sequence[Behaviour] = PANEL) -> str:
@@ -145,8 +158,8 @@ def fit(
 
     neutral: the sentence that `explain` measures the KL on. Forecasts have no intervals: those take
         scores on other features.
-    Raises `InterventionError` for fewer than two features, `PromptError` where the behaviours'
-    words are not single tokens of the model.
+    Raises `InterventionError` for fewer than two features, and where the behaviours' words are not
+    single tokens of the model.
     """
     if len(features) < 2:
         raise InterventionError(f"{len(features)} features are too few: give two or more")
@@ -158,6 +171,22 @@ def fit(
     scaled, costs = weighted(pushes, nats, mean, truth)
     names = tuple(behaviour.name for behaviour in panel)
     return BehaviourMap(names, scaled, costs, (), model.fingerprint, digest(panel))
+
+
+def fit_and_keep(
+    model: Model, dictionary: Dictionary, folder: Path, progress: Progress | None = None
+) -> tuple[str, ...]:
+    """Fit on features drawn at random, and keep the map in the folder; names of the behaviours.
+
+    Those whose words the model does not know are left out; none at all is no map.
+    """
+    panel = readable(model)
+    if not panel:
+        return ()
+    drawn = torch.randperm(dictionary.width, generator=torch.Generator().manual_seed(0))
+    found = fit(model, dictionary, drawn[:FEATURES].tolist(), panel=panel, progress=progress)
+    found.save(folder)
+    return found.names
 
 
 def _clean(model: Model, dictionary: Dictionary, prompt: str, *, every: bool = False) -> Clean:

@@ -15,7 +15,7 @@ from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from steer.edits import Edit
 from steer.errors import InterventionError
-from steer.forecasts.behaviours import digest, disturbance, fit, moved, slopes, weighted
+from steer.forecasts.behaviours import digest, disturbance, fit, moved, readable, slopes, weighted
 from steer.forecasts.fit import unit_rows
 from steer.runs.forecast import Bounded, Forecast, Moved
 from steer.verdicts.panel import Behaviour
@@ -112,6 +112,14 @@ def test_a_fitted_map_says_more_of_other_features_than_nothing_does() -> None:
     assert digest(PANEL) != digest()
     with pytest.raises(InterventionError, match="two or more"):
         fit(model, given, [1], panel=PANEL, neutral=TEXT)
+
+
+def test_behaviours_whose_words_the_model_lacks_are_left_out(tmp_path: Path) -> None:
+    model = tiny.tiny_model("llama")
+    unknown = Behaviour("unknown", (("w7 w8", "w5 w6", "w9"),))
+    assert readable(model, (*PANEL, unknown)) == PANEL
+    with pytest.raises(InterventionError, match="not one; give one"):
+        moved(model, tiny.dictionary(), torch.zeros(1, tiny.D), [unknown])
 
 
 def test_the_file_and_a_damaged_one(tmp_path: Path) -> None:
