@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from dictionaries.beside.forecast import ForecastMap
 from dictionaries.dictionary import Dictionary
 from steer.edits import Edit, Intervention
 from steer.edits.conflicts import conflicts, named
@@ -20,7 +19,7 @@ from steer.edits.rows import of_row, row_count
 from steer.lm.language_model import LanguageModel
 from steer.lm.prompts import read_prompt
 from steer.runs.forecast import Forecast, forecast
-from steer.runs.forecast_maps import map_of
+from steer.runs.forecast_maps import Maps, maps_of
 from steer.splice.build_receipt import build
 from steer.splice.edited import edited_logits
 from steer.splice.plan import LoweredEdit, SitePlan
@@ -155,12 +154,12 @@ def explain(
         build(of_row(interventions, row, rows), [records], tokens, row=row) for row in range(rows)
     ]
     entries, described = zip(*receipts, strict=True), []
-    maps: list[ForecastMap | None] = []
+    maps: list[Maps] = []
     given = {dictionary.name: dictionary for dictionary in dictionaries}
     for intervention, plan in zip(interventions, lowered, strict=True):
         known = dictionary_of(model, intervention, given)
-        edits = tuple(_edit_plan(edit, known, next(entries)) for edit in plan.edits)
-        maps.append(map_of(model, plan, known))
+        edits = tuple(_edit_plan(each, known, next(entries)) for each in plan.edits)
+        maps.append(maps_of(model, plan, known))
         described.append((plan, _describe(model, intervention, plan, edits)))
     described.sort(key=lambda pair: pair[0].site.hookpoint.order)
     ordered = tuple(edit for _, edit in described)

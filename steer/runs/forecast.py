@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dictionaries.beside.behaviours import BehaviourMap
 from dictionaries.beside.forecast import Bounds, ForecastMap
 from dictionaries.sites import in_residual_space
 from steer.errors import ModelError
@@ -22,6 +23,7 @@ from steer.lm.language_model import LanguageModel
 from steer.lm.unembedding import direct_logits
 from steer.maths.metrics import kl
 from steer.maths.precision import exact
+from steer.runs.forecast_maps import Maps
 from steer.shown import visible
 from steer.splice.plan import SitePlan
 from steer.splice.record import Record
@@ -61,6 +63,23 @@ class Promoted:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """A behaviour of the verdicts' panel, and how much surer the model will be of what is right.
+
+    change: of right minus wrong, mean over its questions, in logits; less than 0 is a harm.
+    """
+
+    behaviour: str
+    change: Bounded
+
+    @property
+    def told(self) -> bool:
+        """Whether the interval leaves 0 out; True where there is none."""
+        low, high = self.change.low, self.change.high
+        return low is None or high is None or low > 0 or high < 0
+
+
+@dataclass(frozen=True)
 class Forecast:
     """Of all edits together, at the next token of texts that were not read.
 
@@ -70,6 +89,8 @@ class Forecast:
     promoted: tokens whose logit can be expected to rise most.
     unembedding: what the unembedding alone says, without the blocks between; the site's own
         direction read as if nothing came after it.
+    moves: what else will move, the behaviours that `steer verify` tests for harm; empty where the
+        site has no map of them.
     mapped: whether a map of the site was there; without one `promoted` is of the neutral sentence.
     """
 
@@ -80,6 +101,7 @@ class Forecast:
     promoted: tuple[Promoted, ...]
     unembedding: tuple[str, ...]
     mapped: bool
+    moves: tuple[Moved, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,7 +121,16 @@ class Forecast:
                 f"{visible(token.token)} {token.delta_logit}" for token in self.promoted[:5]
             ),
             "  unembedding  " + "  ".join(map(visible, self.unembedding[:5])),
+            *([f"  also moves   {self._others}"] if self.moves else []),
         ]
+
+    @property
+    def _others(self) -> str:
+        told = [f"{each.behaviour} {each.change}" for each in self.moves if each.told]
+        silent = [each.behaviour for each in self.moves if not each.told]
+        lost = f"right minus wrong, in logits: {'  '.join(told)}" if told else ""
+        unsure = f"no telling whether {', '.join(silent)}" if silent else ""
+        return "; ".join(part for part in (lost, unsure) if part)
 
 
 def forecast(
@@ -107,7 +138,7 @@ def forecast(
     logits: Tensor,
     plans: Sequence[SitePlan],
     records: Sequence[Record],
-    maps: Sequence[ForecastMap | None],
+    maps: Sequence[Maps],
 ) -> Forecast | None:
     """From logits [1 + r, s, V] of a text without and with the edits; None if they did nothing.
 
@@ -121,7 +152,7 @@ def forecast(
     mean = moved.mean().item()
     if mean < _SILENT:
         return None
-    known = [fitted for fitted in maps if fitted is not None]
+    known = [each.tokens for each in maps if each.tokens is not None]
     mapped = len(known) == len(plans)
     off = known[0].off if len(known) == 1 and mapped else {}
     on_text = (edited - clean).mean((0, 1))
@@ -142,6 +173,7 @@ def forecast(
         promoted=_promoted(model, expected, off.get("logit")),
         unembedding=_unembedded(model, plans, pushes),
         mapped=mapped,
+        moves=_moves(pushes, mean, [each.behaviours for each in maps]),
     )
 
 
@@ -156,6 +188,37 @@ def _through(model: LanguageModel, push: Tensor, each: ForecastMap) -> Tensor:
     normed = push.cpu() / each.length @ each.matrix
     unembedding = exact(model.module.get_output_embeddings().weight)
     return normed.to(unembedding) @ unembedding.T
+
+
+def _moves(
+    pushes: Sequence[Tensor], mean: float, maps: Sequence[BehaviourMap | None]
+) -> tuple[Moved, ...]:
+    """The linear part of each push, and what the KL of all together costs; of one map in full.
+
+    Nothing where a site has none, or maps are of different questions.
+    """
+    known = [each for each in maps if each is not None]
+    if len(known) != len(maps) or len({each.questions for each in known}) != 1:
+        return ()
+    nats = torch.tensor([mean])
+    linear = [
+        each.forecast(push.cpu()[None], torch.zeros(1))[0]
+        for each, push in zip(known, pushes, strict=True)
+    ]
+    costs = [each.forecast(torch.zeros(1, each.slopes.shape[1]), nats)[0] for each in known]
+    changes = (torch.stack(linear).sum(0) + torch.stack(costs).mean(0)).tolist()
+    off = known[0].off if len(known) == 1 else ()
+    return tuple(
+        Moved(name, _plus(change, mean**0.5, off[number] if off else None))
+        for number, (name, change) in enumerate(zip(known[0].names, changes, strict=True))
+    )
+
+
+def _plus(value: float, size: float, off: Bounds | None) -> Bounded:
+    """off: quantiles of (truth − forecast) / size."""
+    if off is None:
+        return Bounded(value, None, None)
+    return Bounded(value, value + size * off[0], value + size * off[1])
 
 
 def _times(value: float, off: Bounds | None) -> Bounded:

@@ -15,6 +15,19 @@ CONTEXTS, CALIBRATING = 8, 32
 """Texts that are scored on, and that intervals are drawn from: more of them, since features share
 their texts, and eight say little of others."""
 _UNUSED = 160
+_SEEN = 5_300
+"""Of the first draw: what a map was fitted on, or an interval tried out, at any time."""
+FRESH = (
+    "The smell of the sea made her think of",
+    "As soon as the meeting was over, the director",
+    "If the water is too cold, it",
+    "Among the papers on his desk there was",
+    "The people of the island have never",
+    "By the time that the doctor came, the",
+    "Her new shoes were",
+    "One of the reasons for the change is",
+)
+"""Texts of the kind that intervals were drawn from, written before any of them was run."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +38,15 @@ class Part:
     texts: list[str]
 
 
+def fresh(width: int) -> list[int]:
+    """Features that nothing had ever been looked at on, in the order of another seed."""
+    order = torch.randperm(width, generator=torch.Generator().manual_seed(0))[_SEEN:]
+    again = torch.randperm(len(order), generator=torch.Generator().manual_seed(1))
+    return order[again].tolist()
+
+
 def drawn(width: int, seed: int = 0) -> dict[str, Part]:
-    """`scored`, `calibrated` and `fitted`; the last has the fit's own texts."""
+    """`scored`, `calibrated`, `fitted`, and `fresh`; `fitted` has the fit's own texts."""
     order = torch.randperm(width, generator=torch.Generator().manual_seed(seed)).tolist()
     prompts = [plain for plain, *_ in default_prompts()]
     scored, order = order[:SCORED], order[SCORED:]
@@ -35,4 +55,5 @@ def drawn(width: int, seed: int = 0) -> dict[str, Part]:
         "scored": Part(scored, prompts[:CONTEXTS]),
         "calibrated": Part(calibrated, prompts[CONTEXTS : CONTEXTS + CALIBRATING]),
         "fitted": Part(fitted, []),
+        "fresh": Part(fresh(width)[:SCORED], list(FRESH)),
     }

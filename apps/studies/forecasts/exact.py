@@ -50,6 +50,13 @@ class Exact:
         return cls(**load_file(str(path)))
 
 
+def joined(paths: Sequence[Path]) -> Exact:
+    """Of several files with different lengths."""
+    parts = [Exact.load(path) for path in paths]
+    names = ("changes", "kl", "spread", "shares")
+    return Exact(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
 @torch.inference_mode()
 def measured(
     model: Model,

@@ -122,6 +122,30 @@ def test_with_a_map_it_has_intervals_and_its_tokens(saved: Dictionary) -> None:
     assert not other.mapped
 
 
+@pytest.mark.parametrize(
+    ("edits", "amounts"),
+    [
+        ([steer.Add(5, -3.0)], {5: -3.0}),
+        ([steer.Add(5, 3.0), steer.Add(7, -2.0)], {5: 3.0, 7: -2.0}),
+    ],
+)
+def test_a_turned_edit_and_several_go_through_the_map_as_one_push(
+    saved: Dictionary, edits: list[steer.Edit], amounts: dict[int, float]
+) -> None:
+    model = tiny.tiny_model("llama")
+    matrix = torch.randn(model.d, model.d, generator=torch.Generator().manual_seed(0)) * 5_000
+    assert saved.place is not None
+    ForecastMap(matrix, 2.0, model.fingerprint, OFF).save(saved.place)
+    edit = steer.Intervention(saved.name, edits)
+    said = model.explain(edit, dictionaries=[saved], prompt=TEXTS[0]).forecast
+    assert said is not None
+    push = torch.stack([saved.W_dec[feature] * amount for feature, amount in amounts.items()])
+    head = model.module.get_output_embeddings().weight.detach()
+    logits = head @ (push.sum(0) / 2.0 @ matrix.half().float()) / 2  # half is of the neutral text
+    assert said.promoted[0].id == int(logits.argmax())
+    assert said.promoted[0].delta_logit.value == pytest.approx(logits.max().item(), rel=1e-2)
+
+
 def test_nothing_moved_is_no_forecast(saved: Dictionary) -> None:
     model = tiny.tiny_model("llama")
     same = steer.Intervention(saved.name, [steer.Scale(5, 1.0)])
@@ -131,3 +155,4 @@ def test_nothing_moved_is_no_forecast(saved: Dictionary) -> None:
     said = model.explain(ablated, prompt=TEXTS[0]).forecast
     assert said is not None
     assert said.unembedding == ()
+    assert not said.mapped

@@ -19,11 +19,16 @@ def forecast(
     ] = 2_400,
     run: Run,
 ) -> None:
-    """Fit the map from a dictionary's site to the model's end, kept in the cache for explain."""
+    """Fit the maps from a dictionary's site to the model's end, kept in the cache for explain."""
+    from steer.forecasts import behaviours
     from steer.forecasts.fit import fit_and_keep
 
     with run.loaded() as (model, progress):
         dictionary = model.dictionary(name)
         folder = fit_and_keep(model, dictionary, features, progress)
-    document = {"dictionary": name, "model": model.name, "written": str(folder)}
-    run.emit(document, lambda: f"written: {folder}")
+        names = behaviours.fit_and_keep(model, dictionary, folder, progress)
+    document = {"dictionary": name, "model": model.name, "behaviours": names}
+    others = ", ".join(names) or "no behaviour, since their words are not single tokens of it"
+    run.emit(
+        document | {"written": str(folder)}, lambda: f"written: {folder}\nwhat else moves: {others}"
+    )
