@@ -158,7 +158,7 @@ def explain(
     given = {dictionary.name: dictionary for dictionary in dictionaries}
     for intervention, plan in zip(interventions, lowered, strict=True):
         known = dictionary_of(model, intervention, given)
-        edits = tuple(_edit_plan(each, known, next(entries)) for each in plan.edits)
+        edits = tuple(_edit_plan(edit, known, next(entries)) for edit in plan.edits)
         maps.append(maps_of(model, plan, known))
         described.append((plan, _describe(model, intervention, plan, edits)))
     described.sort(key=lambda pair: pair[0].site.hookpoint.order)
