@@ -15,7 +15,6 @@ from steer.effects.dose.result import MEASURES, NEUTRAL, WRITTEN
 from steer.effects.metric import Divergence, Loss, Metric, Reference
 from steer.effects.passes.changes import clean_for, read_changes
 from steer.effects.passes.clean import Clean
-from steer.jobs.job import Opened
 from steer.lm.continuations import Continuation
 from steer.maths.precision import exact
 from steer.model import Model
@@ -37,19 +36,8 @@ class Doses:
     edits: tuple[Edit, ...]
     continuation: int
     seed: int
-    stage: str = "doses"
-    doing: str = "trying doses"
-    part: str = "text"
-    most_units: int = 1
 
-    @property
-    def parts(self) -> int:
-        return len(self.prompts) + len(self.neutral)
-
-    def open(self, model: Model, part: int) -> Opened:
-        return Opened(1, lambda _: self._rows(model, part))
-
-    def _rows(self, model: Model, part: int) -> list[Row]:
+    def rows(self, model: Model, part: int) -> list[Row]:
         of_prompt = part < len(self.prompts)
         number = part if of_prompt else part - len(self.prompts)
         columns = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from steer.effects.sweep.prepared import Prepared
 from steer.effects.sweep.result import Screened, Sweep
 from steer.effects.sweep.units import Asked, Effects
 from steer.errors import SteerError
-from steer.jobs.job import Opened
+from steer.jobs.job import Each
 from steer.jobs.run import Spread, run
 from steer.lm.passes import resumed
 from steer.maths.numbers import check_whole
@@ -56,38 +57,16 @@ class Screen:
             raise SteerError(f"most={self.most} is not allowed: a share above 0, and at most 1")
 
 
-@dataclass(frozen=True, eq=False)
-class Estimates:
-    """The estimated effect of each feature alone."""
-
-    asked: Asked
-    stage: str = "estimates"
-    doing: str = "screening"
-    part: str = "prompt"
-    most_units: int = 1
-
-    @property
-    def parts(self) -> int:
-        return len(self.asked.prompts)
-
-    def open(self, model: Model, part: int) -> Opened:
-        ready, _ = self.asked.ready(model, part)
-
-        def rows(unit: int) -> list[Row]:
-            acting = ready.acting()
-            values = estimates(ready)[acting].tolist() if acting else []
-            run = (ready.clean.length - ready.changes.first).tolist()
-            return [
-                {
-                    "prompt": part,
-                    "feature": ready.features[i],
-                    "estimate": value,
-                    "tokens_run": run[i],
-                }
-                for i, value in zip(acting, values, strict=True)
-            ]
-
-        return Opened(1, rows)
+def estimated(asked: Asked, model: Model, number: int) -> list[Row]:
+    """A row for each feature that acts on a prompt: its estimated effect alone."""
+    ready, _ = asked.ready(model, number)
+    acting = ready.acting()
+    values = estimates(ready)[acting].tolist() if acting else []
+    run = (ready.clean.length - ready.changes.first).tolist()
+    return [
+        {"prompt": number, "feature": ready.features[i], "estimate": value, "tokens_run": run[i]}
+        for i, value in zip(acting, values, strict=True)
+    ]
 
 
 def estimates(ready: Prepared, draws: int = DRAWS) -> Tensor:
@@ -142,7 +121,8 @@ def screened(
     progress: Progress | None,
 ) -> tuple[list[Row], Screened]:
     """Rows of the features that were run, and what the screen did."""
-    guessed = run(Estimates(asked), model, spread, header, progress)
+    first = Each("estimates", "screening", "prompt", len(asked.prompts), partial(estimated, asked))
+    guessed = run(first, model, spread, header, progress)
     size, cost = _sizes(guessed, len(asked.prompts))
     whole = sum(cost.values())
     paid = float(sum(_backward(asked, guessed)))
