@@ -104,9 +104,9 @@ def _header(model: Model, asked: Doses) -> dict[str, Any]:
         "model": model.fingerprint,
         "dtype": model.dtype,
         "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
-        "edits": [each.to_dict() for each in asked.edits],
+        "edits": [edit.to_dict() for edit in asked.edits],
         "texts_and_metrics": digest(
-            [asked.prompts, asked.neutral, [each.to_dict() for each in asked.measures]]
+            [asked.prompts, asked.neutral, [measure.to_dict() for measure in asked.measures]]
         ),
         "continuation": [asked.continuation, asked.seed],
     }

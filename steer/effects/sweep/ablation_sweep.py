@@ -99,10 +99,10 @@ def ablation_sweep(
         screened=done,
     )
     if against is None or not spread.whole:
-        return found
-    tested = replace(asked, features=found.largest(against.tested))
+        return sweep
+    tested = replace(asked, features=sweep.largest(against.tested))
     compared = run(controls(tested, against), model, spread, header, progress)
-    return replace(found, controls=tuple(compared))
+    return replace(sweep, controls=tuple(compared))
 
 
 def pair_sweep(
