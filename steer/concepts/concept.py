@@ -129,8 +129,8 @@ def _row(
     model: Model,
     number: int,
 ) -> list[Row]:
-    found = concept(model, names[number], dictionary=dictionary, budget=budget, seed=seed)
-    return [found.to_dict()]
+    answer = concept(model, names[number], dictionary=dictionary, budget=budget, seed=seed)
+    return [answer.to_dict()]
 
 
 def _check_budget(budget: object) -> None:

@@ -148,7 +148,7 @@ class ConceptTable(Shown):
 
     def _title(self) -> str:
         part = f"shard {self.shard} of a " if self.shard else ""
-        verdicts = [each.verdict for each in self.concepts]
+        verdicts = [concept.verdict for concept in self.concepts]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in get_args(Verdict))
         return f"{part}ConceptTable of {len(verdicts)} words: {counts}"
 
@@ -158,15 +158,15 @@ class ConceptTable(Shown):
         import pandas
 
         rows: list[dict[str, Any]] = []
-        for each in self.concepts:
-            edit = each.intervention is not None
-            row: dict[str, Any] = {"word": each.word, "verdict": each.verdict}
-            row |= {"method": each.method, "features": list(each.features)}
-            row["dose"] = each.dose if edit else None
+        for concept in self.concepts:
+            edit = concept.intervention is not None
+            row: dict[str, Any] = {"word": concept.word, "verdict": concept.verdict}
+            row |= {"method": concept.method, "features": list(concept.features)}
+            row["dose"] = concept.dose if edit else None
             measured = {
-                "on_topic": each.on_topic,
-                "untouched": each.on_topic_baseline,
-                "nats": each.loss_increase,
+                "on_topic": concept.on_topic,
+                "untouched": concept.on_topic_baseline,
+                "nats": concept.loss_increase,
             }
             for name, value in measured.items():
                 row |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
@@ -175,7 +175,7 @@ class ConceptTable(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; None for NaN."""
-        return {"concepts": [each.to_dict() for each in self.concepts]}
+        return {"concepts": [concept.to_dict() for concept in self.concepts]}
 
 
 def nothing(n: int = 0) -> Interval:

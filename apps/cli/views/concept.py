@@ -41,11 +41,11 @@ def concept_view(concept: Concept) -> list[Any]:
     return lines
 
 
-def concepts_view(found: ConceptTable) -> Any:
+def concepts_view(several: ConceptTable) -> Any:
     """A line a word."""
-    frame = found.to_frame()
-    frame["features"] = [", ".join(map(str, each)) for each in frame["features"]]
-    return table(records(frame), repr(found).splitlines()[0])
+    frame = several.to_frame()
+    frame["features"] = [", ".join(map(str, features)) for features in frame["features"]]
+    return table(records(frame), repr(several).splitlines()[0])
 
 
 def _detects(detector: dict[str, Any]) -> str:

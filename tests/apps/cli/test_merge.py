@@ -57,8 +57,8 @@ def test_statistics_of_three_parts_of_a_corpus_are_those_of_the_whole(
 
     def measure(name: str, *more: object) -> None:
         asked = ["statistics", tmp_path / name, "--corpus", text, "--model", model]
-        found = run(*asked, *more, "--json")
-        assert (found.code, found.err) == (0, "")
+        answer = run(*asked, *more, "--json")
+        assert (answer.code, answer.err) == (0, "")
 
     for number, file in zip((3, 1, 2), files, strict=True):
         measure("three", "--file", file, "--shard", f"{number}/3")

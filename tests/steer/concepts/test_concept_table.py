@@ -26,8 +26,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Any:
     def search(model: steer.Model, word: str, *, dictionary: Any, **settings: Any) -> Concept:
         if word != "w8":
             return tiny_concept(word=word)
-        found = tiny_concept(word=word, verdict="none here", on_topic=nothing())
-        return replace(found, intervention=None, dose=math.nan)
+        answer = tiny_concept(word=word, verdict="none here", on_topic=nothing())
+        return replace(answer, intervention=None, dose=math.nan)
 
     monkeypatch.setattr(module, "concept", search)
     model, dictionary = tiny.tiny_model("llama"), tiny.dictionary()
@@ -51,11 +51,11 @@ def test_three_shards_are_the_whole(table: Any, tmp_path: Path) -> None:
 
 
 def test_a_row_a_word(table: Any) -> None:
-    found = table()
-    assert list(found.frame["word"]) == WORDS
-    assert list(found.frame["verdict"]) == ["works", "works", "none here", "works"]
-    assert "4 words: 3 works, 0 weak, 1 none here" in repr(found)
-    assert found.frame["dose"].isna().tolist() == [False, False, True, False]
+    several = table()
+    assert list(several.frame["word"]) == WORDS
+    assert list(several.frame["verdict"]) == ["works", "works", "none here", "works"]
+    assert "4 words: 3 works, 0 weak, 1 none here" in repr(several)
+    assert several.frame["dose"].isna().tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize(
