@@ -8,6 +8,7 @@ _FILES: list[Typed] = [
     typed("sweep w7 --file {place}/folder {tiny}", "{place}/folder", "is a folder", "give a file"),
     typed("sweep w7 --file {place}/text/rows {tiny}", "{place}/text", "it is a file"),
     typed("sweep w7 --file {place}/binary {tiny}", "{place}/binary", "is no sweep file"),
+    typed("jobs --forget none", "no job 'none' is kept", "all", STEER_CACHE="{place}/none"),
     typed("sweep w7 --shard 1/2 {tiny}", "shard 1/2 has nowhere to go", "give a file"),
     typed("sweep w7 --shard 3/2 --file {place}/new {tiny}", "shard 3/2", "of 2 there are 1 to 2"),
     typed("dose 5 w7 --dose 1 --shard two {tiny}", "'two'", "number/count, such as 2/3"),
