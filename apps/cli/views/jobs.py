@@ -16,6 +16,6 @@ def jobs_view(told: Sequence[Mapping[str, Any]]) -> RenderableType:
     if not told:
         return Text("no job is waited for: none was sent, or all answers were taken")
     rows: list[list[str | Text]] = [
-        [each["id"], each["state"], each["of"], each["host"], each["sent"]] for each in told
+        [job["id"], job["state"], job["of"], job["host"], job["sent"]] for job in told
     ]
     return Fitted(("job", "state", "of", "server", "sent"), rows, "jobs whose answers wait")

@@ -125,7 +125,7 @@ def measure(done: Collection[str], most: int | None) -> None:
     for model in models.values():
         model.generate("The old bridge", EDIT, max_new_tokens=2)
     prompts = [plain for plain, *_ in default_prompts()]
-    missing = ((n, each) for n, each in enumerate(prompts) if each not in done)
+    missing = ((n, prompt) for n, prompt in enumerate(prompts) if prompt not in done)
     for number, prompt in islice(missing, most):
         told = row(models, number, prompt)
         with RESULTS.open("a") as file:

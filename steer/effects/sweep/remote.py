@@ -47,8 +47,8 @@ def remote_effects(
     check_whole("rows", rows, least=1)
     batches = [list(sets[start : start + rows]) for start in range(0, len(sets), rows)]
     questions = [_question(ready, batch, remote) for batch in batches]
-    found = answers(ready.clean.model.nn, remote, questions)
-    for batch, logits in zip(batches, found, strict=True):
+    logits_of = answers(ready.clean.model.nn, remote, questions)
+    for batch, logits in zip(batches, logits_of, strict=True):
         yield batch, _effects(ready, batch, logits).unsqueeze(-1)
 
 

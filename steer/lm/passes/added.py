@@ -46,9 +46,9 @@ def added(
     answer: Any = None
     with torch.inference_mode(), nn.trace(inputs, **options, **asked) as tracer:
         x = read(nn, site)
-        each = (amount.unsqueeze(-1) * rows.unsqueeze(1)).to(x.device)
-        delta = torch.zeros(x.shape, dtype=each.dtype, device=x.device)
-        delta.index_add_(0, row.to(x.device), each)
+        written = (amount.unsqueeze(-1) * rows.unsqueeze(1)).to(x.device)
+        delta = torch.zeros(x.shape, dtype=written.dtype, device=x.device)
+        delta.index_add_(0, row.to(x.device), written)
         whole = delta if scale is None else delta * scale.to(x.device)
         x[:] += whole.to(x.dtype)
         answer = save(tracer.result.logits[:, -keep:].clone())

@@ -109,7 +109,7 @@ def test_what_was_sent_is_taken_later_and_not_sent_again(
     assert [each["state"] for each in told] == ["running"] * sent
     assert told[0]["of"].startswith("sweep of resid_post.1, prompt 1")
     ndif.running = False
-    assert {each["state"] for each in json.loads(run("jobs", "--json").out)} == {"answered"}
+    assert {load["state"] for load in json.loads(run("jobs", "--json").out)} == {"answered"}
     ndif.results.clear()  # fetched, so the server is not needed
     rows = swept(model, remote=ndif.url)
     assert rows == swept(model, remote="local")
