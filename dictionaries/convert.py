@@ -19,6 +19,7 @@ from dictionaries.beside.labels import FILE as LABELS
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import DictionaryError, FormatError
 from dictionaries.files.place import sha256, writable_folder
+from dictionaries.files.whole import write_whole
 from dictionaries.formats import dictionary_learning, load_folder, saelens, sparsify
 
 WRITERS: dict[str, Callable[[Dictionary, Path], None]] = {
@@ -92,4 +93,4 @@ def _take_along(dictionary: Dictionary, folder: Path) -> None:
         digests = {path.name: sha256(path) for path in files}
         card = {**dictionary.card, "sha256": digests}
         text = json.dumps(card, indent=1, ensure_ascii=False)
-        (folder / catalogue.CARD).write_text(text + "\n", "utf-8")
+        write_whole(folder / catalogue.CARD, text + "\n")

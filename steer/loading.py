@@ -69,9 +69,9 @@ def load(
         return _wrap(model, tokenizer, type(model).__name__)
     name = str(model)
     source = default_model.fetch(progress) if name == default_model.NAME else _resolve(name)
-    module, found = _read(source, DTYPES[dtype], name, placement)
+    module, read_tokenizer = _read(source, DTYPES[dtype], name, placement)
     placed = module.to(placement.chosen) if placement.moves else module
-    return _wrap(placed, tokenizer or found, name)
+    return _wrap(placed, tokenizer or read_tokenizer, name)
 
 
 def load_tokenizer(name: str = default_model.NAME, progress: Progress | None = None) -> Any:

@@ -154,9 +154,9 @@ class Model(LanguageModel):
         """
         rows = [interventions] if isinstance(interventions, Intervention) else interventions
         requests = pair_up(
-            [read_prompt(self, prompt) for prompt in prompts], [as_tuple(each) for each in rows]
+            [read_prompt(self, prompt) for prompt in prompts], [as_tuple(row) for row in rows]
         )
-        found = runs.generate(
+        answers = runs.generate(
             self,
             requests,
             max_new_tokens=max_new_tokens,
@@ -165,9 +165,9 @@ class Model(LanguageModel):
             watch=watch,
             remote=remote,
         )
-        for run in found:
+        for run in answers:
             run.receipt.enforce(if_silent)
-        return found
+        return answers
 
     def stream(
         self,

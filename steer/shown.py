@@ -80,8 +80,8 @@ def coloured(
     tokens: Sequence[str], strengths: Sequence[float], titles: Sequence[str] | None = None
 ) -> str:
     """Tokens as HTML, each as deep in colour as it is strong; titles: shown on pointing."""
-    most = max((abs(each) for each in strengths), default=0.0) or 1.0
-    said = titles or [number(float(each)) for each in strengths]
+    most = max((abs(value) for value in strengths), default=0.0) or 1.0
+    said = titles or [number(float(value)) for value in strengths]
     return "".join(
         f'<span style="background: rgba({INK}, {abs(strength) / most:.2f})" '
         f'title="{html.escape(title)}">{html.escape(token).replace(chr(10), "⏎<br>")}</span>'

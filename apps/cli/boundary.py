@@ -7,6 +7,7 @@ fault of ours: exit code 1, with the traceback in a file. `steer --debug` shows 
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 from tempfile import gettempdir
@@ -46,8 +47,8 @@ def said(error: Exception) -> str | None:
     if isinstance(error, TyperException):
         return getattr(error, "format_message", error.__str__)()
     for family in type(error).__mro__:
-        if (found := _of_library(family.__module__.split(".")[0], error)) is not None:
-            return found
+        if (sentence := _of_library(family.__module__.split(".")[0], error)) is not None:
+            return sentence
     if isinstance(error, OSError):
         return _of_system(error)
     if isinstance(error, OverflowError):
@@ -78,6 +79,9 @@ def _of_library(library: str, error: Exception) -> str | None:
 def _of_system(error: OSError) -> str:
     if isinstance(error, ConnectionError | TimeoutError):
         return f"the network: {_first(error)}; check the address, and that a server answers there"
+    if error.errno == errno.ENOSPC:
+        where = error.filename or "where this is written to (the output, or the cache)"
+        return f"no space is left on the disk: {where}; make room and run it again"
     if error.filename is None:
         return error.strerror or _first(error)
     return f"{error.filename}: {(error.strerror or 'it failed').lower()}"

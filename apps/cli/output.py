@@ -28,10 +28,10 @@ def emit(as_json: bool, data: Any, view: View) -> None:
     from rich.console import Console
 
     console = Console()
-    found = view()
-    for each in found if isinstance(found, list) else [found]:
+    shown = view()
+    for item in shown if isinstance(shown, list) else [shown]:
         # Square brackets in tokens are text, not markup; a line such as a command is not broken.
-        console.print(each, markup=False, highlight=False, soft_wrap=isinstance(each, str))
+        console.print(item, markup=False, highlight=False, soft_wrap=isinstance(item, str))
 
 
 def print_json(data: Any) -> None:
@@ -68,7 +68,7 @@ def table(
     heads = {name: name.replace("_", " ") for name in cells[0]}
     wordy = {name for name in heads if any(isinstance(row[name], str | bool) for row in rows)}
     right = frozenset(head for name, head in heads.items() if name not in wordy)
-    body = [list(each.values()) for each in cells]
+    body = [list(cell.values()) for cell in cells]
     return Fitted(list(heads.values()), body, title, right, under)
 
 
@@ -103,16 +103,16 @@ def _joined(row: Mapping[str, Any]) -> dict[str, str]:
 
     names = list(row)
     follows = names[names.index("low") - 1] if "low" in names else None
-    found = {}
+    cells = {}
     for name in names:
         prefix = "" if name == follows else f"{name}_"
         low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
         known = low is not None and high is not None and low == low
         # A bound is never parted from the other: that space does not break.
         value = visible(row[name]) if name == "token" else number(row[name])
-        found[name] = value + (f" [{number(low)},{HARD}{number(high)}]" if known else "")
+        cells[name] = value + (f" [{number(low)},{HARD}{number(high)}]" if known else "")
     ends = {f"{prefix}{end}" for prefix in ("", *(f"{n}_" for n in names)) for end in _ENDS}
-    return {name: cell for name, cell in found.items() if name not in ends}
+    return {name: cell for name, cell in cells.items() if name not in ends}
 
 
 _ENDS = ("low", "high")

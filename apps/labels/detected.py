@@ -143,8 +143,8 @@ def make_labels(
         dictionary, recipe, work=work, fit=fit, heldout=heldout, progress=report
     )
     texts = token_texts(tokenizer, len(tokenizer))
-    found = detectors(dictionary, reading, texts, read_senses(), progress=report)
-    return Labels(_label(dictionary, each, texts) for each in found)
+    rules = detectors(dictionary, reading, texts, read_senses(), progress=report)
+    return Labels(_label(dictionary, rule, texts) for rule in rules)
 
 
 def _label(dictionary: Dictionary, found: Detector, texts: list[str]) -> Label:

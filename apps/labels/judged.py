@@ -13,6 +13,7 @@ from apps.labels.detected import read_recipe, token_texts
 from apps.training.recipe import Recipe
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
+from steer.disk.ledger import Row
 from steer.errors import SteerError
 from steer.interpretation.activity import find_activity
 from steer.interpretation.detectors import Activity
@@ -24,7 +25,7 @@ from steer.interpretation.judged import (
     fragments,
     simulate,
 )
-from steer.jobs.job import Opened
+from steer.jobs.job import Each
 from steer.jobs.run import Spread, run
 from steer.progress import Progress
 
@@ -64,7 +65,8 @@ def judged_labels(
     )
     activity = find_activity(dictionary, reading.activations, reading.keep, reading.heldout)
     texts = token_texts(tokenizer, len(tokenizer))
-    job = Judged(tuple(features), judge, activity, reading.tokens, texts, source, score, seed)
+    asked = Judged(tuple(features), judge, activity, reading.tokens, texts, source, score, seed)
+    job = Each("labels", "asking the judge", "feature", len(features), asked.rows)
     header = {
         "labels": 1,
         "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
@@ -91,17 +93,9 @@ class Judged:
     source: str
     score: str
     seed: int
-    stage: str = "labels"
-    doing: str = "asking the judge"
-    part: str = "feature"
-    most_units: int = 1
 
-    @property
-    def parts(self) -> int:
-        return len(self.features)
-
-    def open(self, model: None, part: int) -> Opened:
-        return Opened(1, lambda _: [self._label(self.features[part]).to_dict()])
+    def rows(self, model: None, number: int) -> list[Row]:
+        return [self._label(self.features[number]).to_dict()]
 
     def _label(self, feature: int) -> Label:
         shown = fragments(
@@ -127,8 +121,8 @@ def _judged(
     example = strongest[0].marked()
     if score == "simulate":
         mixed = [*active[:_SIMULATED], *silent[:_SIMULATED]]
-        found = simulate(judge, text, mixed)
-        value = None if math.isnan(found) else round(found, 3)
+        correlation = simulate(judge, text, mixed)
+        value = None if math.isnan(correlation) else round(correlation, 3)
         return Label(feature, text, source, "explain, simulate", score=value, example=example)
     detection = detect_with(judge, text, active, silent, seed=seed)
     return Label(

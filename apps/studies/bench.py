@@ -62,26 +62,26 @@ def bench(
         "ig10_forward_backwards": lambda: _ig(model, late, late_cost, pairs),
         "sweep_peak_over_budget": lambda: _peak(model, late),
     }
-    found = {}
+    figures = {}
     for number, (name, task) in enumerate(tasks.items()):
         if progress:
             progress("measuring", number, len(tasks))
-        found[name] = task()
-    return found
+        figures[name] = task()
+    return figures
 
 
 def to_dict(figures: dict[str, Figure]) -> dict[str, Any]:
     """`{machine: …, figures: {name: {ratio, bound, runs}}}`."""
-    found = {name: asdict(figure) for name, figure in figures.items()}
-    return {"machine": machine(), "figures": found}
+    by_name = {name: asdict(figure) for name, figure in figures.items()}
+    return {"machine": machine(), "figures": by_name}
 
 
 def machine() -> dict[str, Any]:
     """What the figures are of: processors by name, and how many threads compute."""
     import torch
 
-    found = {"processor": _processor(), "threads": torch.get_num_threads()}
-    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+    described = {"processor": _processor(), "threads": torch.get_num_threads()}
+    return described | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def _processor() -> str:
@@ -126,12 +126,12 @@ def _interleaved(one: Callable[[], Any], other: Callable[[], Any], pairs: int) -
     Which goes first alternates.
     """
     one(), other()
-    found = []
+    ratios = []
     for number in range(pairs):
         first, second = (one, other) if number % 2 == 0 else (other, one)
         times = {first: _seconds(first), second: _seconds(second)}
-        found.append(times[one] / times[other])
-    return tuple(found)
+        ratios.append(times[one] / times[other])
+    return tuple(ratios)
 
 
 def _seconds(run: Callable[[], Any]) -> float:

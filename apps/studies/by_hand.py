@@ -49,15 +49,15 @@ def batched(module: Any, ids: Tensor, dictionary: Dictionary, layer: int) -> tup
         features = acts.any(0).nonzero().flatten()
         before = clean.logits[0, -1].log_softmax(-1)
         rotary = body.rotary_emb(x.unsqueeze(0), torch.arange(len(x)).unsqueeze(0))
-        found = []
+        divergences = []
         for part in features.split(ROWS):
             rows = x + _deltas(acts, part.tolist(), dictionary)
             for block in body.layers[layer + 1 :]:
                 given = block(rows, position_embeddings=rotary)
                 rows = given[0] if isinstance(given, tuple) else given
             after = head(body.norm(rows[:, -1])).log_softmax(-1)
-            found.append((before.exp() * (before - after)).sum(-1))
-    return features, torch.cat(found)
+            divergences.append((before.exp() * (before - after)).sum(-1))
+    return features, torch.cat(divergences)
 
 
 def _deltas(acts: Tensor, features: Sequence[int], dictionary: Dictionary) -> Tensor:

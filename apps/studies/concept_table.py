@@ -28,7 +28,7 @@ def held_out() -> list[tuple[str, str]]:
     made_up = [("invented", word) for word in INVENTED]
     pairs = [real[i : i + 2] for i in range(0, len(real), 2)]
     mixed = zip_longest(pairs, made_up)
-    return [each for pair, one in mixed for each in (*(pair or ()), *((one,) if one else ()))]
+    return [word for pair, one in mixed for word in (*(pair or ()), *((one,) if one else ()))]
 
 
 def _in_turn(fields: dict[str, tuple[str, ...]]) -> Iterator[str]:
@@ -48,9 +48,9 @@ def run(words: Sequence[tuple[str, str]], results: Path, dtype: str) -> None:
         begun = time.monotonic()
         answer = concept(model, word).to_dict()
         seconds = round(time.monotonic() - begun, 1)
-        kept = {name: value for name, value in answer.items() if name != "examples"}
+        fields = {name: value for name, value in answer.items() if name != "examples"}
         with results.open("a") as file:
-            file.write(json.dumps({"kind": kind, "seconds": seconds, **kept}) + "\n")
+            file.write(json.dumps({"kind": kind, "seconds": seconds, **fields}) + "\n")
 
 
 def rows(results: Path) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     for row in found:
         measures = (row[name] for name in ("on_topic", "on_topic_baseline", "loss_increase"))
         cells = [row["word"], row["kind"], row["verdict"], row["method"], row["dose"] or "–"]
-        cells += [_interval(each) for each in measures]
+        cells += [_interval(measure) for measure in measures]
         lines.append("| " + " | ".join(map(str, [*cells, row["seconds"]])) + " |")
     for kind in dict.fromkeys(row["kind"] for row in found):
         of_kind = [row["verdict"] for row in found if row["kind"] == kind]
@@ -75,19 +75,19 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def controls(found: Sequence[dict[str, Any]]) -> str:
+def controls(answers: Sequence[dict[str, Any]]) -> str:
     """Markdown: mean share on topic and mean loss of the edits and of each control."""
-    with_edit = [row for row in found if row["controls"]]
+    with_edit = [row for row in answers if row["controls"]]
     lines = ["| what | words | on topic | nats |", "|---|---|---|---|"]
     arms = {"the edit": with_edit}
     for name in with_edit[0]["controls"] if with_edit else ():
         arms[name] = [row["controls"][name] for row in with_edit]
-    for name, each in arms.items():
+    for name, shares in arms.items():
         topic, loss = (
-            sum(one[what]["mean"] for one in each) / len(each)
+            sum(one[what]["mean"] for one in shares) / len(shares)
             for what in ("on_topic", "loss_increase")
         )
-        lines.append(f"| {name} | {len(each)} | {topic:.2f} | {loss:.2f} |")
+        lines.append(f"| {name} | {len(shares)} | {topic:.2f} | {loss:.2f} |")
     return "\n".join(lines)
 
 
@@ -136,9 +136,9 @@ def main(
     words = [("development", word) for word in _in_turn(DEVELOPMENT)]
     if not only_table:
         run(words if development else held_out(), results, dtype)
-    found = rows(results)
-    real = [row for row in found if row["kind"] != "invented"]
-    print(table(found), controls(real), detectors(real), texts(real), sep="\n\n")
+    answers = rows(results)
+    real = [row for row in answers if row["kind"] != "invented"]
+    print(table(answers), controls(real), detectors(real), texts(real), sep="\n\n")
 
 
 if __name__ == "__main__":

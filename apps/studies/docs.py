@@ -109,15 +109,15 @@ def _modules(packages: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Every module as pdoc sees it, and those that can't be imported."""
     from pdoc.doc import Module
 
-    found, left_out = {}, {}
+    modules, left_out = {}, {}
     for name in chain.from_iterable(map(_names, packages)):
         try:
-            found[name] = Module.from_name(name)
+            modules[name] = Module.from_name(name)
         except RuntimeError as error:  # an extra that is not installed
             left_out[name] = str(error.__cause__ or error)
             continue
-        _hold_public_names(found[name].obj)
-    return found, left_out
+        _hold_public_names(modules[name].obj)
+    return modules, left_out
 
 
 def _names(package: str) -> Iterator[str]:
@@ -164,7 +164,11 @@ def _write_document(out: Path, path: Path, texts: Sequence[Path], modules: set[s
             _copy(ROOT / there, out / there)
         return f'{kind}="{os.path.relpath(out / there, here)}{anchor}"'
 
-    menu = {_name_of(each): _page_of(each.relative_to(ROOT)) for each in texts if _is_readme(each)}
+    menu = {
+        _name_of(readme): _page_of(readme.relative_to(ROOT))
+        for readme in texts
+        if _is_readme(readme)
+    }
     menu["every module"] = Path("api/index.html")
 
     def named(match: re.Match[str]) -> str:
@@ -174,7 +178,7 @@ def _write_document(out: Path, path: Path, texts: Sequence[Path], modules: set[s
     html = _NAMED.sub(named, str(to_html(path.read_text(encoding="utf-8"))))
     text = env.get_template("document").render(
         title=_name_of(path),
-        menu={name: os.path.relpath(out / each, here) for name, each in menu.items()},
+        menu={name: os.path.relpath(out / page, here) for name, page in menu.items()},
         body=_LINK.sub(linked, html),
     )
     _write(out / page, text)

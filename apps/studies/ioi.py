@@ -42,7 +42,7 @@ class Story:
             **self.sweep.to_dict(top),
             "accuracy": self.accuracy,
             "difference": self.difference,
-            "agreement": [each.to_dict() for each in self.agreements],
+            "agreement": [agreement.to_dict() for agreement in self.agreements],
         }
 
 
@@ -79,5 +79,5 @@ def story(
         difference=sum(clean) / len(clean),
         sweep=swept,
         estimates=tuple(estimates),
-        agreements=tuple(compare(each, swept, k=k) for each in guesses),
+        agreements=tuple(compare(guess, swept, k=k) for guess in guesses),
     )

@@ -22,14 +22,14 @@ def read_pairs(texts: Sequence[str], file: Path | None) -> tuple[list[str], list
         raise PromptError("give BASE and TARGET texts, or a file with --pairs FILE")
     if len(texts) % 2:
         raise PromptError(f"{len(texts)} texts are no pairs: give BASE TARGET, BASE TARGET ...")
-    found = [tuple(texts[i : i + 2]) for i in range(0, len(texts), 2)]
+    pairs = [tuple(texts[i : i + 2]) for i in range(0, len(texts), 2)]
     if file is not None:
-        found = [tuple(line.split("\t")) for line in read_lines(file)]
-        wrong = [number for number, each in enumerate(found, 1) if len(each) != 2]
-        if wrong or not found:
+        pairs = [tuple(line.split("\t")) for line in read_lines(file)]
+        wrong = [number for number, pair in enumerate(pairs, 1) if len(pair) != 2]
+        if wrong or not pairs:
             where = f"line {wrong[0]}" if wrong else "it"
             raise PromptError(f"{file}: {where} is not a base, a tab and a target")
-    return [each[0] for each in found], [each[1] for each in found]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def patched(
@@ -80,6 +80,6 @@ def fewest(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     sizes = [len(row["minimal"]["nodes"]) for row in rows if row["minimal"]]
     if not sizes:
         raise SteerError(rows[0]["missed"])
-    found = interval(torch.tensor(sizes, dtype=torch.float64))
-    bounds = {"mean": found.mean, "low": found.low, "high": found.high}
+    size = interval(torch.tensor(sizes, dtype=torch.float64))
+    bounds = {"mean": size.mean, "low": size.low, "high": size.high}
     return {**bounds, "reached": len(sizes), "pairs": len(rows)}

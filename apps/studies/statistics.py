@@ -38,7 +38,7 @@ def measure(
     files = [file for given in corpus for file in _files(given)]
     texts = [read_text(file) for file in files]
     dictionary = model.dictionary(name)
-    found = feature_statistics(
+    statistics = feature_statistics(
         model,
         dictionary,
         texts,
@@ -46,14 +46,14 @@ def measure(
         corpus=", ".join(file.name for file in files[:10]) + (", ..." if len(files) > 10 else ""),
         progress=progress,
     )
-    found = with_written(model, dictionary, found, progress)
-    found.save(place)
+    statistics = with_written(model, dictionary, statistics, progress)
+    statistics.save(place)
     return {
         "written": str(path),
-        "tokens": found.tokens,
-        "width": len(found.maximum),
-        "active": int((found.maximum > 0).sum()),
-        "corpus": found.corpus,
+        "tokens": statistics.tokens,
+        "width": len(statistics.maximum),
+        "active": int((statistics.maximum > 0).sum()),
+        "corpus": statistics.corpus,
     }
 
 
@@ -71,7 +71,7 @@ def _refuse(name: str, path: Path, overwrite: bool) -> None:
 def _files(given: Path) -> list[Path]:
     if not given.is_dir():
         return [given]
-    found = sorted(path for path in given.rglob("*.txt") if path.is_file())
-    if not found:
+    files = sorted(path for path in given.rglob("*.txt") if path.is_file())
+    if not files:
         raise PromptError(f"{given} holds no .txt files")
-    return found
+    return files

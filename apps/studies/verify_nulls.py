@@ -131,17 +131,17 @@ def _told(verdict: Verdict) -> dict[str, Any]:
         "wrong_way": effect.wrong_way,
         "cost": effect.cost,
         "controls": {
-            each.control: {
-                "effect": each.effect.mean,
-                "bound": each.bound,
-                "beyond": each.advantage.mean,
-                "beyond_low": each.advantage.low,
-                "scale": each.scale,
-                "met": each.met,
+            control.control: {
+                "effect": control.effect.mean,
+                "bound": control.bound,
+                "beyond": control.advantage.mean,
+                "beyond_low": control.advantage.low,
+                "scale": control.scale,
+                "met": control.met,
             }
-            for each in verdict.controls
+            for control in verdict.controls
         },
-        "harmed": [each.behaviour for each in verdict.panel if each.harmed],
+        "harmed": [behaviour.behaviour for behaviour in verdict.panel if behaviour.harmed],
         "digest": verdict.protocol.digest,
     }
 

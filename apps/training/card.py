@@ -10,22 +10,23 @@ from apps.training.kept import KeptActivations
 from apps.training.recipe import Recipe
 from dictionaries.dictionary import Dictionary
 from dictionaries.files.place import sha256
+from dictionaries.files.whole import write_whole
 from dictionaries.measures.quality import pca_fvu, quality, random_fvu
 from steer.quality.splice_loss import SpliceLoss
 
 
 def reconstruction_figures(dictionary: Dictionary, corpus: KeptActivations) -> dict[str, Any]:
     """Held-out figures, and those of PCA and of a random dictionary at equal L0."""
-    found = quality(dictionary, corpus.heldout)
-    k = max(1, round(found.l0))
+    figures = quality(dictionary, corpus.heldout)
+    k = max(1, round(figures.l0))
     fit = corpus.train[:: max(1, len(corpus.train) // 65_536)]
     return {
-        "heldout_tokens": found.tokens,
-        "fvu": found.fvu,
-        "explained_variance": found.explained_variance,
-        "l0": found.l0,
-        "dead_share": found.dead_share,
-        "shrinkage": found.shrinkage,
+        "heldout_tokens": figures.tokens,
+        "fvu": figures.fvu,
+        "explained_variance": figures.explained_variance,
+        "l0": figures.l0,
+        "dead_share": figures.dead_share,
+        "shrinkage": figures.shrinkage,
         "pca_fvu": pca_fvu(fit, corpus.heldout, k),
         "random_fvu": random_fvu(fit, corpus.heldout, dictionary.width, k),
     }
@@ -81,4 +82,4 @@ def write_card(card: dict[str, Any], folder: Path) -> None:
     """Write card.json with the sha256 of the files beside it, but for labels, which may grow."""
     files = sorted(p for p in folder.iterdir() if p.name not in ("card.json", "labels.jsonl"))
     card = {**card, "sha256": {path.name: sha256(path) for path in files}}
-    (folder / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_whole(folder / "card.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")

@@ -101,20 +101,20 @@ def report(
     """From the decoder rows of each seed."""
     rows, others = (trained[0], trained[1:]) if dictionary is None else (dictionary.W_dec, trained)
     card = {} if dictionary is None or dictionary.card is None else dictionary.card
-    found = stability(rows, others, samples, card.get("samples_seen"))
-    found.save(out)
-    tenths = (found.cosine * 10).long().clamp(0, 9)
+    measured = stability(rows, others, samples, card.get("samples_seen"))
+    measured.save(out)
+    tenths = (measured.cosine * 10).long().clamp(0, 9)
     counts = torch.bincount(tenths, minlength=10) / len(tenths)
     return StabilityReport(
         dictionary="seed 1" if dictionary is None else dictionary.name,
         seeds=len(others),
         samples=samples,
-        returning=(found.chance >= 0.5).float().mean().item(),
-        cosine=found.cosine.mean().item(),
-        share=found.share.mean().item(),
+        returning=(measured.chance >= 0.5).float().mean().item(),
+        cosine=measured.cosine.mean().item(),
+        share=measured.share.mean().item(),
         histogram=tuple(counts.tolist()),
         foretold=foretell(trained),
-        too_short=found.samples < (found.own_samples or 0),
+        too_short=measured.samples < (measured.own_samples or 0),
         written=str(out),
     )
 
@@ -131,7 +131,7 @@ def foretell(trained: Sequence[Tensor]) -> Foretold:
     first, last = list(trained[:-1]), trained[-1]
     seen, returned, asked, truth = [], [], [], []
     for number, rows in enumerate(first):
-        rest = cosines(rows, [each for other, each in enumerate(first) if other != number])
+        rest = cosines(rows, [own for other, own in enumerate(first) if other != number])
         for held in range(rest.shape[1]):
             left = [column for column in range(rest.shape[1]) if column != held]
             seen.append(rest[:, left])

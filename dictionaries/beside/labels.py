@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -19,6 +18,7 @@ from typing import Any
 from dictionaries.errors import DictionaryError, FormatError
 from dictionaries.files.keys import refuse_unknown
 from dictionaries.files.place import beside
+from dictionaries.files.whole import write_whole
 
 FILE = "labels.jsonl"
 CLEAR = 0.3
@@ -183,10 +183,8 @@ class Labels:
     def save(self, place: str | Path) -> Path:
         """Write them beside the dictionary in this folder (or this file); returns the file."""
         path = beside(place, FILE)
-        scratch = path.with_name(path.name + ".tmp")
         lines = (json.dumps(label.to_dict(), ensure_ascii=False) for label in self)
-        scratch.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        os.replace(scratch, path)
+        write_whole(path, "".join(f"{line}\n" for line in lines))
         return path
 
     @classmethod

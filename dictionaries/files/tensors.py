@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dictionaries.errors import DictionaryError, FormatError, TransposedError
+from dictionaries.files.whole import in_one_move
 
 _JSON_LIMIT, _YAML_LIMIT = 4_000_000, 10_000
 _DTYPES = {
@@ -82,15 +83,11 @@ def save_tensors(
     tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
     """Write a safetensors file beside and move it there: loaded tensors may be mapped from it."""
-    beside = path.with_name(f"{path.name}.tmp")
     stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    beside.touch()
-    mode = beside.stat().st_mode  # safetensors makes files that only their owner may read
-    save_file(stored, beside, metadata)
-    if metadata:
-        _in_order(beside)
-    beside.chmod(mode)
-    os.replace(beside, path)
+    with in_one_move(path) as scratch:
+        save_file(stored, scratch, metadata)
+        if metadata:
+            _in_order(scratch)
 
 
 def _in_order(path: Path) -> None:

@@ -24,6 +24,7 @@ from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import SafeTensors, read_json, save_tensors, whole_number
+from dictionaries.files.whole import write_whole
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import Stored, config_of, refuse_features, take
 from dictionaries.sites import from_module
@@ -140,4 +141,4 @@ def write(dictionary: Dictionary, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stored = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
     save_tensors(stored, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(cfg, indent=1) + "\n", "utf-8")
+    write_whole(folder / CONFIG, json.dumps(cfg, indent=1) + "\n")

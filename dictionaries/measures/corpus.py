@@ -53,7 +53,7 @@ def tally(
     Contexts are encoded one at a time, so that the bits of an activation are the same in any part.
     """
     m = dictionary.width
-    count, total, maximum = (torch.zeros(m, dtype=each) for each in _DTYPES)
+    count, total, maximum = (torch.zeros(m, dtype=dtype) for dtype in _DTYPES)
     peaks = torch.zeros(m, TOP)
     hashes, where = torch.zeros(m, TOP, dtype=torch.long), torch.full((m, TOP), -1)
     parts: list[tuple[Tensor, Tensor]] = []
@@ -88,11 +88,11 @@ def tally(
 
 def _encoded(dictionary: Dictionary, corpus: Corpus, rows: slice) -> Tensor:
     """Features [n, length, m] of some contexts, 0 where a position does not count."""
-    each = [
+    encoded = [
         dictionary.encode_texts(context.unsqueeze(0).float())[0][0]
         for context in corpus.activations[rows]
     ]
-    return torch.stack(each) * corpus.keep[rows].unsqueeze(-1)
+    return torch.stack(encoded) * corpus.keep[rows].unsqueeze(-1)
 
 
 def with_tokens(
@@ -114,13 +114,13 @@ def _merge(
     """Running ten strongest (peaks, hashes, places) [m, 10], at most one a context, from features
     [n, length, m] of tokens [n, length]."""
     length = features.shape[1]
-    values, position = (each.T for each in features.max(dim=1))
+    values, position = (side.T for side in features.max(dim=1))
     places = (start + torch.arange(len(features))) * length + position
     content = _hashes(tokens) + position
     new = values, torch.where(values > 0, content, 0), torch.where(values > 0, places, -1)
     pooled = [torch.cat([old, more], dim=1) for old, more in zip(best, new, strict=True)]
     order = strongest(pooled[0], pooled[1])
-    peaks, hashes, where = (each.gather(1, order) for each in pooled)
+    peaks, hashes, where = (tensor.gather(1, order) for tensor in pooled)
     return peaks, hashes, where
 
 

@@ -67,8 +67,10 @@ def pca_fvu(fit: Tensor, activations: Tensor, k: int) -> float:
 
     def reconstruct(x: Tensor) -> Tensor:
         coefficients = (x - mean) @ components
-        kept = coefficients.abs().topk(k, dim=-1).indices
-        sparse = torch.zeros_like(coefficients).scatter(-1, kept, coefficients.gather(-1, kept))
+        largest = coefficients.abs().topk(k, dim=-1).indices
+        sparse = torch.zeros_like(coefficients).scatter(
+            -1, largest, coefficients.gather(-1, largest)
+        )
         return sparse @ components.T + mean
 
     return _fvu(activations, reconstruct)

@@ -7,7 +7,6 @@ raw bf16 file per site of shape [contexts, length, d], and `progress.json`.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from dictionaries.errors import TrainingError
 from dictionaries.files.tensors import save_tensors
+from dictionaries.files.whole import write_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +83,7 @@ class ActivationStore:
         for site, values in activations.items():
             self.mapped(site, writable=True)[start : start + len(values)] = values
         stop = start + len(next(iter(activations.values())))
-        mark = self.folder / "progress.json.tmp"
-        mark.write_text(json.dumps({"contexts": stop}))
-        os.replace(mark, self.folder / "progress.json")
+        write_whole(self.folder / "progress.json", json.dumps({"contexts": stop}))
 
     def mapped(self, site: str, *, writable: bool = False) -> Tensor:
         """bf16 [contexts, length, d], mapped rather than read."""

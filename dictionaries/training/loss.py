@@ -48,8 +48,8 @@ def _aux_loss(centred: Tensor, residual: Tensor, state: TrainState, config: Trai
     w = state.weights
     pre = (centred @ w["W_enc"][:, dead] + w["b_enc"][dead]).relu()
     values, index = pre.topk(min(config.aux_k, len(dead)), dim=-1)
-    kept = torch.zeros_like(pre).scatter(-1, index, values)
-    error = (residual - kept @ w["W_dec"][dead]).square().sum(-1).mean()
+    sparse = torch.zeros_like(pre).scatter(-1, index, values)
+    error = (residual - sparse @ w["W_dec"][dead]).square().sum(-1).mean()
     return config.aux_weight * error
 
 

@@ -55,8 +55,8 @@ def select_batch(pre: Tensor, k: int) -> Pattern:
     if len(rows) < wanted and floor > 0:
         rows, columns = (pre > 0).nonzero(as_tuple=True)
     if len(rows) > wanted:
-        kept = pre[rows, columns].float().topk(wanted, sorted=False).indices.sort().values
-        rows, columns = rows[kept], columns[kept]
+        chosen = pre[rows, columns].float().topk(wanted, sorted=False).indices.sort().values
+        rows, columns = rows[chosen], columns[chosen]
     return _pattern(rows, columns, (pre.shape[0], pre.shape[1]))
 
 

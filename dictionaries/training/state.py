@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.errors import TrainingError
+from dictionaries.files.whole import in_one_move
 from dictionaries.training.config import TrainConfig
 
 
@@ -84,9 +84,8 @@ def _build(
 
 def save_checkpoint(path: Path, state: TrainState, config: TrainConfig) -> None:
     """Write it atomically."""
-    temporary = path.with_suffix(".tmp")
-    torch.save({"config": config.to_dict(), **state.to_dict()}, temporary)
-    os.replace(temporary, path)
+    with in_one_move(path) as scratch, scratch.open("wb") as file:
+        torch.save({"config": config.to_dict(), **state.to_dict()}, file)
 
 
 def resume(path: Path | None, config: TrainConfig, d: int) -> TrainState | None:

@@ -146,11 +146,11 @@ def _finish(
 
 def _calibrate(sample: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> float:
     """The threshold at which k features are active on average over the sample."""
-    kept: list[Tensor] = []
+    tops: list[Tensor] = []
     for x in sample.split(4096):
         pre = (x @ W_enc + b_enc).relu()
-        kept.append(pre.topk(min(4 * k, pre.shape[1]), dim=-1).values.flatten())
-    values = torch.cat(kept)
+        tops.append(pre.topk(min(4 * k, pre.shape[1]), dim=-1).values.flatten())
+    values = torch.cat(tops)
     return values.kthvalue(max(1, len(values) - k * len(sample))).values.item()
 
 

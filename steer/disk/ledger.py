@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.files.place import writable_file, writable_folder
+from dictionaries.files.whole import write_whole
 from steer.errors import SteerError
 
 Key = tuple[str | int, ...]
@@ -45,12 +46,7 @@ class Contents:
         for stage in dict.fromkeys([*(key[0] for key in self.units), *self.ends]):
             lines += [_unit(key, rows) for key, rows in self.of(str(stage)).items()]
             lines += [_end(stage, self.ends[stage])] if stage in self.ends else []
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            scratch.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 @dataclass(frozen=True)
@@ -70,22 +66,28 @@ class Ledger:
         writable_folder(self.path.parent)
         writable_file(self.path)
         if not self.path.exists():
-            self.path.write_text(json.dumps(self.header) + "\n")
+            write_whole(self.path, json.dumps(self.header) + "\n")
             return Contents(self.header, {}, {})
         there = read_ledger(self.path)
         if differing := difference(there.header, self.header):
             raise SteerError(
                 f"{self.path} holds another sweep (differs in {differing}); give another file"
             )
-        complete = self.path.read_text("utf-8").rpartition("\n")[0]
-        self.path.write_text(f"{complete}\n", "utf-8")
+        os.truncate(self.path, self.path.read_bytes().rindex(b"\n") + 1)  # no half line
         return there
 
     def append(self, key: Key, rows: Sequence[Row]) -> None:
-        """Write a finished unit."""
-        if self.path is not None:
-            with self.path.open("a") as file:
+        """Write a finished unit. Raises `SteerError` if the disk is full."""
+        if self.path is None:
+            return
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_unit(key, rows)) + "\n")
+        except OSError as error:
+            raise SteerError(
+                f"{self.path} can't be written: {(error.strerror or str(error)).lower()}; what was "
+                "finished is in it: make room, and the same command goes on from there"
+            ) from error
 
     def end(self, stage: str, units: int) -> None:
         """Write that a stage is finished, and put its units in order: both at once, or neither."""

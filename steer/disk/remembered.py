@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dictionaries.files.whole import in_one_move
 from steer.disk.cache import cache_folder
 
 VERSION = 3
@@ -61,11 +60,5 @@ def _path(kind: str, settings: Any, suffix: str) -> Path:
 def _write(path: Path, fill: Callable[[Path], Any]) -> None:
     """All at once, so that a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    scratch = Path(name)
-    try:
+    with in_one_move(path) as scratch:
         fill(scratch)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from dictionaries.files.keys import refuse_unknown
 from dictionaries.files.place import writable_file
 from dictionaries.files.strict_json import read_json
+from dictionaries.files.whole import write_whole
 from steer.edits.base import Edit
 from steer.edits.kinds import (
     edit_from_dict,
@@ -123,7 +124,7 @@ class Intervention:
             raise InterventionError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        writable_file(Path(path)).write_text(self.to_json() + "\n")
+        write_whole(writable_file(Path(path)), self.to_json() + "\n")
 
 
 def as_tuple(interventions: Intervention | Sequence[Intervention]) -> tuple[Intervention, ...]:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dictionaries.files.tensors import save_tensors
+from dictionaries.files.whole import in_one_move, write_whole
 from steer.edits import (
     Add,
     AddDirection,
@@ -116,14 +117,14 @@ def from_repeng(path: str | Path, coefficient: float = 1.0) -> list[Intervention
     """repeng's GGUF control vector: tensors `direction.L`, added to the output of block L."""
     from gguf import GGUFReader
 
-    found = {}
+    layers = {}
     for tensor in GGUFReader(str(path)).tensors:
         name, _, layer = tensor.name.partition(".")
         if name == "direction" and layer.isdigit():
-            found[int(layer)] = torch.tensor(tensor.data).float()
-    if not found:
+            layers[int(layer)] = torch.tensor(tensor.data).float()
+    if not layers:
         raise InterventionError(f"{path} has no tensors direction.L: it is no control vector")
-    return from_layers(found, coefficient)
+    return from_layers(layers, coefficient)
 
 
 def from_layers(
@@ -219,10 +220,12 @@ def export_to(
         case "vector":
             save_steering_vector(model, intervention, path, dictionaries)
         case "lm-eval":
-            torch.save(to_lm_eval(model, intervention, dictionaries), path)
+            made = to_lm_eval(model, intervention, dictionaries)
+            with in_one_move(Path(path)) as scratch, scratch.open("wb") as file:
+                torch.save(made, file)
         case "neuronpedia":
             text = to_neuronpedia(model, intervention, model.name, dictionaries)
-            Path(path).write_text(text, encoding="utf-8")
+            write_whole(Path(path), text)
         case _:
             raise InterventionError(
                 f"format {target!r} is unknown; allowed: vector, lm-eval, neuronpedia"

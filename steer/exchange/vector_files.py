@@ -64,15 +64,17 @@ def read_vectors(
             f"value {value!r} is in units of a feature ({unit}), and a vector is none: give "
             '"2x vector", a length such as 8, or "0.5x norm"'
         )
-    found = sorted(_read(Path(path)), key=_layer)
-    known = {_layer(each) for each in found}
+    interventions = sorted(_read(Path(path)), key=_layer)
+    known = {_layer(intervention) for intervention in interventions}
     if missing := sorted(set(layers or ()) - known):
         there = ", ".join(map(str, sorted(known)))
         raise InterventionError(f"{path} has no vector for layer {missing[0]}; it has {there}")
     return [
-        replace(each, edits=[_changed(edit, value, positions) for edit in each.edits])
-        for each in found
-        if not layers or _layer(each) in layers
+        replace(
+            intervention, edits=[_changed(edit, value, positions) for edit in intervention.edits]
+        )
+        for intervention in interventions
+        if not layers or _layer(intervention) in layers
     ]
 
 
@@ -111,20 +113,20 @@ def _read(path: Path) -> list[Intervention]:
 def _from_torch(path: Path) -> list[Intervention]:
     name = "steering_vectors.steering_vector.SteeringVector"
     with torch.serialization.safe_globals([(_SteeringVector, name)]):
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(found, Mapping):
-        found = _SteeringVector(dict(found))
-    if not isinstance(found, _SteeringVector) or not _are_vectors(found.layer_activations):
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(loaded, Mapping):
+        loaded = _SteeringVector(dict(loaded))
+    if not isinstance(loaded, _SteeringVector) or not _are_vectors(loaded.layer_activations):
         raise InterventionError(
-            f"{path} holds {type(found).__name__}, not a SteeringVector or its layer_activations "
+            f"{path} holds {type(loaded).__name__}, not a SteeringVector or its layer_activations "
             "(block -> vector)"
         )
-    if found.layer_type not in KINDS:
+    if loaded.layer_type not in KINDS:
         raise InterventionError(
-            f"{path} is for the output of {found.layer_type!r}, which is no site here; "
+            f"{path} is for the output of {loaded.layer_type!r}, which is no site here; "
             f"allowed: {', '.join(KINDS)}"
         )
-    return from_layers(found.layer_activations, kind=KINDS[found.layer_type])
+    return from_layers(loaded.layer_activations, kind=KINDS[loaded.layer_type])
 
 
 def _are_vectors(given: object) -> bool:

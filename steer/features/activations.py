@@ -58,9 +58,12 @@ class FeatureActivations(Shown):
         return f"{self._title()}\nstrongest  {'   '.join(strongest) or 'none is active'}"
 
     def _repr_html_(self) -> str:
-        peaks = [max((each.activation for each in top), default=0.0) for top in self.top(1)]
+        peaks = [
+            max((activation.activation for activation in top), default=0.0) for top in self.top(1)
+        ]
         titles = [
-            ", ".join(f"{each.feature}: {each.activation:.3g}" for each in top) or "none active"
+            ", ".join(f"{activation.feature}: {activation.activation:.3g}" for activation in top)
+            or "none active"
             for top in self.top(3)
         ]
         return f"<p>{coloured(self.tokens, peaks, titles)}</p>"
@@ -70,18 +73,18 @@ class FeatureActivations(Shown):
 
         The first token's activation is massive and says little; it is left empty by default.
         """
-        found = []
+        tops = []
         for position, row in enumerate(self.activations):
             values, index = row.topk(min(k, len(row)))
             pairs = zip(index.tolist(), values.tolist(), strict=True)
-            found.append(
+            tops.append(
                 [
                     Activation(position, self.tokens[position], feature, value)
                     for feature, value in pairs
                     if value > 0 and not (skip_first and position == 0)
                 ]
             )
-        return found
+        return tops
 
     def top_features(self, k: int = 10, *, skip_first: bool = True) -> list[Activation]:
         """The k features with the largest activation anywhere in the text, at that token."""

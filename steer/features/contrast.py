@@ -107,7 +107,9 @@ def feature_contrast(
         if isinstance(prompts, str) or len(prompts) < 2:
             raise PromptError(f"the {name} set needs two prompts or more, for an interval")
     report = _counted(progress, len(first) + len(second))
-    one, other = (_per_prompt(model, dictionary, each, per, report) for each in (first, second))
+    one, other = (
+        _per_prompt(model, dictionary, prompts, per, report) for prompts in (first, second)
+    )
     tested = ((one != 0).any(0) | (other != 0).any(0)).nonzero().flatten()
     one, other = one[:, tested], other[:, tested]
     low, high = _interval(one, other, level, seed)
@@ -147,16 +149,16 @@ def _per_prompt(
     """[n, width] float64: each feature's mean, maximum or last activation over a prompt."""
     hookpoint = site_of(model, dictionary)
     lengths = [len(model.tokenize([prompt])[0][0]) for prompt in prompts]
-    found = torch.zeros(len(prompts), dictionary.width, dtype=torch.float64)
+    values = torch.zeros(len(prompts), dictionary.width, dtype=torch.float64)
     for batch in _batches(lengths, padded=model.can_pad):
         ids, mask = model.tokenize([prompts[place] for place in batch])
         x = exact(model.collect(ids, mask, [hookpoint])[hookpoint])
         ours = dictionary.to(x.device, x.dtype)
         for place, row in zip(batch, x, strict=True):
             activations = encode(ours, row[-lengths[place] :])
-            found[place] = _of_prompt(activations, per).cpu()
+            values[place] = _of_prompt(activations, per).cpu()
         report(len(batch))
-    return found
+    return values
 
 
 def _batches(lengths: Sequence[int], padded: bool) -> Iterator[list[int]]:
@@ -185,7 +187,7 @@ def _of_prompt(activations: Tensor, per: Per) -> Tensor:
 def _interval(one: Tensor, other: Tensor, level: float, seed: int) -> tuple[Tensor, Tensor]:
     """Bounds [m] of mean(one) − mean(other), the prompts of each set resampled."""
     generator = torch.Generator().manual_seed(seed)
-    weights = [_weights(len(each), generator) for each in (one, other)]
+    weights = [_weights(len(sample), generator) for sample in (one, other)]
     tail = (1 - level) / 2
     bounds = []
     for a, b in zip(one.split(_PART, 1), other.split(_PART, 1), strict=True):

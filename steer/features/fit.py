@@ -96,7 +96,7 @@ def _read(name: str, stamp: int) -> Dictionary:
 
 def _stamp(name: str) -> int:
     """Of what lies in its folder, or beside its one file under a name that begins so."""
-    found = catalogue.find(name)
-    folder, start = (found, "") if found.is_dir() else (found.parent, found.name)
+    place = catalogue.find(name)
+    folder, start = (place, "") if place.is_dir() else (place.parent, place.name)
     files = (path for path in folder.iterdir() if path.name.startswith(start))
     return max((path.stat().st_mtime_ns for path in files), default=0)

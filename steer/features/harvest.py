@@ -25,7 +25,9 @@ def harvest(
     total = len(contexts.tokens)
     for start in range(store.done, total, batch):
         ids = contexts.tokens[start : start + batch].long().to(model.device)
-        found = model.collect(ids, torch.ones_like(ids), list(store.sites))
-        store.write(start, {site: value.to(torch.bfloat16).cpu() for site, value in found.items()})
+        streams = model.collect(ids, torch.ones_like(ids), list(store.sites))
+        store.write(
+            start, {site: value.to(torch.bfloat16).cpu() for site, value in streams.items()}
+        )
         if progress:
             progress("harvesting", min(start + batch, total), total)

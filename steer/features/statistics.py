@@ -58,15 +58,15 @@ def feature_statistics(
         norms = torch.cat([part.norm(dim=-1) for part in x.split(64)])
         keep, _ = keep_mask(norms, OUTLIER_MEDIANS)
         shown = torch.ones(len(ids), dtype=torch.bool)
-        found = collect_statistics(
+        statistics = collect_statistics(
             dictionary,
             Corpus(activations=x, tokens=ids.cpu(), keep=keep, shippable=shown),
             (lambda done, total: progress("statistics", done, total)) if progress else None,
         )
         del x
-    found = replace(found, corpus=corpus)
+    statistics = replace(statistics, corpus=corpus)
     written = dictionary.config.hookpoint_out or hookpoint
-    return _named(model, dictionary, found) if in_residual_space(written) else found
+    return _named(model, dictionary, statistics) if in_residual_space(written) else statistics
 
 
 def _collected(
@@ -77,12 +77,12 @@ def _collected(
     mapped: Tensor | None = None
     for start in range(0, n, _BATCH):
         rows = ids[start : start + _BATCH]
-        (found,) = model.collect(rows, torch.ones_like(rows), [hookpoint]).values()
+        (stream,) = model.collect(rows, torch.ones_like(rows), [hookpoint]).values()
         if mapped is None:
-            size = n * length * found.shape[-1]
+            size = n * length * stream.shape[-1]
             flat = torch.from_file(str(file), shared=True, size=size, dtype=torch.float32)
             mapped = flat.view(n, length, -1)
-        mapped[start : start + _BATCH] = found.float().cpu()
+        mapped[start : start + _BATCH] = stream.float().cpu()
         if progress:
             progress("reading", min(start + _BATCH, n), n)
     assert mapped is not None

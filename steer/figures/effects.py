@@ -196,7 +196,7 @@ def _points(
 ) -> None:
     figure.add_scatter(
         x=frame[value],
-        y=[str(each) for each in frame[names]],
+        y=[str(label) for label in frame[names]],
         mode="markers",
         name=value.replace("delta_logit", "change"),
         error_x=error_bars(frame, value, "low", "high"),

@@ -62,19 +62,24 @@ def disturbance(
 ) -> Tensor:
     """KL(clean‖edited) [n] of pushes at every token, mean over all tokens but the first."""
     clean = _clean(model, dictionary, text, every=True)
-    kept = slice(min(1, clean.length - 1), None)
-    before = exact(clean.logits[kept])
-    found = [
-        kl(before, exact(clean.resume(_everywhere(clean, part), every=True).logits[:, kept]))
+    later = slice(min(1, clean.length - 1), None)
+    before = exact(clean.logits[later])
+    divergences = [
+        kl(before, exact(clean.resume(_everywhere(clean, part), every=True).logits[:, later]))
         for part in pushes.split(_WHOLE)
     ]
-    return torch.cat(found).mean(1).cpu()
+    return torch.cat(divergences).mean(1).cpu()
 
 
 def readable(model: Model, panel: Sequence[Behaviour] = PANEL) -> tuple[Behaviour, ...]:
     """Those whose words are all single tokens of the model."""
-    words = {each: [word for _, *pair in each.questions for word in pair] for each in panel}
-    return tuple(each for each in panel if all(_single(model, word) for word in words[each]))
+    words = {
+        behaviour: [word for _, *pair in behaviour.questions for word in pair]
+        for behaviour in panel
+    }
+    return tuple(
+        behaviour for behaviour in panel if all(_single(model, word) for word in words[behaviour])
+    )
 
 
 def _single(model: Model, word: str) -> bool:
@@ -83,7 +88,7 @@ def _single(model: Model, word: str) -> bool:
 
 def digest(panel: Sequence[Behaviour] = PANEL) -> str:
     """Of the questions, to know a map of others by."""
-    told = json.dumps([each.to_dict() for each in panel], sort_keys=True)
+    told = json.dumps([behaviour.to_dict() for behaviour in panel], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
@@ -99,7 +104,7 @@ def moved(
     columns = []
     for number, behaviour in enumerate(panel):
         questions = read(model, behaviour)
-        changes = [_changes(model, dictionary, pushes, each) for each in questions]
+        changes = [_changes(model, dictionary, pushes, question) for question in questions]
         columns.append(torch.stack(changes).mean(0))
         if progress:
             progress("behaviours", number + 1, len(panel))
@@ -184,9 +189,9 @@ def fit_and_keep(
     if not panel:
         return ()
     drawn = torch.randperm(dictionary.width, generator=torch.Generator().manual_seed(0))
-    found = fit(model, dictionary, drawn[:FEATURES].tolist(), panel=panel, progress=progress)
-    found.save(folder)
-    return found.names
+    fitted = fit(model, dictionary, drawn[:FEATURES].tolist(), panel=panel, progress=progress)
+    fitted.save(folder)
+    return fitted.names
 
 
 def _clean(model: Model, dictionary: Dictionary, prompt: str, *, every: bool = False) -> Clean:
@@ -203,8 +208,8 @@ def _changes(model: Model, dictionary: Dictionary, pushes: Tensor, question: Que
         last = exact(logits[..., -1, :])
         return last[..., right] - last[..., wrong]
 
-    found = [gap(clean.resume(_everywhere(clean, part)).logits) for part in pushes.split(_ROWS)]
-    return (torch.cat(found) - gap(clean.logits)).cpu()
+    gaps = [gap(clean.resume(_everywhere(clean, part)).logits) for part in pushes.split(_ROWS)]
+    return (torch.cat(gaps) - gap(clean.logits)).cpu()
 
 
 def _gradient(model: Model, dictionary: Dictionary, pushes: Tensor, question: Question) -> Tensor:

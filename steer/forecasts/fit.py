@@ -90,8 +90,8 @@ def median_norm(model: Model, dictionary: Dictionary, texts: Sequence[str] = NEU
     site = site_written(model, dictionary)
     ids, mask = model.tokenize(list(texts))
     x = model.collect(ids, mask, [site])[site]
-    kept = mask.bool() & (mask.cumsum(1) > SKIPPED)
-    return exact(x)[kept].norm(dim=-1).median().item()
+    counted = mask.bool() & (mask.cumsum(1) > SKIPPED)
+    return exact(x)[counted].norm(dim=-1).median().item()
 
 
 @torch.inference_mode()

@@ -46,12 +46,12 @@ class Activity:
         """Only each feature's `share` strongest activations count as active."""
         order = _order(self.feature, -self.value)
         feature = self.feature[order].long()
-        kept = order[_rank(feature) < share * _counts(feature, self.features)[feature]]
+        strong = order[_rank(feature) < share * _counts(feature, self.features)[feature]]
         return replace(
             self,
-            feature=self.feature[kept],
-            position=self.position[kept],
-            value=self.value[kept],
+            feature=self.feature[strong],
+            position=self.position[strong],
+            value=self.value[strong],
         )
 
 
@@ -86,12 +86,12 @@ def detect(
     chosen: dict[int, tuple[View, str, int, int]] = {}
     for number, view in enumerate(views):
         ids, name = positions(view, tokens, partitions)
-        found = _fit(activity, ids.flatten(), view.limit)
-        better = (found.f1 > best + 1e-9).nonzero().flatten()
-        best = torch.maximum(best, found.f1)
-        hits, predicted = _judge(activity, ids.flatten(), found)
+        fitted = _fit(activity, ids.flatten(), view.limit)
+        better = (fitted.f1 > best + 1e-9).nonzero().flatten()
+        best = torch.maximum(best, fitted.f1)
+        hits, predicted = _judge(activity, ids.flatten(), fitted)
         for feature in better.tolist():
-            text = view.phrase.format(_listed([name(g) for g in found.groups(feature)]))
+            text = view.phrase.format(_listed([name(g) for g in fitted.groups(feature)]))
             chosen[feature] = (view, text, int(hits[feature]), int(predicted[feature]))
         if progress:
             progress(number + 1, len(views))
@@ -151,9 +151,9 @@ def _fit(activity: Activity, ids: Tensor, limit: int) -> _Sets:
     # The first place where the best is reached; the set is what comes up to there.
     reached = torch.where(f1 == best[owner], rank, len(keys))
     stop = torch.full((m,), len(keys)).scatter_reduce(0, owner, reached, "amin")
-    kept = rank <= stop[owner]
-    found, order = keys[kept].sort()
-    return _Sets(found, hits[kept][order], count, best)
+    within = rank <= stop[owner]
+    chosen, order = keys[within].sort()
+    return _Sets(chosen, hits[within][order], count, best)
 
 
 def _judge(activity: Activity, ids: Tensor, sets: _Sets) -> tuple[Tensor, Tensor]:

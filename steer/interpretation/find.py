@@ -110,12 +110,12 @@ class Finder:
     @cached_property
     def _promoters(self) -> dict[str, list[tuple[int, int]]]:
         """Promoted token in lower case, bare -> (feature, rank)."""
-        found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        promoters: dict[str, list[tuple[int, int]]] = defaultdict(list)
         if self.dictionary.statistics is not None:
             for feature, row in enumerate(self.dictionary.statistics.promoted.tolist()):
                 for rank, token in enumerate(row):
-                    found[self.token(token).strip().lower()].append((feature, rank))
-        return found
+                    promoters[self.token(token).strip().lower()].append((feature, rank))
+        return promoters
 
     @cached_property
     def _level(self) -> Tensor:
@@ -183,7 +183,7 @@ class Finder:
 
     def _labelled(self, plain: str, matches: dict[int, _Match]) -> None:
         """By what they are said to mean."""
-        if not any(each.isalnum() for each in plain):
+        if not any(character.isalnum() for character in plain):
             return
         for label in self.dictionary.labels.search(plain, None):
             if label.clear:

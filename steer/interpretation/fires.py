@@ -53,10 +53,10 @@ def fires(model: LanguageModel, dictionary: Dictionary, words: str) -> Fires:
             f"search for one word, or a phrase of up to {MOST_WORDS}; these are "
             f"{len(words.split())}"
         )
-    found = _peaks(model, dictionary, [words])[0]
+    peaks = _peaks(model, dictionary, [words])[0]
     before, whole = model.tokenize_each([CONTEXTS[0], f"{CONTEXTS[0]} {words}"])
     tokens = max(1, len(whole) - len(before))
-    return Fires(found.mean(0), (found > 0).float().mean(0), len(words.split()), tokens)
+    return Fires(peaks.mean(0), (peaks > 0).float().mean(0), len(words.split()), tokens)
 
 
 @torch.inference_mode()
@@ -75,9 +75,9 @@ def _peaks(
     rows = model.tokenize_each(texts)
     ids, mask = model.tokenize(texts)
     x = exact(model.collect(ids, mask, [site])[site])
-    found = []
+    peaks = []
     for number, row in enumerate(rows):
         own = x[number, -len(row) :]
         begin = min(starts[number % len(CONTEXTS)], len(row) - 1)
-        found.append(encode(dictionary, own)[begin:].amax(0).cpu())
-    return torch.stack(found).view(len(words), len(CONTEXTS), -1)
+        peaks.append(encode(dictionary, own)[begin:].amax(0).cpu())
+    return torch.stack(peaks).view(len(words), len(CONTEXTS), -1)

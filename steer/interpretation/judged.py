@@ -124,14 +124,14 @@ def detect_with(
     """Precision and recall of the judge's choice among active and silent fragments, shuffled."""
     shuffled = [*active, *silent]
     random.Random(seed).shuffle(shuffled)
-    shown = "\n".join(f"{n}. {each.text}" for n, each in enumerate(shuffled, 1))
+    shown = "\n".join(f"{n}. {fragment.text}" for n, fragment in enumerate(shuffled, 1))
     reply = judge(
         f"A feature of a language model is described as: {explanation}\n\n"
         f"In which of these fragments is it active?\n\n{shown}\n\n"
         "Reply with their numbers, separated by commas, or with none."
     )
     named = {int(n) for n in re.findall(r"\d+", reply)} & set(range(1, len(shuffled) + 1))
-    true = {n for n, each in enumerate(shuffled, 1) if each.active}
+    true = {n for n, fragment in enumerate(shuffled, 1) if fragment.active}
     hits = len(named & true)
     precision = hits / len(named) if named else 0.0
     recall = hits / len(true) if true else 0.0
@@ -155,8 +155,8 @@ def simulate(judge: Judge, explanation: str, shown: Sequence[Fragment]) -> float
         values = dict(re.findall(r"(\d+)\s*[:.)\t]\s*(\d+(?:\.\d+)?)", reply))
         if not values:
             raise SteerError(f"the judge's reply has no activations in it: {reply[:80]!r}")
-        found = (float(values.get(str(n), 0)) for n in range(1, len(fragment.pieces) + 1))
-        simulated += [min(10.0, value) for value in found]
+        given = (float(values.get(str(n), 0)) for n in range(1, len(fragment.pieces) + 1))
+        simulated += [min(10.0, value) for value in given]
     true = [value for fragment in shown for value in fragment.strengths]
     return torch.corrcoef(torch.tensor([simulated, true]))[0, 1].item()
 

@@ -59,7 +59,7 @@ def sides(dictionary: Dictionary, token: Callable[[int], str], feature: int) -> 
     """
     dictionary.check_features([feature])
     known, labels = dictionary.statistics, dictionary.labels
-    rules = [each.f1 for each in labels.by_feature.get(feature, ()) if each.f1 is not None]
+    rules = [label.f1 for label in labels.by_feature.get(feature, ()) if label.f1 is not None]
     f1 = max(rules, default=None)
     written = None
     if known is not None and known.written is not None:
@@ -91,12 +91,12 @@ def _named(label: Label | None) -> str:
 def _peaks(
     dictionary: Dictionary, token: Callable[[int], str], feature: int, f1: float | None
 ) -> str:
-    found = Counter[str]()
+    tokens = Counter[str]()
     for number, count in peaks(dictionary, feature).items():
-        found[quoted(token(number))] += count
-    if not found:
+        tokens[quoted(token(number))] += count
+    if not tokens:
         return ""
-    named = ", ".join(text for text, _ in found.most_common(_PEAKS))
+    named = ", ".join(text for text, _ in tokens.most_common(_PEAKS))
     return named if f1 is None else f"{named} (its best rule has F1 {f1:.2f})"
 
 

@@ -117,14 +117,14 @@ def positions(
 
 
 def _shifted(ids: Tensor, offset: int) -> Tensor:
-    found = torch.full_like(ids, -1)
+    shifted = torch.full_like(ids, -1)
     if offset == 0:
-        found = ids
+        shifted = ids
     elif offset > 0:
-        found[:, :-offset] = ids[:, offset:]
+        shifted[:, :-offset] = ids[:, offset:]
     else:
-        found[:, -offset:] = ids[:, :offset]
-    return found
+        shifted[:, -offset:] = ids[:, :offset]
+    return shifted
 
 
 def _pairs(tokens: Tensor, token: Grouping) -> tuple[Tensor, Callable[[int], str]]:
@@ -133,14 +133,14 @@ def _pairs(tokens: Tensor, token: Grouping) -> tuple[Tensor, Callable[[int], str
     keys = tokens.clone()
     keys[:, 1:] += tokens[:, :-1] * size
     present, ids = keys[:, 1:].unique(return_inverse=True)
-    found = torch.full_like(tokens, -1)
-    found[:, 1:] = ids
+    pairs = torch.full_like(tokens, -1)
+    pairs[:, 1:] = ids
 
     def name(group: int) -> str:
         key = int(present[group])
         return token.names[key // size][:-1] + token.names[key % size][1:]
 
-    return found, name
+    return pairs, name
 
 
 def _word(text: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from steer.disk.ledger import Row
 
@@ -29,7 +29,7 @@ class Job(Protocol[M]):
     """A value that can be sent to another process: the model comes there on its own.
 
     stage: its name in a ledger; doing: in words, for the progress; part: what one is called.
-    parts: how many; most_units: that any part can have.
+    parts: how many; most_units: that any part can have, or more where that is not known yet.
     """
 
     @property
@@ -50,6 +50,24 @@ class Job(Protocol[M]):
     def open(self, model: M, part: int) -> Opened:
         """Make a part ready: what all its units need is computed once."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Each(Generic[M]):
+    """A job whose parts are one unit each: `rows(model, part)` are its rows.
+
+    stage, doing, part, parts: as a `Job` has them.
+    """
+
+    stage: str
+    doing: str
+    part: str
+    parts: int
+    rows: Callable[[M, int], list[Row]]
+    most_units: int = 1
+
+    def open(self, model: M, part: int) -> Opened:
+        return Opened(1, lambda _: self.rows(model, part))
 
 
 def blocks(count: int, most: int) -> list[range]:

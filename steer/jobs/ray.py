@@ -104,15 +104,15 @@ def _beginner(
 ) -> tuple[Callable[[], Any], int]:
     """What starts an actor, and how many are wanted."""
     there = ray.cluster_resources()
-    kind, each = ("GPU", 1) if source.on_gpu else ("CPU", source.threads)
-    most = int(there.get(kind, 0)) // each
+    kind, threads = ("GPU", 1) if source.on_gpu else ("CPU", source.threads)
+    most = int(there.get(kind, 0)) // threads
     wanted = most if count is None else count
     if wanted < 1 or wanted > most:
         raise SteerError(
-            f"the cluster has room for {most} actors with {each} {kind} each, not for "
+            f"the cluster has room for {most} actors with {threads} {kind} each, not for "
             f"{max(wanted, 1)}: give fewer actors, or torch fewer threads (OMP_NUM_THREADS)"
         )
-    options = {"num_cpus": each} if kind == "CPU" else {"num_gpus": 1}
+    options = {"num_cpus": threads} if kind == "CPU" else {"num_gpus": 1}
     remote = ray.remote(max_restarts=0, max_task_retries=0, **options)(Worker)
     shared = ray.put(job)
     return lambda: remote.remote(source, shared), wanted
@@ -166,8 +166,8 @@ class _Dealer:
             units, rows = answer
             if part not in begun:
                 begun.add(part)
-                others = (each for each in range(units) if each != this)
-                self.more[part] = deque(each for each in others if self.todo.has(part, each))
+                others = (other for other in range(units) if other != this)
+                self.more[part] = deque(other for other in others if self.todo.has(part, other))
             if rows is not None:
                 yield Finished(part, this, units, rows)
 

@@ -19,9 +19,9 @@ _PACKAGES = ("sae-steer", "torch", "transformers")
 
 def installed() -> dict[str, str]:
     """What results depend on, by name; and where this process is."""
-    found = {name: version(name) for name in _PACKAGES}
+    versions = {name: version(name) for name in _PACKAGES}
     where = {"node": platform.node(), "process": str(os.getpid())}
-    return {**found, "Python": platform.python_version(), **where}
+    return {**versions, "Python": platform.python_version(), **where}
 
 
 def check_same(theirs: dict[str, str]) -> None:

@@ -59,21 +59,21 @@ class Placement:
 
     def options(self, dtype: torch.dtype) -> dict[str, Any]:
         """What `from_pretrained` takes."""
-        found: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if not self.moves:
             named = self.device_map or self.chosen
             whole = isinstance(named, str) and (named in ("cpu", "disk") or _is_device(named))
-            found["device_map"] = {"": named} if whole else named
-            found["offload_folder"] = _offload_folder()
+            options["device_map"] = {"": named} if whole else named
+            options["offload_folder"] = _offload_folder()
         if self.quantization:
             from transformers import BitsAndBytesConfig
 
-            found["quantization_config"] = BitsAndBytesConfig(
+            options["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=self.quantization == "4bit",
                 load_in_8bit=self.quantization == "8bit",
                 bnb_4bit_compute_dtype=dtype,
             )
-        return found
+        return options
 
 
 def _is_device(name: str) -> bool:

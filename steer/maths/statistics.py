@@ -121,11 +121,11 @@ def sign_flip(values: Tensor, *, flips: int = 10_000, seed: int = 0) -> Tensor:
         signs, extra = torch.randint(2, (flips, n), generator=generator).double() * 2 - 1, 1
     flat = values.double().cpu().reshape(-1, n)
     observed = flat.sum(1).abs()
-    found = [
+    shares = [
         ((row @ signs.T).abs() >= o * (1 - 1e-12)).sum()
         for row, o in zip(flat, observed, strict=True)
     ]
-    counts = torch.stack(found).double() if found else torch.zeros(0, dtype=torch.float64)
+    counts = torch.stack(shares).double() if shares else torch.zeros(0, dtype=torch.float64)
     return ((counts + extra) / (len(signs) + extra)).reshape(values.shape[:-1])
 
 

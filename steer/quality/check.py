@@ -44,9 +44,13 @@ def check(
     published = _published(dictionary)
     most = sparse_enough(dictionary, published)
     here = subject.here(ids)
-    tried = {each.name: figures(each) for each in subject.near(ids, here)}
+    tried = {reading.name: figures(reading) for reading in subject.near(ids, here)}
     if tried[best_of(tried, most)].fvu > POOR:
-        tried |= {each.name: figures(each) for each in subject.far(ids) if each.name not in tried}
+        tried |= {
+            reading.name: figures(reading)
+            for reading in subject.far(ids)
+            if reading.name not in tried
+        }
     return Check(
         dictionary=dictionary.name or "unnamed",
         model=model.name,

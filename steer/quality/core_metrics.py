@@ -223,10 +223,10 @@ def _weights(dictionary: Dictionary) -> dict[str, float]:
 def _max_cosine(rows: Tensor, batch: int = 512) -> float:
     """Mean over rows [m, d] of the largest cosine with another row."""
     unit = torch.nn.functional.normalize(rows.float(), dim=1)
-    found = []
+    largest = []
     for start in range(0, len(unit), batch):
         cosines = unit[start : start + batch] @ unit.T
         here = torch.arange(len(cosines))
         cosines[here, here + start] = -torch.inf
-        found.append(cosines.amax(1))
-    return torch.cat(found).mean().item()
+        largest.append(cosines.amax(1))
+    return torch.cat(largest).mean().item()

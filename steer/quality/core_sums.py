@@ -104,13 +104,13 @@ class Sums:
 
 def _density(density: Tensor) -> dict[str, float]:
     """How frequent features are: shares of them, and of all activity."""
-    found = {"frac_alive": (density > 0).double().mean().item()}
+    figures = {"frac_alive": (density > 0).double().mean().item()}
     for percent in (1, 10):
         over = density > percent / 100
         share = density[over].sum() / density.sum() if density.sum() > 0 else torch.zeros(())
-        found[f"freq_over_{percent}_percent"] = over.double().mean().item()
-        found[f"normalized_freq_over_{percent}_percent"] = share.item()
-    return found
+        figures[f"freq_over_{percent}_percent"] = over.double().mean().item()
+        figures[f"normalized_freq_over_{percent}_percent"] = share.item()
+    return figures
 
 
 def _means(values: dict[str, list[Tensor]]) -> dict[str, float]:

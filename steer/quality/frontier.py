@@ -35,8 +35,8 @@ def reconstruction(
     errors, variances = [], []
     code = inner = active = 0.0
     fired = torch.zeros(dictionary.width, dtype=torch.bool)
-    for context, kept in zip(activations, keep, strict=True):
-        x = context[kept].float()
+    for context, real in zip(activations, keep, strict=True):
+        x = context[real].float()
         features, norm = dictionary.encode(x)
         centred, rebuilt = x - mean, dictionary.decode(features, norm) - mean
         errors.append((centred - rebuilt).square().sum())
@@ -60,8 +60,8 @@ def ratio_interval(numerator: Tensor, denominator: Tensor, *, seed: int = 0) -> 
     """
     ratio = (numerator.sum() / denominator.sum()).item()
     residuals = (numerator - ratio * denominator) / denominator.mean()
-    found = interval(residuals, seed=seed)
-    return replace(found, mean=ratio, low=found.low + ratio, high=found.high + ratio)
+    residual = interval(residuals, seed=seed)
+    return replace(residual, mean=ratio, low=residual.low + ratio, high=residual.high + ratio)
 
 
 def truncated(basis: Dictionary, k: int) -> AbsTopK:
@@ -93,7 +93,7 @@ def random_dictionary(sample: Tensor, width: int, k: int, *, seed: int = 0) -> T
     x = sample.float()
     mean = x.mean(0)
     config = DictionaryConfig(sample.shape[1], width)
-    found = TopK(rows.T.contiguous(), -(mean @ rows.T), rows, mean, config, f"random k={k}", k=k)
-    code = found.reconstruct(x) - mean
+    random = TopK(rows.T.contiguous(), -(mean @ rows.T), rows, mean, config, f"random k={k}", k=k)
+    code = random.reconstruct(x) - mean
     gain = ((x - mean) * code).sum() / code.square().sum()
-    return replace(found, W_dec=rows * gain)
+    return replace(random, W_dec=rows * gain)

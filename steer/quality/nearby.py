@@ -84,9 +84,9 @@ def blocks(
         some = inside[start : start + _AT_ONCE]
         names = [(f"{kind}.{i}", f"{kind_out}.{i + shift}") for i in some]
         wanted = list(dict.fromkeys(name for pair in names for name in pair))
-        found = dict(zip(wanted, collect(model, few, *wanted), strict=True))
+        streams = dict(zip(wanted, collect(model, few, *wanted), strict=True))
         for read, written in names:
-            yield f"another block, {read}", sample(found[read], found[written])
+            yield f"another block, {read}", sample(streams[read], streams[written])
 
 
 def _middle(model: LanguageModel, ids: Tensor, layer: str) -> Tensor | None:

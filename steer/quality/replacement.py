@@ -35,23 +35,23 @@ def replacement_losses(
     above `cutoff` are left as they are. Position i predicts token i + 1; no padding.
     """
     changes = {name: keeping(change, cutoff) for name, change in replacements.items()}
-    found: dict[str, list[Tensor]] = {name: [] for name in ("clean", *replacements)}
+    losses_of: dict[str, list[Tensor]] = {name: [] for name in ("clean", *replacements)}
     for start in range(0, len(contexts), batch):
         ids = contexts[start : start + batch].long().to(model.device)
         for name, logits in replaced_logits(model, ids, model.site(hookpoint), changes):
-            found[name].append(metrics.cross_entropy(logits, ids).mean(-1).cpu())
+            losses_of[name].append(metrics.cross_entropy(logits, ids).mean(-1).cpu())
         if progress:
             progress("measuring loss", min(start + batch, len(contexts)), len(contexts))
-    return {name: torch.cat(losses) for name, losses in found.items()}
+    return {name: torch.cat(losses) for name, losses in losses_of.items()}
 
 
 def keeping(change: Replacement, cutoff: float) -> Replacement:
     """`change` at kept positions of [b, s, d] only, computed in fp32 and cast back."""
 
     def replacement(x: Tensor) -> Tensor:
-        kept = x.float().norm(dim=-1) <= cutoff
-        kept[:, 0] = False
-        return torch.where(kept.unsqueeze(-1), change(x.float()).to(x.dtype), x)
+        replaced = x.float().norm(dim=-1) <= cutoff
+        replaced[:, 0] = False
+        return torch.where(replaced.unsqueeze(-1), change(x.float()).to(x.dtype), x)
 
     return replacement
 

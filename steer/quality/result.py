@@ -62,11 +62,11 @@ class Check:
         """One sentence."""
         seen = self.as_loaded
         if self.best != AS_LOADED:
-            found = self.readings[self.best]
-            still = self._far_from_published(found)
+            reading = self.readings[self.best]
+            still = self._far_from_published(reading)
             return (
-                f"not loaded as it was meant: “{self.best}” fits better, FVU {found.fvu:.3f} "
-                f"instead of {seen.fvu:.3f}, at L0 {found.l0:.1f}"
+                f"not loaded as it was meant: “{self.best}” fits better, FVU {reading.fvu:.3f} "
+                f"instead of {seen.fvu:.3f}, at L0 {reading.l0:.1f}"
                 + (f"; but that is not as published either ({still})" if still else "")
             )
         if seen.fvu >= 1:
@@ -109,7 +109,7 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; figures that are not finite are None."""
         data = asdict(self) | {
-            "readings": {name: asdict(each) for name, each in self.readings.items()},
+            "readings": {name: asdict(reading) for name, reading in self.readings.items()},
             "gain": self.gain,
             "passed": self.passed,
             "verdict": self.verdict,
@@ -128,8 +128,8 @@ class Check:
         lines.append(f"  {'silent':<11}{self.as_loaded.dead_share:8.1%}   on these tokens")
         best_first = sorted(self.readings, key=lambda name: self.readings[name].fvu)
         for name in [AS_LOADED, *(name for name in best_first if name != AS_LOADED)][:_SHOWN]:
-            each = self.readings[name]
-            lines.append(f"  FVU {each.fvu:10.3f}   L0 {each.l0:8.1f}   {name}")
+            reading = self.readings[name]
+            lines.append(f"  FVU {reading.fvu:10.3f}   L0 {reading.l0:8.1f}   {name}")
         if (more := len(self.readings) - _SHOWN) > 0:
             lines.append(f"  and {more} readings that fit worse")
         return "\n".join([*lines, self.verdict])

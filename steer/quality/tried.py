@@ -71,8 +71,8 @@ def best_of(tried: dict[str, Figures], most: float) -> str:
 
     most: largest L0 of a reading that counts.
     """
-    fitting = {name: each for name, each in tried.items() if each.fvu < 1}
-    sparse = {name: each.fvu for name, each in fitting.items() if 0 < each.l0 <= most}
+    fitting = {name: figures for name, figures in tried.items() if figures.fvu < 1}
+    sparse = {name: figures.fvu for name, figures in fitting.items() if 0 < figures.l0 <= most}
     if not sparse:
         return AS_LOADED
     best = min(sparse, key=lambda name: sparse[name])

@@ -158,11 +158,11 @@ def explain(
     given = {dictionary.name: dictionary for dictionary in dictionaries}
     for intervention, plan in zip(interventions, lowered, strict=True):
         known = dictionary_of(model, intervention, given)
-        edits = tuple(_edit_plan(each, known, next(entries)) for each in plan.edits)
+        edits = tuple(_edit_plan(edit, known, next(entries)) for edit in plan.edits)
         maps.append(maps_of(model, plan, known))
         described.append((plan, _describe(model, intervention, plan, edits)))
     described.sort(key=lambda pair: pair[0].site.hookpoint.order)
-    ordered = tuple(each for _, each in described)
+    ordered = tuple(edit for _, edit in described)
     expected = forecast(model, logits, lowered, records, maps)
     return Explanation(model.name, model.dtype, ordered, tuple(_warnings(ordered)), expected)
 
@@ -170,7 +170,7 @@ def explain(
 def _describe(
     model: LanguageModel, intervention: Intervention, plan: SitePlan, edits: tuple[EditPlan, ...]
 ) -> InterventionPlan:
-    tensors = [plan.W_dec, *(each.W_dec for each in plan.later)]
+    tensors = [plan.W_dec, *(place.W_dec for place in plan.later)]
     if plan.dictionary is not None:
         tensors += [getattr(plan.dictionary, name) for name in plan.dictionary.tensor_names()]
     numbers = sum(tensor.numel() for tensor in tensors)
@@ -226,14 +226,14 @@ def _in_max(edit: Edit, lowered: LoweredEdit, dictionary: Dictionary | None) -> 
 
 
 def _warnings(plans: Sequence[InterventionPlan]) -> list[str]:
-    found = []
+    warnings = []
     for plan in plans:
         for edit in plan.edits:
             if edit.relative_dose is not None and edit.relative_dose > FLUENT_DOSE:
-                found.append(
+                warnings.append(
                     f"{edit.kind} {edit.feature} moves the residual by {edit.relative_dose:.2g} of "
                     f"its norm; beyond {FLUENT_DOSE} text fell apart on the default model"
                 )
             if edit.silent:
-                found.append(f"{edit.kind} {edit.feature} may do nothing: {edit.silent}")
-    return found
+                warnings.append(f"{edit.kind} {edit.feature} may do nothing: {edit.silent}")
+    return warnings

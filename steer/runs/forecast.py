@@ -117,15 +117,17 @@ class Forecast:
             f"spread of its logarithm {self.spread}",
             f"  KL is {SAFE:g} nat at {self.safe} times this dose",
             "  promotes     "
-            + "  ".join(f"{visible(each.token)} {each.delta_logit}" for each in self.promoted[:5]),
+            + "  ".join(
+                f"{visible(token.token)} {token.delta_logit}" for token in self.promoted[:5]
+            ),
             "  unembedding  " + "  ".join(map(visible, self.unembedding[:5])),
             *([f"  also moves   {self._others}"] if self.moves else []),
         ]
 
     @property
     def _others(self) -> str:
-        told = [f"{each.behaviour} {each.change}" for each in self.moves if each.told]
-        silent = [each.behaviour for each in self.moves if not each.told]
+        told = [f"{move.behaviour} {move.change}" for move in self.moves if move.told]
+        silent = [move.behaviour for move in self.moves if not move.told]
         lost = f"right minus wrong, in logits: {'  '.join(told)}" if told else ""
         unsure = f"no telling whether {', '.join(silent)}" if silent else ""
         return "; ".join(part for part in (lost, unsure) if part)
@@ -150,7 +152,7 @@ def forecast(
     mean = moved.mean().item()
     if mean < _SILENT:
         return None
-    known = [each.tokens for each in maps if each.tokens is not None]
+    known = [fitted.tokens for fitted in maps if fitted.tokens is not None]
     mapped = len(known) == len(plans)
     off = known[0].off if len(known) == 1 and mapped else {}
     on_text = (edited - clean).mean((0, 1))
@@ -171,7 +173,7 @@ def forecast(
         promoted=_promoted(model, expected, off.get("logit")),
         unembedding=_unembedded(model, plans, pushes),
         mapped=mapped,
-        moves=_moves(pushes, mean, [each.behaviours for each in maps]),
+        moves=_moves(pushes, mean, [fitted.behaviours for fitted in maps]),
     )
 
 
@@ -195,15 +197,15 @@ def _moves(
 
     Nothing where a site has none, or maps are of different questions.
     """
-    known = [each for each in maps if each is not None]
-    if len(known) != len(maps) or len({each.questions for each in known}) != 1:
+    known = [fitted for fitted in maps if fitted is not None]
+    if len(known) != len(maps) or len({fitted.questions for fitted in known}) != 1:
         return ()
     nats = torch.tensor([mean])
     linear = [
-        each.forecast(push.cpu()[None], torch.zeros(1))[0]
-        for each, push in zip(known, pushes, strict=True)
+        fitted.forecast(push.cpu()[None], torch.zeros(1))[0]
+        for fitted, push in zip(known, pushes, strict=True)
     ]
-    costs = [each.forecast(torch.zeros(1, each.slopes.shape[1]), nats)[0] for each in known]
+    costs = [fitted.forecast(torch.zeros(1, fitted.slopes.shape[1]), nats)[0] for fitted in known]
     changes = (torch.stack(linear).sum(0) + torch.stack(costs).mean(0)).tolist()
     off = known[0].off if len(known) == 1 else ()
     return tuple(

@@ -41,7 +41,11 @@ def maps_of(model: LanguageModel, plan: SitePlan, dictionary: Dictionary | None)
 
 
 def _of(model: LanguageModel, loaded: Iterable[Kind | None]) -> Iterator[Kind]:
-    return (each for each in loaded if each is not None and each.fingerprint == model.fingerprint)
+    return (
+        fitted
+        for fitted in loaded
+        if fitted is not None and fitted.fingerprint == model.fingerprint
+    )
 
 
 def kept_at(model: LanguageModel, hookpoint: str) -> Path:

@@ -255,13 +255,13 @@ def _logprobs(
 
 
 def _text(model: LanguageModel, ids: Tensor) -> Text:
-    kept = ids.tolist()
+    until_end = ids.tolist()
     ends = _end_tokens(model)
-    for number, token in enumerate(kept):
+    for number, token in enumerate(until_end):
         if token in ends:
-            kept = kept[: number + 1]
+            until_end = until_end[: number + 1]
             break
-    return Text(model.tokenizer.decode(kept, skip_special_tokens=True), tuple(kept))
+    return Text(model.tokenizer.decode(until_end, skip_special_tokens=True), tuple(until_end))
 
 
 def _end_tokens(model: LanguageModel) -> set[int]:

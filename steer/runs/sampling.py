@@ -115,7 +115,7 @@ class Sampling:
 
 def sampling_from(options: Mapping[str, Any]) -> Sampling:
     """From the options of `Model.generate`: what is no field goes on to transformers' generate."""
-    own = {each.name for each in fields(Sampling)} - {"options"}
+    own = {option.name for option in fields(Sampling)} - {"options"}
     further = {name: value for name, value in options.items() if name not in own}
     return Sampling(**{n: options[n] for n in own & set(options)}, options=further)
 

@@ -36,7 +36,7 @@ class Batch:
         """Keep these rows, and no more columns than the longest has."""
         if len(staying) == len(self.rows):
             return
-        numbers = [number for number, each in enumerate(self.rows) if each in staying]
+        numbers = [number for number, served in enumerate(self.rows) if served in staying]
         if staying:
             keep(self._cache, numbers, max(row.read for _, row in staying))
         else:

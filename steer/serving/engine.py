@@ -205,11 +205,11 @@ class Engine:
         now = time.monotonic()
         with self._wake:
             gone = [ticket for ticket in self._waiting if ticket.over(now)]
-            self._waiting = deque(each for each in self._waiting if each not in gone)
+            self._waiting = deque(ticket for ticket in self._waiting if ticket not in gone)
         begun = (*self._reading, *self._batch.rows)
         gone += [ticket for ticket, _ in begun if ticket.over(now)]
         if gone:
-            self._reading = deque(each for each in self._reading if each[0] not in gone)
+            self._reading = deque(read for read in self._reading if read[0] not in gone)
             self._batch.stay([row for row in self._batch.rows if row[0] not in gone])
         for ticket in gone:
             ticket.done.set_exception(self._why(ticket))
@@ -251,7 +251,7 @@ class Engine:
                 continue
             if not row.left:
                 begun.append(self._reading.popleft())
-        self._batch.join([each for each in begun if each[1].finish is None])
+        self._batch.join([served for served in begun if served[1].finish is None])
         self._hand_out(begun)
         return read, len(begun)
 
@@ -275,8 +275,8 @@ class Engine:
             piece = row.piece()
             if piece and ticket.listen:
                 ticket.listen(piece)
-        finished = [each for each in rows if each[1].finish is not None]
-        self._batch.stay([each for each in self._batch.rows if _stays(*each)])
+        finished = [served for served in rows if served[1].finish is not None]
+        self._batch.stay([served for served in self._batch.rows if _stays(*served)])
         for ticket, row in finished:
             settle(ticket.done, row.answer)
 

@@ -51,8 +51,8 @@ def about(model: LanguageModel, name: str, asks: Sequence[Ask]) -> dict[str, Any
 
 
 def _silent(answers: Sequence[Answer]) -> list[str]:
-    found = (entry for answer in answers for entry in answer.receipt.silent)
-    return list(dict.fromkeys(f"{entry.kind} {entry.what}: {entry.reason}" for entry in found))
+    silent = (entry for answer in answers for entry in answer.receipt.silent)
+    return list(dict.fromkeys(f"{entry.kind} {entry.what}: {entry.reason}" for entry in silent))
 
 
 def _digests(interventions: Sequence[Intervention]) -> list[str]:

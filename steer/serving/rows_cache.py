@@ -46,7 +46,7 @@ class RowsLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no type
         """Be these, in a place of one's own, with room for more columns."""
         used = keys.shape[2]
         self.buffers = tuple(
-            functional.pad(each, (0, 0, 0, more + _ROOM)) for each in (keys, values)
+            functional.pad(states, (0, 0, 0, more + _ROOM)) for states in (keys, values)
         )
         self.keys, self.values = (buffer[:, :, :used] for buffer in self.buffers)
 
@@ -84,8 +84,8 @@ def joined(caches: Sequence[RowsCache]) -> RowsCache:
         layer = RowsLayer()
         layer.lazy_initialization(layers[0].keys, layers[0].values)
         layer.hold(
-            torch.cat([_padded(each.keys, columns) for each in layers]),
-            torch.cat([_padded(each.values, columns) for each in layers]),
+            torch.cat([_padded(cached.keys, columns) for cached in layers]),
+            torch.cat([_padded(cached.values, columns) for cached in layers]),
         )
         whole.layers.append(layer)
     return whole
@@ -94,7 +94,7 @@ def joined(caches: Sequence[RowsCache]) -> RowsCache:
 def keep(cache: RowsCache, rows: Sequence[int], columns: int) -> None:
     """Let go of all rows but these, and of all columns but so many last ones."""
     for layer in cache.layers:
-        keys, values = (each[list(rows), :, -columns:] for each in (layer.keys, layer.values))
+        keys, values = (states[list(rows), :, -columns:] for states in (layer.keys, layer.values))
         layer.hold(keys, values)
 
 

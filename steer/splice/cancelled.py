@@ -59,14 +59,14 @@ class Cancelled:
 
 def cancelled(shares: Sequence[Share]) -> list[Cancelled | None]:
     """For each edit, what others at its site do to it; None where they leave most of it."""
-    found: list[Cancelled | None] = [None] * len(shares)
+    cancellations: list[Cancelled | None] = [None] * len(shares)
     for site in dict.fromkeys(share.site for share in shares):
         here = [number for number, share in enumerate(shares) if share.site == site]
         if len(here) > 1:
             at_site = _at_site([shares[number] for number in here])
             for number, others in zip(here, at_site, strict=True):
-                found[number] = others
-    return found
+                cancellations[number] = others
+    return cancellations
 
 
 def _at_site(shares: Sequence[Share]) -> list[Cancelled | None]:

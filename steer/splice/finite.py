@@ -79,7 +79,7 @@ def any_overflow(steps: Sequence[Sequence[Record]]) -> bool:
         for step in steps
         for record in step
     ]
-    return bool(bad) and bool(torch.stack([each.to(bad[0].device) for each in bad]).any())
+    return bool(bad) and bool(torch.stack([place.to(bad[0].device) for place in bad]).any())
 
 
 def blame(

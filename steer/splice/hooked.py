@@ -26,15 +26,19 @@ def hooked(module: Module, passes: Mapping[int, OnePass]) -> Iterator[None]:
     sites = sites_of([plan for pass_ in passes.values() for plan in pass_.plans])
     with ExitStack() as hooks:
         for site in sites:
-            here = {row: each for row, each in passes.items() if site in sites_of(each.plans)}
+            here = {
+                row: one_pass
+                for row, one_pass in passes.items()
+                if site in sites_of(one_pass.plans)
+            }
             hooks.callback(_hook(module.get_submodule(site.path), site, here).remove)
         yield
 
 
 def _hook(module: Module, site: Site, passes: Mapping[int, OnePass]) -> Any:
     def visit(x: Tensor) -> None:
-        for row, each in passes.items():
-            each.visit(site, x[row : row + 1])
+        for row, one_pass in passes.items():
+            one_pass.visit(site, x[row : row + 1])
 
     if site.side == "input":
         return module.register_forward_pre_hook(_on_input(site, visit), with_kwargs=True)

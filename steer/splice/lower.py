@@ -154,9 +154,9 @@ def _distinct(units: dict[Direction, Tensor]) -> tuple[list[Tensor], dict[Direct
         return [], {}
     stacked = torch.stack(list(units.values()))
     first = [row.index(True) for row in alike(stacked, stacked)]
-    kept = list(dict.fromkeys(first))
-    number_of = {source: kept.index(own) for source, own in zip(units, first, strict=True)}
-    return [stacked[own] for own in kept], number_of
+    distinct = list(dict.fromkeys(first))
+    number_of = {source: distinct.index(own) for source, own in zip(units, first, strict=True)}
+    return [stacked[own] for own in distinct], number_of
 
 
 def _refuse_conflicts(plan: SitePlan, policy: str) -> None:
@@ -221,12 +221,12 @@ def _table(
         return None
     assert dictionary is not None
     prompts = (edit.prompt,) if isinstance(edit, Patch) else tuple(edit.reference)
-    found = [
+    values = [
         encode(dictionary, x.to(device))[:, edit.feature] for x in sources.activations(prompts)
     ]
     if isinstance(edit, Patch):
-        return torch.cat([found[0], torch.tensor([torch.nan], device=device)])
-    pool = torch.cat([each[1:] for each in found])
+        return torch.cat([values[0], torch.tensor([torch.nan], device=device)])
+    pool = torch.cat([table[1:] for table in values])
     if not len(pool):
         raise InterventionError("the reference prompts have no token after their first one")
     generator = torch.Generator().manual_seed(edit.seed)

@@ -49,8 +49,8 @@ class OnePass:
                 parts[number] = Part(plan, self._readings[number], added)
         for group, numbers in _by_rows(here, list(parts)):
             written = write(x[group], [parts[number] for number in numbers], site)
-            for number, found in zip(numbers, written, strict=True):
-                self._records[number] = found.with_other(self._records.get(number))
+            for number, record in zip(numbers, written, strict=True):
+                self._records[number] = record.with_other(self._records.get(number))
 
     @property
     def records(self) -> list[Record]:

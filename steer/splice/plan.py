@@ -90,11 +90,11 @@ class SitePlan:
     @property
     def outs(self) -> tuple[Site, ...]:
         """Every site that it writes."""
-        return (self.out, *(each.site for each in self.later))
+        return (self.out, *(place.site for place in self.later))
 
     def rows_at(self, site: Site) -> Tensor:
         """What each target writes at one of `outs` [n + k, d]."""
-        return next((each.W_dec for each in self.later if each.site == site), self.W_dec)
+        return next((place.W_dec for place in self.later if place.site == site), self.W_dec)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -108,7 +108,7 @@ class SitePlan:
         if self.dictionary is not None:
             tensors += [getattr(self.dictionary, n) for n in self.dictionary.tensor_names()]
             tensors += [] if self.dictionary.W_skip is None else [self.dictionary.W_skip]
-        tensors += [each.W_dec for each in self.later]
+        tensors += [place.W_dec for place in self.later]
         tensors += [edit.table for edit in self.edits if edit.table is not None]
         return sum(tensor.nbytes for tensor in tensors)
 

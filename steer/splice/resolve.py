@@ -97,8 +97,8 @@ def _plan(
 def activations(model: LanguageModel, prompts: Sequence[str], hookpoint: str) -> list[Tensor]:
     """x [s, d] of each prompt at a hookpoint, padding left out."""
     ids, mask = model.tokenize(list(prompts))
-    found = exact(model.collect(ids, mask, [hookpoint])[hookpoint])
-    return [row[real.bool()] for row, real in zip(found, mask, strict=True)]
+    streams = exact(model.collect(ids, mask, [hookpoint])[hookpoint])
+    return [row[real.bool()] for row, real in zip(streams, mask, strict=True)]
 
 
 def resolve_direction(

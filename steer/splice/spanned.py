@@ -40,13 +40,13 @@ def distinct_subspaces(
     rows_of: dict[Subspace, Tensor],
 ) -> tuple[tuple[Tensor, ...], dict[Subspace, int]]:
     """Each space once, and which one a list of directions spans."""
-    kept: list[Tensor] = []
+    distinct: list[Tensor] = []
     number_of = {}
     for subspace, rows in rows_of.items():
-        same = [number for number, other in enumerate(kept) if _equal(rows, other)]
-        number_of[subspace] = same[0] if same else len(kept)
-        kept += [] if same else [rows]
-    return tuple(kept), number_of
+        same = [number for number, other in enumerate(distinct) if _equal(rows, other)]
+        number_of[subspace] = same[0] if same else len(distinct)
+        distinct += [] if same else [rows]
+    return tuple(distinct), number_of
 
 
 def _equal(rows: Tensor, others: Tensor) -> bool:

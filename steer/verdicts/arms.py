@@ -1,7 +1,6 @@
 """The edit and its controls on one text: what each adds, and at which site.
 
-One more control is one more part of `_at_site`, with a name in `protocol.ARMS`: a row of a
-dictionary that was trained with a frozen decoder, say, along which the edit's norm is laid.
+One more control is one more part of `_at_site`, with a name in `protocol.ARMS`.
 """
 
 from __future__ import annotations
@@ -13,16 +12,17 @@ import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
-from steer.edits import FeatureEdit
-from steer.effects.controls.matching import Matched, matched_features
+from steer.effects.controls.matching import Like, as_dense, densities, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
 from steer.effects.passes.changes import clean_of, edit_deltas
 from steer.effects.passes.clean import Clean, Edited
+from steer.errors import SteerError
 from steer.lm.anatomy import Site
 from steer.model import Model
 from steer.splice.plan import SitePlan
-from steer.verdicts.protocol import DENSITY, EDIT, RANDOM, TURNED, WRONG_SITE, Protocol
-from steer.verdicts.register import testable_plan
+from steer.verdicts.frozen import frozen_dictionary
+from steer.verdicts.protocol import DENSITY, EDIT, FROZEN, RANDOM, TURNED, WRONG_SITE, Protocol
+from steer.verdicts.register import edited_features, testable_plan
 
 _TOKENS = 512
 """Of all arms that run together."""
@@ -48,13 +48,13 @@ class Text:
         """The measure of some arms, in their order, each scaled: [arms, ...]."""
         last = len(self.deltas) - 1
         here, there = [n for n in arms if n != last], [n for n in arms if n == last]
-        found = [
+        values = [
             measure(place.resume(self._scaled(part, scales), every=every), place)
             for place, members in ((self.clean, here), (self.elsewhere, there))
             if place is not None
             for part in self._parts(members)
         ]
-        return torch.cat(found)
+        return torch.cat(values)
 
     def _parts(self, arms: Sequence[int]) -> Iterator[Sequence[int]]:
         rows = max(1, _TOKENS // self.clean.length)
@@ -67,35 +67,36 @@ class Text:
 
 
 @dataclass(frozen=True, eq=False)
+class Rows:
+    """Decoder rows of features about as dense as the edited ones; arm: what they are called."""
+
+    arm: str
+    dictionary: Dictionary
+    others: tuple[Like, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Arms:
     """Makes texts ready. names: one an arm, in the order of `Text.deltas`."""
 
     model: Model
     protocol: Protocol
     plan: SitePlan
-    dictionary: Dictionary | None
-    matched: Matched | None
+    rows: tuple[Rows, ...]
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        others = 0 if self.matched is None else len(self.matched.others)
-        random, density = (RANDOM,) * self.protocol.draws, (DENSITY,) * others
-        object.__setattr__(self, "names", (EDIT, *random, *density, TURNED, WRONG_SITE))
+        random = (RANDOM,) * self.protocol.draws
+        rows = [part.arm for part in self.rows for _ in part.others]
+        object.__setattr__(self, "names", (EDIT, *random, *rows, TURNED, WRONG_SITE))
 
     @classmethod
     def of(cls, model: Model, protocol: Protocol, dictionaries: Sequence[Dictionary]) -> Arms:
         """Features of equal density are chosen here, once for all texts."""
         plan = testable_plan(model, protocol.intervention, dictionaries)
-        edits = protocol.intervention.edits
-        features = [edit.feature for edit in edits if isinstance(edit, FeatureEdit)]
-        if not features or not protocol.others:
-            return cls(model, protocol, plan, None, None)
-        given = {dictionary.name: dictionary for dictionary in dictionaries}
-        whole = model.dictionary_of(protocol.intervention, given)
-        assert whole is not None
-        clean = _clean(model, protocol.neutral[0], plan)
-        matched = matched_features(clean, whole, features, protocol.others, protocol.seed)
-        return cls(model, protocol, plan, whole, matched)
+        if not edited_features(protocol.intervention) or not protocol.others:
+            return cls(model, protocol, plan, ())
+        return cls(model, protocol, plan, tuple(_rows(model, protocol, plan, dictionaries)))
 
     def numbered(self, *names: str) -> list[int]:
         """The places of the arms of these names."""
@@ -118,10 +119,33 @@ class Arms:
         yield delta
         for trial in random_trials(delta, self.protocol.draws, self.protocol.seed):
             yield trial.delta
-        if self.dictionary is not None and self.matched is not None:
-            for trial in matched_trials(delta, self.dictionary, self.matched.others, sign):
+        for part in self.rows:
+            for trial in matched_trials(delta, part.dictionary, part.others, sign):
                 yield trial.delta
         yield -delta
+
+
+def _rows(
+    model: Model, protocol: Protocol, plan: SitePlan, dictionaries: Sequence[Dictionary]
+) -> Iterator[Rows]:
+    """Of the edit's own dictionary, and of the one whose decoder was frozen if there is one."""
+    whole = model.dictionary_of(
+        protocol.intervention, {dictionary.name: dictionary for dictionary in dictionaries}
+    )
+    assert whole is not None
+    clean = _clean(model, protocol.neutral[0], plan)
+    edited = edited_features(protocol.intervention)
+    matched = matched_features(clean, whole, edited, protocol.others, protocol.seed)
+    assert matched is not None
+    yield Rows(DENSITY, whole, matched.others)
+    if protocol.frozen is None:
+        return
+    frozen = frozen_dictionary(model, protocol.frozen, plan, dictionaries)
+    density = densities(clean, frozen)
+    others = as_dense(density, matched.density, protocol.others, protocol.seed)
+    if not others:
+        raise SteerError(f"no feature of {protocol.frozen} is ever active: it is no control")
+    yield Rows(FROZEN, frozen, others)
 
 
 def _clean(

@@ -34,7 +34,9 @@ class Claim:
         for name in ("more", "less"):
             given = getattr(self, name)
             several = (given,) if isinstance(given, str | int) else tuple(given)
-            if any(isinstance(each, bool) or not isinstance(each, str | int) for each in several):
+            if any(
+                isinstance(token, bool) or not isinstance(token, str | int) for token in several
+            ):
                 raise SteerError(f"{name}={given!r} is no token: give texts or ids")
             object.__setattr__(self, name, several)
         if self.more == ():

@@ -16,6 +16,7 @@ from steer.verdicts.protocol import (
     ARMS,
     ASKING,
     DENSITY,
+    FROZEN,
     RANDOM,
     Protocol,
 )
@@ -131,7 +132,7 @@ def _compared(
     """edit [n] beside the values [n, draws] of one control."""
     draws, effect = values.shape[1], over_prompts(values.mean(1), protocol)
     bound: float | None = None
-    if control in (RANDOM, DENSITY) and draws > 1:
+    if control in (RANDOM, DENSITY, FROZEN) and draws > 1:
         bound, advantage = _beyond(edit, values, protocol)
     else:
         advantage = over_prompts(edit - values.mean(1), protocol)

@@ -65,9 +65,9 @@ def match(
     tried = torch.ones(arms, dtype=torch.float64)
     last = costs(range(arms), tried).double().cpu()
     target, most = last[0].item(), protocol.most_scale
-    kept, price = tried.clone(), last.clone()
+    nearest, price = tried.clone(), last.clone()
     if target < protocol.least_cost:
-        return Prices(kept, price, True, protocol.tolerance)
+        return Prices(nearest, price, True, protocol.tolerance)
     below, above = tried / most, tried * most
     for _ in range(_STEPS):
         off = (price - target).abs() > target * protocol.tolerance / 2
@@ -83,8 +83,8 @@ def match(
         last = last.clone()
         last[waiting] = costs(waiting, tried).double().cpu()
         nearer = (last - target).abs() < (price - target).abs()
-        kept, price = torch.where(nearer, tried, kept), torch.where(nearer, last, price)
-    return Prices(kept, price, False, protocol.tolerance)
+        nearest, price = torch.where(nearer, tried, nearest), torch.where(nearer, last, price)
+    return Prices(nearest, price, False, protocol.tolerance)
 
 
 def _cost(text: Text, members: Sequence[int], scales: Tensor) -> Tensor:

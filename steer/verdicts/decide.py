@@ -47,11 +47,11 @@ def decide(
     more than the protocol's `most_prompts` were needed, or the mean is no better, it is not.
     """
     missed = {
-        name: each
-        for name, each in _needed(effect, controls)
-        if not each.low > 0  # a NaN is missed too
+        name: advantage
+        for name, advantage in _needed(effect, controls)
+        if not advantage.low > 0  # a NaN is missed too
     }
-    needed = {name: prompts_needed(each) for name, each in missed.items()}
+    needed = {name: prompts_needed(advantage) for name, advantage in missed.items()}
     for name, count in needed.items():
         if count is None or count > protocol.most_prompts:
             return Decision("no better than", name, None, _beside(name, missed[name]))
@@ -74,8 +74,8 @@ def prompts_needed(advantage: Interval) -> int | None:
 
 
 def _needed(effect: Effect, controls: Sequence[Comparison]) -> Iterator[tuple[str, Interval]]:
-    yield from ((f"{NO_EDIT} ({name})", each) for name, each in effect.wordings.items())
-    yield from ((each.control, each.advantage) for each in controls if each.decisive)
+    yield from ((f"{NO_EDIT} ({name})", wording) for name, wording in effect.wordings.items())
+    yield from ((control.control, control.advantage) for control in controls if control.decisive)
 
 
 def _beside(name: str, advantage: Interval) -> str:

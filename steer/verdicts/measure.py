@@ -61,10 +61,10 @@ def measure(arms: Arms, prices: Prices, progress: Progress | None = None) -> Mea
     for number, wordings in enumerate(testing):
         if progress:
             progress("prompts", number, len(testing))
-        texts = [arms.text(each) for each in wordings]
+        texts = [arms.text(wording) for wording in wordings]
         acted |= any(bool(text.deltas[0].any()) for text in texts)
         rows.append(torch.stack([_changes(text, scales, own) for text in texts]))
-        asked.append([_asking(arms, *each, own[0]) for each in zip(wordings, texts, strict=True)])
+        asked.append([_asking(arms, *pair, own[0]) for pair in zip(wordings, texts, strict=True)])
     if not acted:
         raise SilentEditError(
             f"the edit changes nothing on these {len(testing)} prompts, so there is nothing to "

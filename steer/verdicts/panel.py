@@ -21,7 +21,7 @@ class Behaviour:
     questions: tuple[Question, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "questions": [list(each) for each in self.questions]}
+        return {"name": self.name, "questions": [list(question) for question in self.questions]}
 
     @classmethod
     def from_dict(cls, data: Any) -> Behaviour:
@@ -29,7 +29,7 @@ class Behaviour:
         if not isinstance(data, dict) or {"name", "questions"} - set(data):
             raise SteerError(f"{data!r} is no behaviour: give its name and its questions")
         refuse_unknown(data, ("name", "questions"), "a behaviour", SteerError)
-        return cls(str(data["name"]), tuple(_question(each) for each in data["questions"]))
+        return cls(str(data["name"]), tuple(_question(question) for question in data["questions"]))
 
 
 def _question(data: Any) -> Question:

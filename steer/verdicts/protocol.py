@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,11 +18,15 @@ from steer.errors import SteerError
 from steer.verdicts.claim import Claim
 from steer.verdicts.panel import Behaviour
 
-VERSION = 1
+VERSION = 2
+_BEFORE_FROZEN = 1
+"""Of a protocol without a frozen dictionary: it is written as it was before there were any, so that
+files from then are read, and their digests stay."""
+_ADDED = ("frozen", "frozen_weights")
 EDIT = "edit"
 RANDOM, DENSITY, TURNED = "random direction", "equal density", "sign turned"
-WRONG_SITE, ASKING = "wrong site", "asking"
-ARMS = (RANDOM, DENSITY, TURNED, WRONG_SITE, ASKING)
+FROZEN, WRONG_SITE, ASKING = "frozen decoder", "wrong site", "asking"
+ARMS = (RANDOM, DENSITY, FROZEN, TURNED, WRONG_SITE, ASKING)
 DECISIVE = (RANDOM, DENSITY, TURNED)
 """What an edit has to be better than. A direction that is written into another block of the stream
 may well do the same, and so may a prompt: that is told, and is no sign that the feature is not."""
@@ -38,6 +42,8 @@ class Protocol:
     prompts: each in its `wordings`; choosing: how many of them choose, by a shuffle of the seed.
     asking: a template of `words` and `prompt`.
     draws, others: how many random directions, and features of equal density.
+    frozen, frozen_weights: a dictionary that was trained with a frozen decoder, as many of whose
+        rows are controls, and the digest of all its numbers; None without that arm.
     neutral: texts on which all arms are brought to the edit's ΔCE, within `tolerance`, by scaling
         by `most_scale` at most. An edit that costs less than `least_cost` nats is met at its norm.
     decisive: the arms that decide; the others are told beside.
@@ -69,11 +75,20 @@ class Protocol:
     level: float = 0.05
     harm: float = 0.25
     most_prompts: int = 400
+    frozen: str | None = None
+    frozen_weights: str | None = None
 
     def __post_init__(self) -> None:
         if unknown := set(self.decisive) - set(ARMS):
             raise SteerError(f"{', '.join(sorted(unknown))} is no control; {', '.join(ARMS)} are")
-        if any(len(each) != len(self.wordings) for each in self.prompts):
+        if FROZEN in self.decisive and self.frozen is None:
+            raise SteerError(
+                f"{FROZEN} is to decide, and no dictionary was given: frozen= names one that was "
+                "trained so"
+            )
+        if self.frozen is not None and self.others < 1:
+            raise SteerError(f"others={self.others}: no row of {self.frozen} would be a control")
+        if any(len(prompt) != len(self.wordings) for prompt in self.prompts):
             raise SteerError(f"give every prompt in {len(self.wordings)} wordings")
         held_out = len(self.prompts) - (self.choosing if self.claim is None else 0)
         if held_out < 4:
@@ -98,8 +113,10 @@ class Protocol:
         return self.level / self.comparisons
 
     def to_dict(self) -> dict[str, Any]:
-        plain = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
-        return {"version": VERSION, **plain}
+        plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        if self.frozen is not None:
+            return {"version": VERSION, **plain}
+        return {"version": _BEFORE_FROZEN, **_without(plain, _ADDED)}
 
     @property
     def digest(self) -> str:
@@ -112,12 +129,15 @@ class Protocol:
         """Inverse of `to_dict`. Raises `SteerError` for what is no protocol of this version."""
         if not isinstance(data, Mapping):
             raise SteerError(f"a protocol is a JSON object, not {type(data).__name__}")
-        if data.get("version") != VERSION:
+        version = data.get("version")
+        if version not in (_BEFORE_FROZEN, VERSION):
             raise SteerError(
-                f"version {data.get('version')!r} of a protocol is unknown; this release reads "
-                f"{VERSION}"
+                f"version {version!r} of a protocol is unknown; this release reads "
+                f"{_BEFORE_FROZEN} and {VERSION}"
             )
-        names = {each.name for each in fields(cls)}
+        names = {field.name for field in fields(cls)}
+        if version == _BEFORE_FROZEN:
+            names -= set(_ADDED)
         refuse_unknown(data, names | {"version"}, "a protocol", SteerError)
         if missing := names - set(data):
             raise SteerError(f"a protocol needs {', '.join(sorted(missing))}")
@@ -128,7 +148,11 @@ class Protocol:
 def _plain(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         return value.to_dict()
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+def _without(plain: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in plain.items() if name not in names}
 
 
 def _same(value: Any) -> Any:
@@ -136,16 +160,16 @@ def _same(value: Any) -> Any:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
         raise SteerError(f"{value!r} is no list of texts")
     return tuple(value)
 
 
 _READ = {
     "claim": lambda data: None if data is None else Claim.from_dict(data),
-    "prompts": lambda data: tuple(_texts(each) for each in data),
+    "prompts": lambda data: tuple(_texts(wordings) for wordings in data),
     "wordings": _texts,
     "neutral": _texts,
     "decisive": _texts,
-    "panel": lambda data: tuple(Behaviour.from_dict(each) for each in data),
+    "panel": lambda data: tuple(Behaviour.from_dict(behaviour) for behaviour in data),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from steer.features.fit import refuse_later
 from steer.model import Model
 from steer.splice.plan import SitePlan
 from steer.verdicts.claim import Claim
+from steer.verdicts.frozen import digest, frozen_weights
 from steer.verdicts.panel import PANEL, Behaviour
 from steer.verdicts.protocol import Protocol
 from steer.verdicts.texts import ASKING, NEUTRAL, WORDINGS, default_prompts, worded
@@ -29,17 +29,26 @@ def register(
     prompts: Sequence[str | Sequence[str]] | None = None,
     neutral: Sequence[str] = NEUTRAL,
     panel: Sequence[Behaviour] = PANEL,
+    frozen: str | None = None,
     **settings: Any,
 ) -> Protocol:
     """The protocol by which `claim` will be tested; nothing has run yet.
 
     prompts: texts, or each as a list of wordings, the same number of all.
+    frozen: a dictionary of the edit's site that was trained with a frozen decoder, by catalogue
+        name or folder, or one of `dictionaries` by its name: its rows are one more control.
     settings: other fields of `Protocol`, such as seed or draws.
 
     Raises what `Model.plans` and `Claim.resolve` raise, `InterventionError` for an intervention
-    that can't be turned or moved to another site, and `SteerError` for an unknown setting.
+    that can't be turned or moved to another site, or that edits no feature while `frozen` is given,
+    and `SteerError` for an unknown setting, or a `frozen` that is none.
     """
     plan = testable_plan(model, intervention, dictionaries)
+    if frozen is not None and not edited_features(intervention):
+        raise InterventionError(
+            f"rows of {frozen} are chosen to be as dense as the edited features, and this edits "
+            "none: leave frozen out"
+        )
     if claim is not None:
         claim.resolve(model)
     texts, wordings = _worded(prompts)
@@ -57,6 +66,8 @@ def register(
             neutral=tuple(neutral),
             panel=tuple(panel),
             asking=ASKING,
+            frozen=frozen,
+            frozen_weights=frozen_weights(model, frozen, plan, dictionaries),
             **settings,
         )
     except TypeError as error:
@@ -83,15 +94,17 @@ def weights(
     model: Model, intervention: Intervention, dictionaries: Sequence[Dictionary]
 ) -> str | None:
     """Digest of the numbers that the edited features are made of; None if none is edited."""
-    features = [edit.feature for edit in intervention.edits if isinstance(edit, FeatureEdit)]
+    features = edited_features(intervention)
     given = {dictionary.name: dictionary for dictionary in dictionaries}
     whole = model.dictionary_of(intervention, given) if features else None
     if whole is None:
         return None
-    found = hashlib.sha256()
-    for tensor in (whole.W_enc[:, features], whole.b_enc[features], whole.W_dec[features]):
-        found.update(tensor.float().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:12]
+    return digest((whole.W_enc[:, features], whole.b_enc[features], whole.W_dec[features]))
+
+
+def edited_features(intervention: Intervention) -> list[int]:
+    """Of all its edits of features; empty where it edits directions alone."""
+    return [edit.feature for edit in intervention.edits if isinstance(edit, FeatureEdit)]
 
 
 def _worded(
@@ -99,17 +112,17 @@ def _worded(
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     if prompts is None:
         return default_prompts(), WORDINGS
-    if all(isinstance(each, str) for each in prompts):
-        return worded([str(each) for each in prompts]), WORDINGS
-    several = [(each,) if isinstance(each, str) else tuple(each) for each in prompts]
+    if all(isinstance(prompt, str) for prompt in prompts):
+        return worded([str(prompt) for prompt in prompts]), WORDINGS
+    several = [(prompt,) if isinstance(prompt, str) else tuple(prompt) for prompt in prompts]
     return tuple(several), tuple(f"wording {n + 1}" for n in range(len(several[0])))
 
 
 def _elsewhere(model: Model, plan: SitePlan) -> str:
-    found = wrong_site(model, plan.out)
-    if found is None:
+    site = wrong_site(model, plan.out)
+    if site is None:
         raise SteerError(f"the model has no site like {plan.out.hookpoint} to compare with")
-    return str(found.hookpoint)
+    return str(site.hookpoint)
 
 
 def differences(protocol: Protocol, now: Mapping[str, str | None]) -> list[str]:

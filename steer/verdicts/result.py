@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dictionaries.files.place import writable_file
+from dictionaries.files.whole import write_whole
 from steer.errors import SteerError
 from steer.shown import Shown, visible
 from steer.verdicts.claim import Claim
 from steer.verdicts.compare import Comparison, Effect, Harm
 from steer.verdicts.decide import Decision
-from steer.verdicts.protocol import Protocol
+from steer.verdicts.protocol import DENSITY, FROZEN, Protocol
 
 if TYPE_CHECKING:
     import pandas
+
+_ABSENT = {
+    DENSITY: "no feature is edited, or no other one is ever active",
+    FROZEN: "no dictionary that was trained with a frozen decoder was given (frozen=)",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +55,12 @@ class Verdict(Shown):
     def steers(self) -> bool:
         return self.decision.word == "steers"
 
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Controls that were not run, with the reason."""
+        run = {control.control for control in self.controls}
+        return {name: why for name, why in _ABSENT.items() if name not in run}
+
     def _title(self) -> str:
         return f"Verdict: {self.verdict}; {self.decision.why}"
 
@@ -62,21 +74,21 @@ class Verdict(Shown):
         """One row a control: its effect, its bound, and how far the edit is beyond, in logits."""
         return [
             {
-                "control": each.control,
-                "decides": each.decisive,
-                "effect": each.effect.mean,
-                "low": each.effect.low,
-                "high": each.effect.high,
-                "bound": each.bound,
-                "beyond": each.advantage.mean,
-                "beyond_low": each.advantage.low,
-                "beyond_high": each.advantage.high,
-                "draws": each.draws,
-                "scale": each.scale,
-                "cost": each.cost,
-                "met": each.met,
+                "control": control.control,
+                "decides": control.decisive,
+                "effect": control.effect.mean,
+                "low": control.effect.low,
+                "high": control.effect.high,
+                "bound": control.bound,
+                "beyond": control.advantage.mean,
+                "beyond_low": control.advantage.low,
+                "beyond_high": control.advantage.high,
+                "draws": control.draws,
+                "scale": control.scale,
+                "cost": control.cost,
+                "met": control.met,
             }
-            for each in self.controls
+            for control in self.controls
         ]
 
     def __repr__(self) -> str:
@@ -87,7 +99,8 @@ class Verdict(Shown):
             f"claim ({how}): more {sides[0]}; less {sides[1] or 'all tokens'}",
             f"effect {self.effect.whole} logits over {self.effect.whole.n} prompts, "
             f"{self.effect.wrong_way:.0%} the wrong way, ΔCE {self.effect.cost:.3g} nats",
-            *(_line(each) for each in self.controls),
+            *(_line(control) for control in self.controls),
+            *(f"  not run: {name}, since {why}" for name, why in self.absent.items()),
             f"protocol {self.protocol.digest}",
         ]
         return "\n".join(lines)
@@ -103,8 +116,11 @@ class Verdict(Shown):
                 "why": self.decision.why,
                 "claim": {**self.claim.to_dict(), "chosen": self.chosen},
                 "effect": asdict(self.effect),
-                "controls": [asdict(each) | {"better": each.better} for each in self.controls],
-                "panel": [asdict(each) for each in self.panel],
+                "controls": [
+                    asdict(control) | {"better": control.better} for control in self.controls
+                ],
+                "panel": [asdict(harm) for harm in self.panel],
+                "absent": dict(self.absent),
                 "untested": dict(self.untested),
                 "by_norm": self.by_norm,
                 **registered(self.protocol),
@@ -123,7 +139,7 @@ def registered(protocol: Protocol) -> dict[str, Any]:
 
 def write(path: str | Path, data: Mapping[str, Any]) -> None:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1)
-    writable_file(Path(path)).write_text(text + "\n", encoding="utf-8")
+    write_whole(writable_file(Path(path)), text + "\n")
 
 
 def read(path: str | Path) -> tuple[Protocol, str | None]:

@@ -17,9 +17,10 @@ from steer.verdicts.claim import Claim
 from steer.verdicts.compare import comparisons, effect_of, harms
 from steer.verdicts.cost import prices
 from steer.verdicts.decide import decide
+from steer.verdicts.frozen import frozen_weights
 from steer.verdicts.measure import measure
 from steer.verdicts.protocol import Protocol
-from steer.verdicts.register import differences, register, weights
+from steer.verdicts.register import differences, register, testable_plan, weights
 from steer.verdicts.result import Verdict, read, registered, write
 
 
@@ -38,7 +39,7 @@ def verify(
     claim: None if the edit is to claim its tokens itself, on prompts that are then not used again.
         Tokens that were read off this very edit are no claim: leave it out.
     out: a file that gets the protocol before anything runs, and the verdict when it is there.
-    settings: see `steer.verdicts.register.register`: prompts, seed, draws, …
+    settings: see `steer.verdicts.register.register`: prompts, seed, draws, frozen, …
 
     Raises what `register` raises, and `SilentEditError` for an edit that changes nothing.
     """
@@ -67,6 +68,9 @@ def run_protocol(
         "dtype": model.dtype,
         "weights": weights(model, protocol.intervention, dictionaries),
     }
+    if protocol.frozen is not None:
+        plan = testable_plan(model, protocol.intervention, dictionaries)
+        now["frozen_weights"] = frozen_weights(model, protocol.frozen, plan, dictionaries)
     if other := differences(protocol, now):
         raise SteerError(f"protocol {protocol.digest} is of something else: {'; '.join(other)}")
     arms = Arms.of(model, protocol, dictionaries)
@@ -103,8 +107,10 @@ class Again:
     @property
     def same(self) -> bool:
         """Whether the words are the same; how many more prompts are asked for may differ."""
-        said, found = (each.partition(":")[0] for each in (self.said or "", self.verdict.verdict))
-        return self.said is None or said == found
+        said, now = (
+            verdict.partition(":")[0] for verdict in (self.said or "", self.verdict.verdict)
+        )
+        return self.said is None or said == now
 
 
 def verify_again(

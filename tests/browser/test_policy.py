@@ -59,7 +59,7 @@ def test_the_number_of_the_pages_scripts_is_new_each_time(address: str) -> None:
         assert "unsafe-inline" not in sources
         scripts = re.findall(r"<script[^>]*>", answer.text)
         assert len(scripts) > 4
-        assert all(f'nonce="{number}"' in each for each in scripts)
+        assert all(f'nonce="{number}"' in script for script in scripts)
         numbers.add(number)
     assert len(numbers) == 3
     other = httpx.get(address + "config").headers["content-security-policy"]

@@ -55,7 +55,7 @@ def same(
 
 def worst(*outcomes: Outcome) -> Outcome:
     """The first that is not right."""
-    return next((each for each in outcomes if each.status != RIGHT), outcomes[0])
+    return next((outcome for outcome in outcomes if outcome.status != RIGHT), outcomes[0])
 
 
 def _last(text: str) -> str:

@@ -150,7 +150,7 @@ def _changed(stream: Stream, owner: Addition, later: Sequence[Addition]) -> list
     what = [what for what, at in stream.changed if start <= at <= max(until, index + 1)]
     others = stream.additions[index + 1 : until]
     return what + [
-        f"another addition ({who})" for each in others for who in each.parts if who == "other"
+        f"another addition ({who})" for other in others for who in other.parts if who == "other"
     ]
 
 

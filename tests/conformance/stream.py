@@ -79,10 +79,10 @@ def stream_of(graph: Graph, call: Call, block: nn.Module) -> Stream | None:
             additions.append(Addition(step.node, parts))
         elif step.kind not in ("same",):
             changed.append((step.kind, len(additions)))
-    if not any("attention" in each.parts for each in additions):
-        for each in additions:
-            if "mixer" in each.parts:
-                each.parts["attention"] = each.parts.pop("mixer")
+    if not any("attention" in addition.parts for addition in additions):
+        for addition in additions:
+            if "mixer" in addition.parts:
+                addition.parts["attention"] = addition.parts.pop("mixer")
     return Stream(pre, post, additions, changed, stream)
 
 

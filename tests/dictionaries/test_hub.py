@@ -113,8 +113,8 @@ def test_a_block_of_a_folder(folder: str, cache: Path, tmp_path: Path) -> None:
     add(cache, REPO, tmp_path / "saved", folder)
     address = f"hf://{REPO}/{folder}".rstrip("/")
     for layer in (3, 13):
-        found = catalogue.load(f"{address}#{layer}")
-        assert (found.name, found.b_dec[0]) == (f"{address}#{layer}", layer)
+        loaded = catalogue.load(f"{address}#{layer}")
+        assert (loaded.name, loaded.b_dec[0]) == (f"{address}#{layer}", layer)
     with pytest.raises(DictionaryError, match="not in the cache"):
         catalogue.load(f"{address}#4")
 
@@ -128,8 +128,11 @@ def test_a_block_of_a_release_of_folders(
         add(cache, REPO, tmp_path / "saved", f"{root}/layers.{block}".lstrip("/"))
     address = f"hf://{REPO}/{root}".rstrip("/")
     for block in (1, 12):
-        found = catalogue.load(f"{address}#{block}")
-        assert (found.name, found.config.hookpoint) == (f"{address}#{block}", f"resid_post.{block}")
+        loaded = catalogue.load(f"{address}#{block}")
+        assert (loaded.name, loaded.config.hookpoint) == (
+            f"{address}#{block}",
+            f"resid_post.{block}",
+        )
     with pytest.raises(DictionaryError, match="not in the cache"):
         catalogue.load(f"{address}#2")
 
@@ -158,8 +161,8 @@ def test_revisions(cache: Path, saved: Callable[..., Path]) -> None:
     add(cache, REPO, saved("resid_post.1"))
     add(cache, REPO, saved("resid_post.2"), commit=OLDER, ref="v1")
     for revision, site in (("", 1), ("@main", 1), (f"@{COMMIT}", 1), ("@v1", 2), (f"@{OLDER}", 2)):
-        found = catalogue.load(f"hf://{REPO}{revision}")
-        assert found.config.hookpoint == f"resid_post.{site}"
+        loaded = catalogue.load(f"hf://{REPO}{revision}")
+        assert loaded.config.hookpoint == f"resid_post.{site}"
 
 
 def test_labels_lie_in_the_snapshot(cache: Path, saved: Callable[..., Path]) -> None:

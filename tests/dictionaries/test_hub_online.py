@@ -62,11 +62,11 @@ def test_fetched_taken_up_again_and_then_offline(make: Make, files: Path, tmp_pa
     home = tmp_path / "home"
     with serve(Hub("org/saes", files, cut=LARGE * 3 // 4)) as hub:
         wrong = ["hf://org/none", "hf://org/saes@v9", "hf://org/saes/layer_2"]
-        found = load(home, NAME, *wrong, HF_ENDPOINT=hub.address)
-        assert found[0] == expected
-        assert "there is no repository org/none, or it is not open" in found[1]
-        assert "org/saes has no revision v9" in found[2]
-        assert "hf://org/saes/layer_2 holds no weights" in found[3]
+        loaded = load(home, NAME, *wrong, HF_ENDPOINT=hub.address)
+        assert loaded[0] == expected
+        assert "there is no repository org/none, or it is not open" in loaded[1]
+        assert "org/saes has no revision v9" in loaded[2]
+        assert "hf://org/saes/layer_2 holds no weights" in loaded[3]
         parts = [(first, sent) for path, first, sent in hub.served if path.endswith("large.json")]
         (begun, _), (continued, rest) = parts
         assert begun == 0

@@ -144,10 +144,10 @@ def test_commands_run(
     monkeypatch.setenv("COLUMNS", "80")
     assert block.commands
     for words in block.commands:
-        found = run(*words)
-        assert found.code == 0, found.err
+        answer = run(*words)
+        assert answer.code == 0, answer.err
         if block.language == "console":
-            assert_shown(block.text.splitlines()[1:], found.out.splitlines())
+            assert_shown(block.text.splitlines()[1:], answer.out.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ def texts() -> list[str]:
 def test_shipped_dictionaries_are_loaded_right(
     name: str, smollm: steer.Model, texts: list[str]
 ) -> None:
-    found = check(smollm, name, texts)
-    assert found.passed, str(found)
-    assert found.as_loaded.fvu < 0.3
-    assert 0 < found.delta_ce < 0.5
+    checked = check(smollm, name, texts)
+    assert checked.passed, str(checked)
+    assert checked.as_loaded.fvu < 0.3
+    assert 0 < checked.delta_ce < 0.5
 
 
 def test_another_block_is_found(smollm: steer.Model, texts: list[str]) -> None:
     given = catalogue.load("smollm2-135m/resid_post.20")
     moved = replace(given, card=None, config=replace(given.config, hookpoint="resid_post.19"))
-    found = check(smollm, moved, texts)
-    assert (found.passed, found.best) == (False, "another block, resid_post.20"), str(found)
+    checked = check(smollm, moved, texts)
+    assert (checked.passed, checked.best) == (False, "another block, resid_post.20"), str(checked)

@@ -138,8 +138,8 @@ def test_its_features_are_as_the_card_says(name: str, smollm: steer.Model) -> No
     assert dictionary.statistics is not None
     assert dictionary.card is not None
     text = "The committee met in the old town hall, and nobody could say who had called it. " * 3
-    found = smollm.features(text, dictionary)
-    active = found.activations[1:] > 0
+    read = smollm.features(text, dictionary)
+    active = read.activations[1:] > 0
     l0 = active.float().sum(1).mean().item()
     assert 0.5 * dictionary.card["l0"] < l0 < 2 * dictionary.card["l0"]
     x = smollm.collect(*smollm.tokenize([text]), [str(dictionary.config.hookpoint)])

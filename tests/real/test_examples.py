@@ -111,9 +111,9 @@ def test_an_example_runs(name: str, run: Run, files: Path, monkeypatch: pytest.M
     words = shlex.split(RUN[name].partition(" > ")[0])[1:]
     if name == "labels import":  # beside a dictionary of its own, not the shipped one
         words += ["--dictionary", "my-dictionary"]
-    found = run(*words)
-    assert found.code == 0, found.err
-    assert found.out.strip()
+    answer = run(*words)
+    assert answer.code == 0, answer.err
+    assert answer.out.strip()
 
 
 def test_what_is_too_long_is_a_command() -> None:

@@ -31,9 +31,9 @@ def test_ocean_brings_the_feature_that_fires_at_31_on_it(finder: Finder) -> None
 
 @pytest.mark.parametrize("odd", ["-4", "<b>"])
 def test_what_is_no_word_brings_nothing(finder: Finder, odd: str) -> None:
-    found = finder.find(odd)
-    assert found.hits == ()
-    assert "search for words" in found.note
+    hits = finder.find(odd)
+    assert hits.hits == ()
+    assert "search for words" in hits.note
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,17 @@ def test_what_is_no_word_brings_nothing(finder: Finder, odd: str) -> None:
 def test_features_that_were_named_are_found_by_their_names(
     finder: Finder, words: str, feature: int
 ) -> None:
-    found = finder.find(words)
-    assert first(found, 1) == [feature]
-    assert found.hits[0].sides.writes.endswith("(by hand)")
+    hits = finder.find(words)
+    assert first(hits, 1) == [feature]
+    assert hits.hits[0].sides.writes.endswith("(by hand)")
 
 
 def test_every_hit_has_both_sides(finder: Finder) -> None:
     for words in ("ocean", "love", "money", "Python code", "question", "French"):
-        found = finder.find(words)
-        assert found.measured
-        assert found.hits
-        for hit in found.hits:
+        hits = finder.find(words)
+        assert hits.measured
+        assert hits.hits
+        for hit in hits.hits:
             assert hit.sides.reads
             assert hit.sides.writes
             assert "figure" not in hit.sides.effect

@@ -52,7 +52,7 @@ def test_a_card_says_what_the_command_says(do: Handlers, feature: int, run: Run)
 @pytest.fixture(scope="module")
 def drawn(do: Handlers) -> dict[str, tuple[str, str]]:
     """Of each example, the notices and the texts that its run ends with."""
-    return {each.title: _drawn(do, each) for each in EXAMPLES}
+    return {example.title: _drawn(do, example) for example in EXAMPLES}
 
 
 def _drawn(do: Handlers, example: Example) -> tuple[str, str]:

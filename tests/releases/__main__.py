@@ -52,8 +52,8 @@ def main() -> int:
 
 def summary(outcomes: list[Outcome]) -> str:
     """Counts of both kinds."""
-    planted = [each for each in outcomes if each.plan.deviates]
-    sound = [each for each in outcomes if not each.plan.deviates]
+    planted = [outcome for outcome in outcomes if outcome.plan.deviates]
+    sound = [outcome for outcome in outcomes if not outcome.plan.deviates]
     caught = sum(each.word == "deviates" for each in planted)
     named = sum(each.right for each in planted)
     agreed = sum(each.right for each in sound)

@@ -50,7 +50,7 @@ def _environment() -> dict[str, str]:
     import os
 
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in paths if each)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def touches(
     if isinstance(positions, int):
         return at == (positions + prompt if positions < 0 else positions)
     if isinstance(positions, tuple):
-        return any(touches(each, at, ids, prompt, special) for each in positions)
+        return any(touches(position, at, ids, prompt, special) for position in positions)
     named = {
         "all": True,
         "prompt": at < prompt,
@@ -139,7 +139,7 @@ def direction_of(source: Any, dictionary: Dictionary, d: int) -> Tensor:
 
 def part_inside(subspace: Any, x: Tensor, dictionary: Dictionary) -> Tensor:
     """The projection of x [d] on the span, by least squares."""
-    spans = torch.stack([direction_of(each, dictionary, len(x)) for each in subspace.spans])
+    spans = torch.stack([direction_of(span, dictionary, len(x)) for span in subspace.spans])
     return spans.T @ torch.linalg.lstsq(spans.T, x).solution
 
 

@@ -122,12 +122,12 @@ def test_a_wrong_command_line(
         pytest.importorskip(row.needs)
     for module in row.without:
         monkeypatch.setitem(sys.modules, module, None)
-    found = run(*shlex.split(filled(row.line, names)))
-    assert (found.code, found.out) == (2, "")
-    assert found.err.startswith("steer: ")
-    assert found.err.count("\n") == 1
-    assert [word for word in row.words if filled(word, names) not in found.err] == []
-    assert "delete" not in found.err
+    answer = run(*shlex.split(filled(row.line, names)))
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("steer: ")
+    assert answer.err.count("\n") == 1
+    assert [word for word in row.words if filled(word, names) not in answer.err] == []
+    assert "delete" not in answer.err
     assert list(tmp_path.iterdir()) == []
 
 

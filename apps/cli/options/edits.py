@@ -79,7 +79,7 @@ class Changes:
 
     def __str__(self) -> str:
         said = {
-            kind: [f"{kind.replace('_', ' ')} {each}" for each in getattr(self, kind) or ()]
+            kind: [f"{kind.replace('_', ' ')} {spec}" for spec in getattr(self, kind) or ()]
             for kind in _KINDS
         }
         return " ".join(self._as_typed(said))
@@ -174,10 +174,12 @@ class Edits(Changes):
         """As `interventions`, for what takes only one. Raises `InterventionError` for several."""
         from steer.errors import InterventionError
 
-        found = self.interventions(dictionary)
-        if len(found) > 1:
-            raise InterventionError(f"{len(found)} --edit files were given; this command takes one")
-        return found[0]
+        interventions = self.interventions(dictionary)
+        if len(interventions) > 1:
+            raise InterventionError(
+                f"{len(interventions)} --edit files were given; this command takes one"
+            )
+        return interventions[0]
 
 
 @dataclass(frozen=True)

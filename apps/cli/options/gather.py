@@ -40,7 +40,7 @@ def flattened(function: Callable[..., None]) -> Callable[..., None]:
             kind = inspect.Parameter.KEYWORD_ONLY
             front.append(parameter.replace(kind=kind, annotation=hints[name]))
 
-    ordered = any(TYPED in each.metadata for group in groups.values() for each in fields(group))
+    ordered = any(TYPED in field.metadata for group in groups.values() for field in fields(group))
     if ordered:
         kind = inspect.Parameter.KEYWORD_ONLY
         front.append(inspect.Parameter(_CONTEXT, kind, annotation=typer.Context))
@@ -51,8 +51,8 @@ def flattened(function: Callable[..., None]) -> Callable[..., None]:
         made = {
             name: group(
                 **{
-                    each.name: typed if TYPED in each.metadata else given.pop(each.name)
-                    for each in fields(group)
+                    field.name: typed if TYPED in field.metadata else given.pop(field.name)
+                    for field in fields(group)
                 }
             )
             for name, group in groups.items()

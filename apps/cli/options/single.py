@@ -39,8 +39,8 @@ def _read(given: list[str]) -> list[str]:
 
     return [
         text
-        for each in given
-        for text in (read_lines(Path(each[1:])) if each.startswith("@") else [each])
+        for value in given
+        for text in (read_lines(Path(value[1:])) if value.startswith("@") else [value])
     ]
 
 

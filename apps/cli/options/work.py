@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from steer.errors import SteerError
 
 if TYPE_CHECKING:
-    from apps.cli.options.plot import Plot
+    from apps.cli.output import View
     from steer.jobs.run import Executor
 
 
@@ -25,23 +26,26 @@ class Sharded:
         typer.Option(metavar="I/N", help="Only part I of N, into --file; then steer merge."),
     ] = None
 
-    def check(self, plot: Plot) -> None:
-        """Raise `SteerError` for a picture of a shard, which has no results of its own."""
-        if self.shard is not None and plot.plot is not None:
-            raise SteerError(
-                f"--plot draws all results, and --shard {self.shard} has a part of them: leave it "
-                "out here, and give it with --file after steer merge"
-            )
+    def check(self, *options: tuple[str, object]) -> None:
+        """Raise `SteerError` for an option (its name, and what was given) that is of all results:
+        a shard has none, and would do nothing with it."""
+        for name, given in options:
+            if self.shard is not None and given:
+                raise SteerError(
+                    f"{name} is for all results, and --shard {self.shard} has a part of them: "
+                    "leave it out here, and give it with --file after steer merge"
+                )
 
     @property
     def spread(self) -> dict[str, Any]:
         """As functions of `steer` take it."""
         return {"file": self.file, "shard": self.shard}
 
-    def said(self) -> tuple[dict[str, Any], str] | None:
-        """What is shown of a shard instead of results, which are of all shards; else None."""
+    def told(self, emit: Callable[[Any, View], None]) -> bool:
+        """Whether this is a shard: then it is told what is in its file, and there are no results,
+        which are of all shards."""
         if self.shard is None or self.file is None:
-            return None
+            return False
         from steer.disk.ledger import read_ledger
 
         there = read_ledger(self.file)
@@ -49,7 +53,8 @@ class Sharded:
         document = {"shard": self.shard, "file": str(self.file), "rows": rows}
         document["units"] = len(there.units)
         line = f"shard {self.shard}: {len(there.units)} units, {rows:,} rows in {self.file}"
-        return document, f"{line}; join all with steer merge"
+        emit(document, lambda: f"{line}; join all with steer merge")
+        return True
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,10 @@ def _name(entry: EditReceipt) -> str:
 
 def error_view(interventions: Sequence[Intervention]) -> Text:
     """A line an intervention: what became of what its dictionary does not explain."""
-    lines = [f"{error_said([each.error])} at {each.dictionary}" for each in interventions]
+    lines = [
+        f"{error_said([intervention.error])} at {intervention.dictionary}"
+        for intervention in interventions
+    ]
     return Text("\n".join(dict.fromkeys(lines)))
 
 

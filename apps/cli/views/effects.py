@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from steer.splice.receipt import Receipt
 
 
-def effects_views(found: LogitEffect) -> list[RenderableType]:
+def effects_views(effect: LogitEffect) -> list[RenderableType]:
     """Means over the prompts, tokens, controls, and what the edits did."""
     rows = [
-        {"measure": name, "mean": each.mean, "low": each.low, "high": each.high}
-        for name, each in found.summary().items()
+        {"measure": name, "mean": measure.mean, "low": measure.low, "high": measure.high}
+        for name, measure in effect.summary().items()
     ]
     targets = [
         {
-            "token": visible(each.token),
-            "Δ logit": str(each.delta_logit),
-            "Δ log p": str(each.delta_logprob),
-            "mean rank": each.rank,
-            "edited": each.rank_edited,
-            "wrong way": f"{each.wrong_way:.0%}",
+            "token": visible(target.token),
+            "Δ logit": str(target.delta_logit),
+            "Δ log p": str(target.delta_logprob),
+            "mean rank": target.rank,
+            "edited": target.rank_edited,
+            "wrong way": f"{target.wrong_way:.0%}",
         }
-        for each in found.targets
+        for target in effect.targets
     ]
     views: list[RenderableType] = [
-        table(rows, f"next token, {len(found.prompts)} prompts, nats"),
-        effect_view(found),
+        table(rows, f"next token, {len(effect.prompts)} prompts, nats"),
+        effect_view(effect),
     ]
-    if found.wrong_way is not None:
-        views.append(Text(f"{found.wrong_way:.0%} of the prompts moved the metric the other way"))
+    if effect.wrong_way is not None:
+        views.append(Text(f"{effect.wrong_way:.0%} of the prompts moved the metric the other way"))
     if targets:
         views.append(table(targets, "targets"))
-    if found.controls:
-        views.append(table(records(found.controls.to_frame()), "controls"))
-    views += [_tally(found.receipts, number) for number in range(len(found.receipts[0]))]
-    return [*views, error_view(found.interventions)]
+    if effect.controls:
+        views.append(table(records(effect.controls.to_frame()), "controls"))
+    views += [_tally(effect.receipts, number) for number in range(len(effect.receipts[0]))]
+    return [*views, error_view(effect.interventions)]
 
 
 def _tally(receipts: Sequence[Receipt], number: int) -> Text:

@@ -31,14 +31,14 @@ def evaluation_view(found: Evaluation) -> RenderableType:
         title = f"{task} {metric}: {score} unedited, n={score.n}"
         changes = [
             {
-                "edit": each.edit,
-                "change ± s.e.": f"{each.difference:+.3g} ± {each.stderr:.2g}",
-                "95%": f"{each.low:+.3g} to {each.high:+.3g}",
-                "p": each.p,
-                "q": each.q,
+                "edit": difference.edit,
+                "change ± s.e.": f"{difference.difference:+.3g} ± {difference.stderr:.2g}",
+                "95%": f"{difference.low:+.3g} to {difference.high:+.3g}",
+                "p": difference.p,
+                "q": difference.q,
             }
-            for each in found.differences
-            if (each.task, each.metric) == (task, metric)
+            for difference in found.differences
+            if (difference.task, difference.metric) == (task, metric)
         ]
         parts.append(table(changes, title))
     parts += [

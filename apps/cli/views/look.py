@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 
 def features_view(
-    found: FeatureActivations, dictionary: Dictionary, model: Model, top: int
+    read: FeatureActivations, dictionary: Dictionary, model: Model, top: int
 ) -> RenderableType:
     """Per token, its top features with the label of each, or else the token it promotes most."""
     rows: list[list[str | Text]] = []
     labels = dictionary.labels
-    for position, active in enumerate(found.top(top)):
+    for position, active in enumerate(read.top(top)):
         cells = []
-        for each in active:
-            label = labels.of(each.feature)
-            said = f" ({label.said})" if label else _promoted(dictionary, model, each.feature)
-            cells.append(f"{each.feature}: {number(each.activation)}{said}")
+        for activation in active:
+            label = labels.of(activation.feature)
+            said = f" ({label.said})" if label else _promoted(dictionary, model, activation.feature)
+            cells.append(f"{activation.feature}: {number(activation.activation)}{said}")
         note = "massive activation, not shown" if position == 0 else "none active"
-        rows.append([str(position), visible(found.tokens[position]), "   ".join(cells) or note])
+        rows.append([str(position), visible(read.tokens[position]), "   ".join(cells) or note])
     heads = ("at", "token", "features: activation (label, or promotes)")
-    return Fitted(heads, rows, f"{found.dictionary}, {model.dtype}", frozenset({"at"}))
+    return Fitted(heads, rows, f"{read.dictionary}, {model.dtype}", frozenset({"at"}))
 
 
 def _promoted(dictionary: Dictionary, model: Model, feature: int) -> str:

@@ -32,8 +32,8 @@ def _screened(screened: Mapping[str, Any] | None) -> list[RenderableType]:
 def agreements(estimates: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """A line an estimate: how far it agrees with exact ablation."""
     return [
-        f"{each['estimate']} against exact ablation: "
-        + ", ".join(f"{name} {each[name]['mean']:.3f}" for name in ("pearson", "spearman"))
-        + f", {each['overlap']['mean']:.0%} of the {each['k']} largest"
-        for each in estimates
+        f"{estimate['estimate']} against exact ablation: "
+        + ", ".join(f"{name} {estimate[name]['mean']:.3f}" for name in ("pearson", "spearman"))
+        + f", {estimate['overlap']['mean']:.0%} of the {estimate['k']} largest"
+        for estimate in estimates
     ]

@@ -37,10 +37,10 @@ STRONGEST = 0.1
 
 def run(settings: Settings) -> Table:
     """Find the rules of every set of directions and compare."""
-    found = zoo.corpus(settings)
-    reading = _reading(settings, found)
+    corpus = zoo.corpus(settings)
+    reading = _reading(settings, corpus)
     partitions = groupings(_texts(settings))
-    trained, controls = _trained(settings, found.site), _controls(settings, found)
+    trained, controls = _trained(settings, corpus.site), _controls(settings, corpus)
     rows: list[Row] = []
     density: Tensor | None = None
     for name, dictionary in trained.items():
@@ -53,7 +53,7 @@ def run(settings: Settings) -> Table:
         settings.progress(f"rules of {name}", len(rows), len(trained) + len(controls) + 1)
         activity = _activity(reading, dictionary, _matched(density, dictionary, settings.seed))
         rows.append(_row(settings, name, dictionary, activity, reading, partitions))
-    del found, reading, activity
+    del corpus, reading, activity
     rows.append(_random_weights(settings, partitions))
     return tabulate(rows, _notes(settings))
 
@@ -63,15 +63,15 @@ def run(settings: Settings) -> Table:
 
 def _trained(settings: Settings, site: str) -> dict[str, Dictionary]:
     """E1's dictionaries of middle sparsity, and the one shipped for the site, if any."""
-    found = {
+    dictionaries = {
         label: zoo.trained(settings, label, config)
         for label, config in zoo.middle(settings).items()
     }
     name = f"{settings.model}/{site}"
     if name in catalogue.names():
         shipped = catalogue.load(name)
-        found[f"shipped, {shipped.width} features"] = shipped
-    return found
+        dictionaries[f"shipped, {shipped.width} features"] = shipped
+    return dictionaries
 
 
 def _controls(settings: Settings, found: zoo.Corpus) -> dict[str, Dictionary]:
@@ -96,10 +96,10 @@ def _random_weights(settings: Settings, partitions: dict[str, Grouping]) -> Row:
     """A dictionary of the same architecture with random weights: what the text alone gives."""
     tokens = settings.tokens or settings.count(250_000, 15_000)
     control = replace(settings, model=str(random_model(settings)), tokens=tokens)
-    found = zoo.corpus(control)
+    corpus = zoo.corpus(control)
     label, config = next(iter(zoo.middle(control).items()))
     dictionary = zoo.trained(control, label, config)
-    reading = _reading(control, found)
+    reading = _reading(control, corpus)
     activity = _activity(reading, dictionary)
     name = f"random weights, {label}"
     return _row(control, name, dictionary, activity, reading, partitions)
@@ -138,8 +138,8 @@ def _texts(settings: Settings) -> list[str]:
 def _activity(reading: Reading, dictionary: Dictionary, density: Tensor | None = None) -> Activity:
     threshold = None
     if density is not None:
-        kept = reading.activations[reading.keep]
-        sample = kept[:: max(1, len(kept) // 16_384)]
+        real = reading.activations[reading.keep]
+        sample = real[:: max(1, len(real) // 16_384)]
         threshold = matching_threshold(dictionary, sample, density)
     return find_activity(
         dictionary, reading.activations, reading.keep, reading.heldout, threshold=threshold
@@ -154,16 +154,16 @@ def _row(
     reading: Reading,
     partitions: dict[str, Grouping],
 ) -> Row:
-    found = detect(activity, reading.tokens, partitions)
+    rules = detect(activity, reading.tokens, partitions)
     strongest = detect(activity.strongest(STRONGEST), reading.tokens, partitions)
     active = activity.density[activity.density > 0]
     cells = {
         "directions": name,
-        "features": len(found),
-        **bounds("good", _good(found, settings.seed), "good "),
+        "features": len(rules),
+        **bounds("good", _good(rules, settings.seed), "good "),
         "good, strongest": _good(strongest, settings.seed).mean,
         **{
-            column: _median([getattr(rule, column.lower()) for rule in found])
+            column: _median([getattr(rule, column.lower()) for rule in rules])
             for column in ("F1", "precision", "recall", "entropy")
         },
         "density": active.median().item() if len(active) else None,
@@ -171,7 +171,7 @@ def _row(
     row = row_of(COLUMNS, cells)
     if not settings.judge:
         return row
-    features = [each.feature for each in found]
+    features = [rule.feature for rule in rules]
     made_of = {"of": name, "weights": weights_of(dictionary), "contexts": len(reading.tokens)}
     texts = _texts(settings)
     return {
@@ -180,9 +180,9 @@ def _row(
     }
 
 
-def _good(found: Sequence[Detector], seed: int) -> Interval:
+def _good(rules: Sequence[Detector], seed: int) -> Interval:
     """Share of rules with F1 above 0.8, of features that are rare enough for that to say much."""
-    good = [float(each.f1 > GOOD and each.chance < DENSE) for each in found]
+    good = [float(rule.f1 > GOOD and rule.chance < DENSE) for rule in rules]
     return interval(torch.tensor(good or [0.0]), seed=seed)
 
 

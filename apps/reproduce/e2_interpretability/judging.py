@@ -90,11 +90,11 @@ def figures(
         **made_of,
     }
     asked = {str(feature): feature for feature in sample}
-    found = rows_of_each(settings, "asking the judge", header, asked, find, Judged)
-    row: dict[str, Any] = {"judged": len(found)}
+    judged = rows_of_each(settings, "asking the judge", header, asked, find, Judged)
+    row: dict[str, Any] = {"judged": len(judged)}
     for name, values in (
-        ("detected", [each.f1 for each in found]),
-        ("simulated", [each.correlation for each in found]),
+        ("detected", [label.f1 for label in judged]),
+        ("simulated", [label.correlation for label in judged]),
     ):
         mean = interval(torch.tensor(values or [0.0]), seed=settings.seed)
         row |= bounds(name, mean, f"{name} ")

@@ -17,25 +17,27 @@ CONTROLS = ("PCA", "neurons", "random directions")
 _PAPER = "Cunningham et al. 2023, section 4 and figure 3"
 
 
-def reach_of(found: Sequence[Localised]) -> float:
+def reach_of(localised: Sequence[Localised]) -> float:
     """‖Δx‖ that every curve gets to."""
-    return min(each.curve.norm.amax(0).min().item() for each in found)
+    return min(part.curve.norm.amax(0).min().item() for part in localised)
 
 
-def claims(found: Sequence[Localised], checks: Sequence[Checked], seed: int) -> tuple[Claim, ...]:
+def claims(
+    localised: Sequence[Localised], checks: Sequence[Checked], seed: int
+) -> tuple[Claim, ...]:
     """Of each ranking, with each control, along either axis; of all curves; of the search."""
-    reach = reach_of(found)
+    reach = reach_of(localised)
     closer = []
-    for ranking in dict.fromkeys(each.ranking for each in found):
-        by_name = {each.dictionary: each for each in found if each.ranking == ranking}
+    for ranking in dict.fromkeys(part.ranking for part in localised):
+        by_name = {part.dictionary: part for part in localised if part.ranking == ranking}
         for axis, called, end in (("count", "number of features", UPTO), ("norm", "‖Δx‖", reach)):
             for other in (*CONTROLS, FLAT):
                 if other in by_name:
                     what = f"{called}, {ranking} ranking"
                     closer.append(_closer(by_name, other, axis, what, end, seed))
-    floor = _floor_claim({each.dictionary: each for each in found}, seed)
+    floor = _floor_claim({part.dictionary: part for part in localised}, seed)
     searched = [_acdc_claim(checks)] if checks else []
-    return (*closer, floor, _ends_claim(found), *searched)
+    return (*closer, floor, _ends_claim(localised), *searched)
 
 
 def _closer(
@@ -59,14 +61,14 @@ def _closer(
 
 def _floor_claim(by_name: Mapping[str, Localised], seed: int) -> Claim:
     text, source = "the floor, all features patched, rises with α", _PAPER
-    penalised = [each for name, each in by_name.items() if name.startswith("L1")]
+    penalised = [part for name, part in by_name.items() if name.startswith("L1")]
     if len(penalised) < 2:
         return Claim(text, source, "fewer than two α", None)
-    floors = [interval(each.floor, seed=seed) for each in penalised]
+    floors = [interval(part.floor, seed=seed) for part in penalised]
     rise = interval(penalised[-1].floor - penalised[0].floor, seed=seed)
     steps = [b.mean - a.mean for a, b in pairwise(floors)]
     listed = "; ".join(
-        f"{each.dictionary} {floor}" for each, floor in zip(penalised, floors, strict=True)
+        f"{part.dictionary} {floor}" for part, floor in zip(penalised, floors, strict=True)
     )
     return Claim(
         text,
@@ -76,8 +78,8 @@ def _floor_claim(by_name: Mapping[str, Localised], seed: int) -> Claim:
     )
 
 
-def _ends_claim(found: Sequence[Localised]) -> Claim:
-    gap = max(each.endpoint_gap for each in found)
+def _ends_claim(localised: Sequence[Localised]) -> Claim:
+    gap = max(part.endpoint_gap for part in localised)
     return Claim(
         "nothing patched is the base run, everything with the error is the target run",
         "identity",

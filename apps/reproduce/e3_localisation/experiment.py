@@ -73,7 +73,7 @@ def run(settings: Settings) -> Table:
         return localise(model, name, dictionary, given)
 
     named = {name: (name, dictionary) for name, dictionary in dictionaries.items()}
-    found = rows_of_each(settings, "localisation", made_of, named, find, Localised)
+    localised = rows_of_each(settings, "localisation", made_of, named, find, Localised)
 
     def check(item: tuple[str, Dictionary]) -> list[Checked]:
         name, dictionary = item
@@ -82,23 +82,23 @@ def run(settings: Settings) -> Table:
     sparsest = [] if settings.fast else _tested(dictionaries)
     tested = {name: (name, dictionaries[name]) for name in sparsest}
     checks = rows_of_each(settings, "localisation ACDC", made_of, tested, check, Checked)
-    return tabulate(found, checks, accuracy, settings.seed)
+    return tabulate(localised, checks, accuracy, settings.seed)
 
 
 def compared(settings: Settings) -> dict[str, Dictionary]:
     """Name -> dictionary, all at one site: trained ones first, then the controls."""
     model, site = settings.load(), zoo.site(settings)
-    found: dict[str, Dictionary] = {
+    dictionaries: dict[str, Dictionary] = {
         label: zoo.trained(settings, label, config)
         for label, config in zoo.configurations(settings).items()
         if label in (FAST_LABELS if settings.fast else LABELS)
     }
-    width = next(iter(found.values())).width
+    width = next(iter(dictionaries.values())).width
     shipped = f"{settings.model}/{site}"
     if settings.model == default_model.NAME:
-        found["shipped BatchTopK"] = model.dictionary(shipped)
+        dictionaries["shipped BatchTopK"] = model.dictionary(shipped)
     x = bases.site_activations(model, site, settings.count(full=48, fast=16), settings.seed)
-    return found | controls(x, site, width, settings.seed)
+    return dictionaries | controls(x, site, width, settings.seed)
 
 
 def controls(x: torch.Tensor, site: str, width: int, seed: int) -> dict[str, Dictionary]:
@@ -127,34 +127,34 @@ def localise(
     common, own = rankings(patchable)
     gap = endpoint_gap(model, dictionary, pairs[:2])
     differing = sum(len(pair.features) for pair in patchable) / len(patchable)
-    found = []
+    localised = []
     for ranking, order, most in (
         ("common", common, len(common)),
-        ("own", own, max(len(each) for each in own)),
+        ("own", own, max(len(order) for order in own)),
     ):
         counts = [0, *(count for count in _GRID if count < most), most]
         curve = patch_curve(patchable, order, counts=counts)
         values = {"kl": curve.value.tolist(), "norm": curve.norm.tolist()}
-        found.append(
+        localised.append(
             Localised(
                 name, ranking, list(curve.counts), **values, differing=differing, endpoint_gap=gap
             )
         )
-    return found
+    return localised
 
 
 def rankings(pairs: Sequence[Patchable]) -> tuple[list[int], list[list[int]]]:
     """Nodes by integrated gradients, best first: by their mean over the pairs, and by each pair."""
-    found = [scores([pair], "ig", steps=STEPS) for pair in pairs]
+    scores_of = [scores([pair], "ig", steps=STEPS) for pair in pairs]
     total: dict[int, float] = {}
-    for each in found:
-        for node, value in each.items():
+    for by_node in scores_of:
+        for node, value in by_node.items():
             total[node] = total.get(node, 0.0) + value
 
     def best_first(values: Mapping[int, float]) -> list[int]:
         return sorted(values, key=lambda node: (-values[node], node))
 
-    return best_first(total), [best_first(each) for each in found]
+    return best_first(total), [best_first(by_node) for by_node in scores_of]
 
 
 def as_patchable(
@@ -197,7 +197,7 @@ def checked(
         len(set(order[: len(members)]) & set(members)) / max(len(members), 1)
         for members in exact.sets
     ]
-    found: dict[str, Any] = {
+    checks: dict[str, Any] = {
         "taus": list(exact.taus),
         "counts": list(exact.counts),
         "kl": exact.kl.mean(1).tolist(),
@@ -205,4 +205,4 @@ def checked(
         "shared": shared,
         "measured": exact.measured,
     }
-    return Checked(name, **found)
+    return Checked(name, **checks)

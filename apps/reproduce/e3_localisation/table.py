@@ -33,13 +33,13 @@ COLUMNS = {
 
 
 def tabulate(
-    found: Sequence[Localised], checks: Sequence[Checked], accuracy: float, seed: int
+    localised: Sequence[Localised], checks: Sequence[Checked], accuracy: float, seed: int
 ) -> Table:
     """found: trained dictionaries and controls, by name."""
-    reach = reach_of(found)
+    reach = reach_of(localised)
     rows: list[Row] = []
-    for each in found:
-        rows += [*_curve_rows(each, seed), *_area_rows(each, reach, seed)]
+    for part in localised:
+        rows += [*_curve_rows(part, seed), *_area_rows(part, reach, seed)]
     for check in checks:
         rows += _check_rows(check)
     notes = (
@@ -47,7 +47,7 @@ def tabulate(
         "Intervals are bootstraps over prompt pairs; differences of areas are taken pair by pair. "
         "The error is left unpatched, so that all features together do not reach 0.",
     )
-    return Table(COLUMNS, tuple(rows), claims(found, checks, seed), notes, figure)
+    return Table(COLUMNS, tuple(rows), claims(localised, checks, seed), notes, figure)
 
 
 def _named(each: Localised, what: str) -> Row:

@@ -53,7 +53,7 @@ def score(detector: Detector, activations: Sequence[Tensor], wanted: Sequence[Te
     """Of texts with activations [s] of the detector's feature, and which tokens are wanted [s]."""
     fires = [values > detector.threshold for values in activations]
     hits, fired, there = (
-        torch.tensor([float(each.sum()) for each in several])
+        torch.tensor([float(mask.sum()) for mask in several])
         for several in ([f & w for f, w in zip(fires, wanted, strict=True)], fires, wanted)
     )
     nothing = Interval(0.0, 0.0, 0.0, len(hits))
@@ -81,7 +81,7 @@ def histogram(
 ) -> list[Bin]:
     """Activations [n] above 0 by strength and token (Cunningham et al. 2023, section 5.1)."""
     maximum = activations.max().item()
-    found = []
+    filled = []
     for number in range(bins):
         low, high = maximum * number / bins, maximum * (number + 1) / bins
         inside = (activations > low) & (activations <= high)
@@ -91,5 +91,5 @@ def histogram(
             counts[names[place]] = counts.get(names[place], 0) + 1
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         share = wanted[inside].float().mean().item() if where else 0.0
-        found.append(Bin(low, high, len(where), share, tuple(ranked[:top])))
-    return found
+        filled.append(Bin(low, high, len(where), share, tuple(ranked[:top])))
+    return filled

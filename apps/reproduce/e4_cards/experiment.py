@@ -93,8 +93,8 @@ def run(settings: Settings) -> Table:
         "texts": given,
         "sizes": list(vars(sizes).values()),
     }
-    found = rows_of_each(settings, "feature cards", made_of, cases, find, Part)
-    return tabulate(found, [case for case in CASES if case not in {part.case for part in found}])
+    parts = rows_of_each(settings, "feature cards", made_of, cases, find, Part)
+    return tabulate(parts, [case for case in CASES if case not in {part.case for part in parts}])
 
 
 def read_texts(model: Model, site: str, given: Sequence[str], batch: int = 8) -> Read:
@@ -129,10 +129,10 @@ def card(
     names = [model.token(token) for token in read.ids.flatten().tolist()]
     parts = _detection(case, place, later, detector, read, wanted)
     parts += _controls(case, place, read, wanted)
-    for each in histogram(features.flatten(), names, wanted.flatten()):
-        common = ", ".join(f"{token!r} {count}" for token, count in each.tokens)
-        what = f"{each.low:.1f} to {each.high:.1f}"
-        parts.append(Part(case, "input", what, share=each.share, n=each.count, text=common))
+    for step in histogram(features.flatten(), names, wanted.flatten()):
+        common = ", ".join(f"{token!r} {count}" for token, count in step.tokens)
+        what = f"{step.low:.1f} to {step.high:.1f}"
+        parts.append(Part(case, "input", what, share=step.share, n=step.count, text=common))
     parts += _output(model, later, case, pattern, detector.feature, read, features, seed)
     strong = strong_texts(model, later, detector.feature, read.ids, features)
     return parts + tree_parts(
@@ -168,9 +168,9 @@ def _search(
     features = dictionary.encode(read.x[: read.half])[0]
     features[:, 0] = 0
     flat = features.flatten(0, 1)
-    found = {place: best_detector(flat, kinds[place][: read.half].flatten()) for place in PLACES}
-    place = max(PLACES, key=lambda each: found[each].f1)
-    return place, found[place]
+    best = {place: best_detector(flat, kinds[place][: read.half].flatten()) for place in PLACES}
+    place = max(PLACES, key=lambda each: best[each].f1)
+    return place, best[place]
 
 
 def _detection(
@@ -178,15 +178,22 @@ def _detection(
 ) -> list[Part]:
     features = dictionary.encode(read.x[read.half :])[0][..., detector.feature]
     features[:, 0] = 0
-    found = score(detector, list(features), list(wanted[read.half :]))
+    scores = score(detector, list(features), list(wanted[read.half :]))
     fires = f"fires {place} the token, above {detector.threshold:.3g}"
     number = int(wanted[read.half :].sum())
     name = f"{dictionary.name} {detector.feature}"
     return [
         Part(
-            case, f"detector {measure}", name, each.mean, each.low, each.high, n=number, text=fires
+            case,
+            f"detector {measure}",
+            name,
+            share.mean,
+            share.low,
+            share.high,
+            n=number,
+            text=fires,
         )
-        for measure, each in vars(found).items()
+        for measure, share in vars(scores).items()
     ]
 
 
@@ -198,8 +205,8 @@ def _controls(case: str, place: str, read: Read, wanted: Tensor) -> list[Part]:
     parts: list[Part] = []
     for name, dictionary in names.items():
         _, detector = _search(dictionary, read, dict.fromkeys(PLACES, wanted))
-        found = _detection(case, place, dictionary, detector, read, wanted)
-        parts += [Part(**{**vars(part), "what": f"best of {name}"}) for part in found]
+        own = _detection(case, place, dictionary, detector, read, wanted)
+        parts += [Part(**{**vars(part), "what": f"best of {name}"}) for part in own]
     return parts
 
 
@@ -222,18 +229,18 @@ def _output(
         if not features[row].any():
             continue
         ids = read.ids[row, : int(features[row].argmax()) + 1]
-        for name, each in (("feature", dictionary), ("random", control)):
-            changes[name].append(_change(model, each, feature, ids))
+        for name, own in (("feature", dictionary), ("random", control)):
+            changes[name].append(_change(model, own, feature, ids))
     ours, theirs = (torch.stack(several) for several in changes.values())
     parts = []
     for token in ours.mean(0).argsort()[:top].tolist():
-        found, other = interval(ours[:, token]), theirs[:, token].mean().item()
+        rise, other = interval(ours[:, token]), theirs[:, token].mean().item()
         kind = bool(re.fullmatch(pattern, model.token(token)))
         parts.append(
             Part(
-                *(case, "output", model.token(token), found.mean, found.low, found.high),
+                *(case, "output", model.token(token), rise.mean, rise.low, rise.high),
                 share=float(kind),
-                n=found.n,
+                n=rise.n,
                 text=f"random direction of the same norm {other:.3g}",
             )
         )

@@ -22,15 +22,15 @@ def strong_texts(
     with the dictionary, up to their strongest token. ids, features [n, s]."""
     assert dictionary.statistics is not None
     half = dictionary.statistics.maximum[feature] / 2
-    kept = [ids[row] for row in (features.amax(1) >= half).nonzero().flatten().tolist()]
+    strong = [ids[row] for row in (features.amax(1) >= half).nonzero().flatten().tolist()]
     for window, values in zip(
         dictionary.statistics.contexts[feature],
         dictionary.statistics.context_activations[feature],
         strict=True,
     ):
         upto = window[: int(values.argmax()) + 1]
-        kept.append(upto[upto >= 0])
-    texts = [model.tokenizer.decode(each.tolist()) for each in kept if len(each) > 1]
+        strong.append(upto[upto >= 0])
+    texts = [model.tokenizer.decode(row.tolist()) for row in strong if len(row) > 1]
     return list(dict.fromkeys(text for text in texts if text.strip()))
 
 

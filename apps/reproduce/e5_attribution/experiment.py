@@ -78,8 +78,8 @@ def run(settings: Settings) -> Table:
         return agreements(model, dictionary, case, number, settings.seed)
 
     made_of = {"revision": REVISION, "prompts": [case.prompt for case in cases]}
-    found = rows_of_each(settings, "attribution against ablation", made_of, asked, find, Found)
-    return tabulate(found, settings.seed)
+    compared = rows_of_each(settings, "attribution against ablation", made_of, asked, find, Found)
+    return tabulate(compared, settings.seed)
 
 
 def agreements(
@@ -99,7 +99,7 @@ def agreements(
     estimated["shuffled"] = _shuffled(estimated["atp"], sweep.features, seed + number)
     rows = []
     for name in ESTIMATES:
-        found = compare(estimated.get(name, name), sweep)
+        agreement = compare(estimated.get(name, name), sweep)
         rows.append(
             Found(
                 dictionary=dictionary.name,
@@ -107,7 +107,7 @@ def agreements(
                 prompt=number,
                 estimate=name,
                 features=len(sweep),
-                **{measure: getattr(found, measure).mean for measure in MEASURES},
+                **{measure: getattr(agreement, measure).mean for measure in MEASURES},
             )
         )
     return rows

@@ -50,18 +50,18 @@ class Found:
     overlap: float
 
 
-def tabulate(found: Sequence[Found], seed: int) -> Table:
+def tabulate(agreements: Sequence[Found], seed: int) -> Table:
     """Means over prompts with intervals, and the claims."""
     rows = []
-    for (dictionary, kind), own in _by_part(found).items():
+    for (dictionary, kind), own in _by_part(agreements).items():
         for name in ESTIMATES:
-            group = [each for each in own if each.estimate == name]
+            group = [row for row in own if row.estimate == name]
             row: dict[str, Value] = {"dictionary": dictionary, "prompts": kind, "estimate": name}
             for measure in MEASURES:
                 row |= bounds(measure, _over(group, measure, seed))
             row |= {"n": len(group), "features": sum(f.features for f in group) / len(group)}
             rows.append(row)
-    return Table(COLUMNS, tuple(rows), claims(found, seed), NOTES, figure)
+    return Table(COLUMNS, tuple(rows), claims(agreements, seed), NOTES, figure)
 
 
 NOTES = (
@@ -73,81 +73,83 @@ NOTES = (
 
 
 def _over(group: Sequence[Found], measure: str, seed: int) -> Interval:
-    return interval(torch.tensor([getattr(each, measure) for each in group]), seed=seed)
+    return interval(torch.tensor([getattr(row, measure) for row in group]), seed=seed)
 
 
-def claims(found: Sequence[Found], seed: int) -> tuple[Claim, ...]:
+def claims(agreements: Sequence[Found], seed: int) -> tuple[Claim, ...]:
     """The reference figures, of each dictionary and kind of prompt."""
-    atp, overlap = (_parts(found, "atp", measure, seed) for measure in ("pearson", "overlap"))
-    plain = _gains(found, "atp", "activation", seed)
-    path, direct = _gains(found, "ig", "atp", seed), _gains(found, "atp", "direct", seed)
+    atp, overlap = (_parts(agreements, "atp", measure, seed) for measure in ("pearson", "overlap"))
+    plain = _gains(agreements, "atp", "activation", seed)
+    path, direct = _gains(agreements, "ig", "atp", seed), _gains(agreements, "atp", "direct", seed)
     return (
         Claim(
             "attribution predicts ablation, with a correlation of about 0.8",
             "Templeton et al. 2024, appendix on feature attributions",
             f"Pearson {_listed(atp)}",
-            all(each.mean >= 0.7 for each in atp.values()),
+            all(gain.mean >= 0.7 for gain in atp.values()),
         ),
         Claim(
             "activation does not (0.12): attribution is better",
             "Templeton et al. 2024, same place",
             f"Pearson atp − activation, paired: {_listed(plain)}",
-            all(each.low > 0 for each in plain.values()),
+            all(gain.low > 0 for gain in plain.values()),
         ),
         Claim(
             "most of the ten largest ablation effects are among the ten largest attributions "
             "(8 of 10 in their example)",
             "Templeton et al. 2024, same place",
             f"overlap {_listed(overlap)}",
-            all(each.mean >= 0.7 for each in overlap.values()),
+            all(gain.mean >= 0.7 for gain in overlap.values()),
         ),
         Claim(
             "integrated gradients are closer to exact effects than one gradient",
             "Marks et al. 2025, section 3",
             f"Pearson ig − atp, paired: {_listed(path)}. Single ablations end near the clean run, "
             "where one gradient is the better slope; the path here ends with all features at 0",
-            all(each.low > 0 for each in path.values()),
+            all(gain.low > 0 for gain in path.values()),
         ),
         Claim(
             "attribution through all later blocks is better than the direct path alone",
             "control, no source",
             f"Pearson atp − direct, paired: {_listed(direct)}",
-            all(each.low > 0 for each in direct.values()),
+            all(gain.low > 0 for gain in direct.values()),
         ),
     )
 
 
-def _parts(found: Sequence[Found], estimate: str, measure: str, seed: int) -> dict[Part, Interval]:
+def _parts(
+    agreements: Sequence[Found], estimate: str, measure: str, seed: int
+) -> dict[Part, Interval]:
     """The measure over the prompts of each part."""
     return {
-        part: _over([each for each in own if each.estimate == estimate], measure, seed)
-        for part, own in _by_part(found).items()
+        part: _over([row for row in own if row.estimate == estimate], measure, seed)
+        for part, own in _by_part(agreements).items()
     }
 
 
-def _gains(found: Sequence[Found], better: str, worse: str, seed: int) -> dict[Part, Interval]:
+def _gains(agreements: Sequence[Found], better: str, worse: str, seed: int) -> dict[Part, Interval]:
     """How much the Pearson correlation gains, prompt by prompt, in each part."""
     gains = {}
-    for part, own in _by_part(found).items():
+    for part, own in _by_part(agreements).items():
         above, below = (
-            torch.tensor([each.pearson for each in own if each.estimate == estimate])
+            torch.tensor([row.pearson for row in own if row.estimate == estimate])
             for estimate in (better, worse)
         )
         gains[part] = interval(above - below, seed=seed)
     return gains
 
 
-def _by_part(found: Sequence[Found]) -> dict[Part, list[Found]]:
+def _by_part(agreements: Sequence[Found]) -> dict[Part, list[Found]]:
     parts: dict[Part, list[Found]] = {}
-    for each in found:
-        parts.setdefault((each.dictionary, each.kind), []).append(each)
+    for row in agreements:
+        parts.setdefault((row.dictionary, row.kind), []).append(row)
     return parts
 
 
 def _listed(intervals: Mapping[Part, Interval]) -> str:
     return "; ".join(
-        f"{dictionary.rsplit('/')[-1]} {kind} {each}"
-        for (dictionary, kind), each in intervals.items()
+        f"{dictionary.rsplit('/')[-1]} {kind} {value}"
+        for (dictionary, kind), value in intervals.items()
     )
 
 

@@ -14,11 +14,11 @@ COLLAPSED = 2.0
 """Nats per token."""
 
 
-def claims(found: Sequence[Dosed], seed: int) -> tuple[Claim, ...]:
+def claims(dosed: Sequence[Dosed], seed: int) -> tuple[Claim, ...]:
     """Of each group on its own. found: merged and balanced."""
     listed: list[Claim] = []
-    for group in dict.fromkeys(each.group for each in found):
-        own = [each for each in found if each.group == group]
+    for group in dict.fromkeys(row.group for row in dosed):
+        own = [row for row in dosed if row.group == group]
         listed += [_half_nat(own, group, seed), _collapse(own, group, seed)]
         listed += [*_interior(own, group, seed), _hysteresis(own, group, seed)]
     return tuple(listed)
@@ -64,13 +64,13 @@ def _relative_dose(each: Dosed) -> float:
 
 
 def _reached(
-    found: Sequence[Dosed], dose: Callable[[Dosed], float], level: float
+    dosed: Sequence[Dosed], dose: Callable[[Dosed], float], level: float
 ) -> dict[int, float]:
     """Feature -> the dose at which it costs so many nats, of those that ever do."""
     points: dict[int, list[tuple[float, float]]] = {}
-    for each in found:
-        if "delta_ce" in each.figures and (each.multiple or 0) > 0:
-            points.setdefault(each.feature, []).append((dose(each), each.figures["delta_ce"]))
+    for row in dosed:
+        if "delta_ce" in row.figures and (row.multiple or 0) > 0:
+            points.setdefault(row.feature, []).append((dose(row), row.figures["delta_ce"]))
     crossed = {feature: crossing(own, level) for feature, own in points.items()}
     return {feature: at for feature, at in crossed.items() if at is not None}
 
@@ -87,12 +87,12 @@ def _collapse(found: Sequence[Dosed], group: str, seed: int) -> Claim:
     return Claim(text, source, measured, mean.low <= 1.9 <= mean.high)
 
 
-def _interior(found: Sequence[Dosed], group: str, seed: int) -> list[Claim]:
+def _interior(dosed: Sequence[Dosed], group: str, seed: int) -> list[Claim]:
     """Unsteered and the strongest dose are both worse than some dose between them."""
-    names = [e.dose for e in found if e.multiple is not None and "balance" in e.figures]
+    names = [e.dose for e in dosed if e.multiple is not None and "balance" in e.figures]
     doses = list(dict.fromkeys(names))
     values = {
-        dose: torch.tensor([e.figures["balance"] for e in found if e.dose == dose])
+        dose: torch.tensor([e.figures["balance"] for e in dosed if e.dose == dose])
         for dose in doses
     }
     if len(doses) < 3:
@@ -107,7 +107,7 @@ def _interior(found: Sequence[Dosed], group: str, seed: int) -> list[Claim]:
         f"{group}: best at {best}, balance {interval(values[best], seed=seed)}; above unsteered by "
         f"{over[0]}, above {doses[-1]} by {over[1]}"
     )
-    return [Claim(text, source, measured, all(each.low > 0 for each in over))]
+    return [Claim(text, source, measured, all(gain.low > 0 for gain in over))]
 
 
 def _hysteresis(found: Sequence[Dosed], group: str, seed: int) -> Claim:

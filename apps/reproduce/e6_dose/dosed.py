@@ -21,12 +21,12 @@ class Dosed:
     figures: Mapping[str, float]
 
 
-def merge(found: Sequence[Dosed]) -> list[Dosed]:
+def merge(dosed: Sequence[Dosed]) -> list[Dosed]:
     """Figures of one feature at one dose together, doses in ascending order, unsteered first."""
     figures: dict[tuple[str, int, str, float | None], dict[str, float]] = {}
-    for each in found:
-        key = (each.group, each.feature, each.dose, each.multiple)
-        figures.setdefault(key, {}).update(each.figures)
+    for row in dosed:
+        key = (row.group, row.feature, row.dose, row.multiple)
+        figures.setdefault(key, {}).update(row.figures)
 
     def order(key: tuple[str, int, str, float | None]) -> tuple[str, bool, float]:
         group, _, dose, multiple = key
@@ -35,18 +35,18 @@ def merge(found: Sequence[Dosed]) -> list[Dosed]:
     return [Dosed(*key, figures[key]) for key in sorted(figures, key=order)]
 
 
-def balanced(found: Sequence[Dosed]) -> list[Dosed]:
+def balanced(dosed: Sequence[Dosed]) -> list[Dosed]:
     """With the balance of concept and fluency, where text was written."""
-    unsteered = {each.feature: each.figures for each in found if each.dose == "none"}
+    unsteered = {row.feature: row.figures for row in dosed if row.dose == "none"}
     done = []
-    for each in found:
-        figures = dict(each.figures)
-        if "loss" in figures and each.feature in unsteered:
-            fluency = min(1.0, math.exp(unsteered[each.feature]["loss"] - figures["loss"]))
+    for row in dosed:
+        figures = dict(row.figures)
+        if "loss" in figures and row.feature in unsteered:
+            fluency = min(1.0, math.exp(unsteered[row.feature]["loss"] - figures["loss"]))
             concept = figures["concept"]
             both = concept + fluency
             figures["balance"] = 2 * concept * fluency / both if both else 0.0
-        done.append(Dosed(each.group, each.feature, each.dose, each.multiple, figures))
+        done.append(Dosed(row.group, row.feature, row.dose, row.multiple, figures))
     return done
 
 

@@ -91,7 +91,7 @@ def run(settings: Settings) -> Table:
             *write(model, dictionary, feature, concept, PROMPTS[: sizes.prompts], group),
         ]
 
-    found = rows_of_each(
+    dosed = rows_of_each(
         settings,
         "dose response",
         {"revision": REVISION, "passages": neutral, "prompts": list(PROMPTS[: sizes.prompts])},
@@ -99,7 +99,7 @@ def run(settings: Settings) -> Table:
         find,
         Dosed,
     )
-    return tabulate(found, settings.seed)
+    return tabulate(dosed, settings.seed)
 
 
 def random_concepts(model: Model, dictionary: Dictionary, count: int, seed: int) -> dict[int, str]:
@@ -124,7 +124,7 @@ def read(
     """Every multiple on the passages."""
     assert dictionary.statistics is not None
     promoted = tuple(dictionary.statistics.promoted[feature].tolist())
-    found = dose_response(
+    response = dose_response(
         model,
         passages,
         dictionary,
@@ -139,7 +139,7 @@ def read(
             dose=f"{multiple:g}x max",
             multiple=multiple,
             figures={
-                name: getattr(found, name)[number].mean().item()
+                name: getattr(response, name)[number].mean().item()
                 for name in ("relative_dose", "delta_ce", "kl", "effect")
             },
         )
@@ -156,11 +156,11 @@ def write(
     group: str,
 ) -> list[Dosed]:
     """Text at the written multiples, unsteered, and steered only in its first half."""
-    kept: dict[tuple[str, float | None], Clamp] = {
+    clamps: dict[tuple[str, float | None], Clamp] = {
         (f"{multiple:g}x max", multiple): _clamp(feature, multiple) for multiple in WRITTEN
     }
-    kept["let go", None] = _clamp(feature, LET_GO, First(TOKENS // 2))
-    requests = [(prompt, edit) for edit in kept.values() for prompt in prompts]
+    clamps["let go", None] = _clamp(feature, LET_GO, First(TOKENS // 2))
+    requests = [(prompt, edit) for edit in clamps.values() for prompt in prompts]
     runs = model.generate_batch(
         [prompt for prompt, _ in requests],
         [Intervention(dictionary.name, [edit]) for _, edit in requests],
@@ -169,15 +169,15 @@ def write(
         dictionaries=[dictionary],
         if_silent="ignore",
     )
-    names = [name for name in kept for _ in prompts]
-    by_name = {name: [r for n, r in zip(names, runs, strict=True) if n == name] for name in kept}
+    names = [name for name in clamps for _ in prompts]
+    by_name = {name: [r for n, r in zip(names, runs, strict=True) if n == name] for name in clamps}
     plain = [(run.prompt, run.baseline.ids) for run in runs[: len(prompts)]]
-    found = [Dosed(group, feature, "none", 0.0, _figures(model, plain, concept))]
+    dosed = [Dosed(group, feature, "none", 0.0, _figures(model, plain, concept))]
     for (dose, multiple), several in by_name.items():
-        found.append(
+        dosed.append(
             Dosed(group, feature, dose, multiple, _figures(model, _written(several), concept))
         )
-    return found
+    return dosed
 
 
 def _clamp(feature: int, multiple: float, schedule: Schedule | None = None) -> Clamp:

@@ -44,11 +44,11 @@ NOTES = (
 )
 
 
-def tabulate(found: Sequence[Dosed], seed: int) -> Table:
+def tabulate(dosed: Sequence[Dosed], seed: int) -> Table:
     """One row a group and dose."""
-    merged = balanced(merge(found))
+    merged = balanced(merge(dosed))
     rows = []
-    for group, dose in dict.fromkeys((each.group, each.dose) for each in merged):
+    for group, dose in dict.fromkeys((row.group, row.dose) for row in merged):
         several = [e.figures for e in merged if (e.group, e.dose) == (group, dose)]
         cells: dict[str, Value] = {"group": group, "dose": dose, "n": len(several)}
         for name in FIGURES:

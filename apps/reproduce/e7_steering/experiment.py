@@ -41,7 +41,7 @@ def run(settings: Settings) -> Table:
     """On the default model and its dictionary of block 20."""
     model = settings.load(fast_dtype())
     dictionary = model.dictionary(DICTIONARY)
-    texts = [each.text for each in passages(model, settings.count(6, 4), 48, settings.seed)]
+    texts = [passage.text for passage in passages(model, settings.count(6, 4), 48, settings.seed)]
     bench = make_bench(settings, model, dictionary, texts)
     concepts = CONCEPTS[: settings.count(len(CONCEPTS), 2)]
     return compare(settings, bench, concepts)
@@ -89,7 +89,7 @@ def steer_concept(
     matched = [next(doses) if method.edit is not None else None for method in methods]
     found = answer(bench, methods, matched)
     judges = bench.judges(Mentions(concept.pattern))
-    flat = [each for part in (unsteered, *found) for each in part]
+    flat = [reply for part in (unsteered, *found) for reply in part]
     ratings = torch.stack(
         [j(unsteered)(flat) for j in (judges.concept, judges.instruction, judges.fluency)], dim=-1
     )

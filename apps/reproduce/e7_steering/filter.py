@@ -71,7 +71,7 @@ def steer_random_features(settings: Settings, bench: Bench) -> Filter:
     """
     chosen = _draw(bench.dictionary, settings.count(48, 4), settings.seed)
     scores = feature_scores(bench.model, bench.dictionary, chosen)
-    asked = [Question.ask(bench.model, each) for each in bench.instructions[:_ASKED]]
+    asked = [Question.ask(bench.model, instruction) for instruction in bench.instructions[:_ASKED]]
     tokens = max(4, bench.new_tokens * 3 // 4)
     unsteered = _answers(bench, asked, [()], tokens)
     shared = bench.made_of
@@ -88,9 +88,9 @@ def steer_random_features(settings: Settings, bench: Bench) -> Filter:
         features=tuple(chosen),
         output=scores.output,
         input=scores.input,
-        overall=torch.tensor([each.overall for each in rated], dtype=torch.float64),
-        concept=torch.tensor([each.concept for each in rated], dtype=torch.float64),
-        fluency=torch.tensor([each.fluency for each in rated], dtype=torch.float64),
+        overall=torch.tensor([rating.overall for rating in rated], dtype=torch.float64),
+        concept=torch.tensor([rating.concept for rating in rated], dtype=torch.float64),
+        fluency=torch.tensor([rating.fluency for rating in rated], dtype=torch.float64),
         seed=settings.seed,
         description=(
             f"uniformly among those ever active, added at {', '.join(map(str, FACTORS))} × max, "

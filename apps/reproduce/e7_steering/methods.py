@@ -120,7 +120,7 @@ def concept_directions(
     order = torch.randperm(len(contexts), generator=torch.Generator().manual_seed(seed))
     drawn = contexts[order[:20_000]]
     texts = model.tokenizer.batch_decode(drawn.tolist())
-    found: dict[str, Tensor] = {}
+    directions: dict[str, Tensor] = {}
     for concept in concepts:
         expression = re.compile(concept.pattern, re.IGNORECASE)
         mentions = [bool(expression.search(text)) for text in texts]
@@ -131,8 +131,8 @@ def concept_directions(
         x = _activations(model, dictionary, drawn[having + lacking])
         labels = torch.arange(len(x)) < len(having)
         tokens = labels.repeat_interleave(x.shape[1])
-        found[concept.name] = difference_of_means(x.flatten(0, 1), tokens).W_dec[0]
-    return found
+        directions[concept.name] = difference_of_means(x.flatten(0, 1), tokens).W_dec[0]
+    return directions
 
 
 def _activations(model: Model, dictionary: Dictionary, contexts: Tensor) -> Tensor:

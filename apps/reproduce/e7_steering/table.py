@@ -53,37 +53,37 @@ def tabulate(steered: Sequence[Steered], scored: Filter, notes: Sequence[str]) -
 def method_rows(steered: Sequence[Steered]) -> list[Row]:
     """A row a concept and method (several directions of one kind are averaged), then averages."""
     rows: list[Row] = []
-    for concept in dict.fromkeys(each.concept for each in steered):
-        for method in dict.fromkeys(each.method for each in steered):
+    for concept in dict.fromkeys(row.concept for row in steered):
+        for method in dict.fromkeys(row.method for row in steered):
             if group := _group(steered, concept, method):
                 rows.append(_row(concept, method, group))
-    for method in dict.fromkeys(each.method for each in steered):
+    for method in dict.fromkeys(row.method for row in steered):
         by_concept = _by_concept(steered, method)
-        average = _row("all", method, [each for each in steered if each.method == method])
+        average = _row("all", method, [row for row in steered if row.method == method])
         score = bounds("score", interval(by_concept), "")
         rows.append({**average, **score, "n": len(by_concept), "dose": None})
     return rows
 
 
 def _group(steered: Sequence[Steered], concept: str, method: str) -> list[Steered]:
-    return [each for each in steered if (each.concept, each.method) == (concept, method)]
+    return [row for row in steered if (row.concept, row.method) == (concept, method)]
 
 
 def _row(concept: str, method: str, group: Sequence[Steered]) -> Row:
-    ratings = torch.stack([each.ratings for each in group])  # [methods, n, seeds, 3]
-    found = interval(harmonic_mean(ratings).mean((0, 2)))
+    ratings = torch.stack([row.ratings for row in group])  # [methods, n, seeds, 3]
+    score = interval(harmonic_mean(ratings).mean((0, 2)))
     means = ratings.mean((0, 1, 2)).tolist()
-    doses = [each.matched for each in group if each.matched is not None]
+    doses = [row.matched for row in group if row.matched is not None]
     cells: dict[str, Value] = {
         "part": "methods",
         "concept": concept,
         "method": method,
-        **bounds("score", found, ""),
+        **bounds("score", score, ""),
         **{f"{name} rating": value for name, value in zip(RATINGS, means, strict=True)},
         "delta CE": _mean([dose.delta_ce for dose in doses]),
         "dose": _mean([dose.dose for dose in doses]),
-        "density": _mean([each.density for each in group if each.density is not None]),
-        "n": found.n,
+        "density": _mean([row.density for row in group if row.density is not None]),
+        "n": score.n,
     }
     return row_of(COLUMNS, cells)
 
@@ -94,7 +94,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _by_concept(steered: Sequence[Steered], method: str) -> Tensor:
     """Mean score of a method on each concept that it was tried on, [concepts]."""
-    names = dict.fromkeys(each.concept for each in steered)
+    names = dict.fromkeys(row.concept for row in steered)
     groups = [group for name in names if (group := _group(steered, name, method))]
     return torch.stack(
         [torch.stack([harmonic_mean(e.ratings).mean() for e in g]).mean() for g in groups]
@@ -106,35 +106,35 @@ def filter_rows(scored: Filter) -> list[Row]:
     every = torch.ones(len(scored.features), dtype=torch.bool)
     rows: list[Row] = [_filtered("unfiltered", scored, every)]
     for threshold in THRESHOLDS:
-        kept = scored.kept(threshold)
-        if not kept.any():
+        passing = scored.kept(threshold)
+        if not passing.any():
             continue
-        rows.append(_filtered(f"output score ≥ {threshold:g}", scored, kept))
-        drawn = random_filter(scored.overall, int(kept.sum()), seed=scored.seed)
+        rows.append(_filtered(f"output score ≥ {threshold:g}", scored, passing))
+        drawn = random_filter(scored.overall, int(passing.sum()), seed=scored.seed)
         low, high = drawn.quantile(0.025).item(), drawn.quantile(0.975).item()
-        row = _filtered(f"random filter of {int(kept.sum())}", scored, kept)
+        row = _filtered(f"random filter of {int(passing.sum())}", scored, passing)
         blank = {f"{name} rating": None for name in RATINGS}
         rows.append({**row, **blank, "score": drawn.mean().item(), "low": low, "high": high})
     return rows
 
 
-def _filtered(name: str, scored: Filter, kept: Tensor) -> Row:
-    found = interval(scored.overall[kept])
+def _filtered(name: str, scored: Filter, passing: Tensor) -> Row:
+    score = interval(scored.overall[passing])
     cells: dict[str, Value] = {
         "part": "filter",
         "concept": "what each fires on",
         "method": name,
-        **bounds("score", found, ""),
-        "concept rating": scored.concept[kept].mean().item(),
-        "fluency rating": scored.fluency[kept].mean().item(),
-        "n": found.n,
+        **bounds("score", score, ""),
+        "concept rating": scored.concept[passing].mean().item(),
+        "fluency rating": scored.fluency[passing].mean().item(),
+        "n": score.n,
     }
     return row_of(COLUMNS, cells)
 
 
 def claims(steered: Sequence[Steered], scored: Filter) -> tuple[Claim, ...]:
     """What the literature says of each comparison, and what was found."""
-    found = [
+    compared = [
         _more("A feature steers better than a random direction", CLAMP, RANDOM, "control", steered),
         _more(
             "A feature steers better than an unrelated one", CLAMP, UNRELATED, "control", steered
@@ -143,19 +143,22 @@ def claims(steered: Sequence[Steered], scored: Filter) -> tuple[Claim, ...]:
         _more("A difference of means beats a feature", MEANS, ADD, _AXBENCH, steered),
         _more("Prompting beats a feature", PROMPT, ADD, _AXBENCH, steered),
     ]
-    return (*(claim for claim in found if claim), *(_filter_claim(scored, t) for t in THRESHOLDS))
+    return (
+        *(claim for claim in compared if claim),
+        *(_filter_claim(scored, t) for t in THRESHOLDS),
+    )
 
 
 def _more(text: str, a: str, b: str, source: str, steered: Sequence[Steered]) -> Claim | None:
     """Whether a's score is above b's: paired over concepts, and by more than judges' noise."""
     names = [
         name
-        for name in dict.fromkeys(each.concept for each in steered)
+        for name in dict.fromkeys(row.concept for row in steered)
         if _group(steered, name, a) and _group(steered, name, b)
     ]
     if not names:
         return None
-    both = [each for each in steered if each.concept in names]
+    both = [row for row in steered if row.concept in names]
     left, right = _by_concept(both, a), _by_concept(both, b)
     difference = interval(left - right)
     holds = None if difference.n < 2 else difference.low > 0 and difference.mean > _NOISE
@@ -171,17 +174,17 @@ def _filter_claim(scored: Filter, threshold: float) -> Claim:
         f"Features with an output score of {threshold:g} or more steer better than unfiltered "
         "ones (1.2 to 2 times), and a random choice of as many does not"
     )
-    kept = scored.kept(threshold)
-    n = int(kept.sum())
-    if n < 3 or n == len(kept):
-        return Claim(text, _ARAD, f"{n} of {len(kept)} features pass: too few to tell", None)
-    gain = scored.overall[kept].mean().item()
+    passing = scored.kept(threshold)
+    n = int(passing.sum())
+    if n < 3 or n == len(passing):
+        return Claim(text, _ARAD, f"{n} of {len(passing)} features pass: too few to tell", None)
+    gain = scored.overall[passing].mean().item()
     drawn = random_filter(scored.overall, n, seed=scored.seed)
     p = (1 + int((drawn >= gain).sum())) / (1 + len(drawn))
     everything = scored.overall.mean().item()
     ratio = gain / everything if everything else float("nan")
     measured = (
-        f"{gain:.3f} for {n} of {len(kept)} features against {everything:.3f} for all "
+        f"{gain:.3f} for {n} of {len(passing)} features against {everything:.3f} for all "
         f"({ratio:.2f}×); {p:.2g} of random filters do as well"
     )
     return Claim(text, _ARAD, measured, p < 0.05 and ratio > 1.2)

@@ -37,7 +37,7 @@ def sweep() -> Job:
     model = load()
     dictionary = model.dictionary(f"smollm2-135m/{SITE}")
     chosen = cases(model, 6, seed=3)
-    prompts, metrics = [each.prompt for each in chosen], [each.metric for each in chosen]
+    prompts, metrics = [pair.prompt for pair in chosen], [pair.metric for pair in chosen]
     lengths = [len(ids) for ids in model.tokenize_each(prompts)]
     rate = sweep_rate(model, dictionary, round(sum(lengths) / len(lengths)))
     return rate, lambda: len(ablation_sweep(model, prompts, dictionary, metric=metrics).rows)

@@ -47,19 +47,19 @@ def runs(model: Model) -> Iterator[tuple[str, Callable[..., Sweep]]]:
                 partial(ablation_sweep, model, text, dictionary, metric="kl"),
             )
             pairs = cases(model, NAMES, seed=number)
-            prompts, metrics = [each.prompt for each in pairs], [each.metric for each in pairs]
+            prompts, metrics = [pair.prompt for pair in pairs], [pair.metric for pair in pairs]
             sweep = partial(ablation_sweep, model, prompts, dictionary, metric=metrics)
             yield f"{site}, logit difference, names {number + 1}", sweep
 
 
 def measured(sweep: Callable[..., Sweep]) -> dict[str, Any]:
     """How many of the true top are found, and the processor's seconds of both."""
-    found, seconds = [], []
+    sweeps, seconds = [], []
     for screen in (Screen(TOP), None):
         begun = time.process_time()
-        found.append(sweep(screen=screen))
+        sweeps.append(sweep(screen=screen))
         seconds.append(time.process_time() - begun)
-    quick, whole = found
+    quick, whole = sweeps
     assert quick.screened is not None
     top = set(whole.largest(TOP))
     signed = set(whole.frame["feature"].head(TOP))
@@ -81,7 +81,7 @@ def main(most: Annotated[int | None, typer.Argument()] = None) -> None:
     """Append what is missing; most: cases."""
     text = RESULTS.read_text() if RESULTS.exists() else ""
     done = {json.loads(line)["case"] for line in text.splitlines()}
-    missing = (each for each in runs(load()) if each[0] not in done)
+    missing = (run for run in runs(load()) if run[0] not in done)
     for name, sweep in islice(missing, most):
         row = {"case": name, **measured(sweep)}
         with RESULTS.open("a") as file:

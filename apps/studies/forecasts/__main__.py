@@ -69,8 +69,8 @@ def main(
     else:
         whole = drawn(given.width)["fresh"]
         some = Part(whole.features[:features], whole.texts)
-        for each in shares:  # apart, so that a run that ends early has whole lengths
-            run_exact(model, given, f"fresh-{each:g}", some, folder, [each])
+        for length in shares:  # apart, so that a run that ends early has whole lengths
+            run_exact(model, given, f"fresh-{length:g}", some, folder, [length])
         _keep(FRESH_RESULTS, dictionary, run_fresh(model, given, some, folder, shares))
 
 
@@ -102,7 +102,7 @@ def run_score(
     replace(fitted, off=known).save(out)
     about = {"dictionary": dictionary.name, "features": len(scored.units)}
     drawn_ones = examples(scored, known["kl"], model.token, dictionary.width)
-    return _scores(scored, known, about) + [{**about, **each} for each in drawn_ones]
+    return _scores(scored, known, about) + [{**about, **row} for row in drawn_ones]
 
 
 def run_fresh(
@@ -112,7 +112,7 @@ def run_fresh(
     assert dictionary.place is not None
     shipped = ForecastMap.load(dictionary.place)
     assert shipped is not None
-    names = [f"fresh-{each:g}" for each in shares]
+    names = [f"fresh-{share:g}" for share in shares]
     world = _world(model, dictionary, shipped, folder, names, part.features)
     about = {"dictionary": dictionary.name, "features": len(part.features)}
     gaps = {
@@ -122,7 +122,7 @@ def run_fresh(
     }
     named = {"drawn": part.features, "texts": part.texts}
     rows = [named, *gaps.values()]
-    return _scores(world, shipped.off, about) + [{**about, **each} for each in rows]
+    return _scores(world, shipped.off, about) + [{**about, **row} for row in rows]
 
 
 def _scores(
@@ -130,8 +130,8 @@ def _scores(
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for number, share in enumerate(world.exact.shares.tolist()):
-        for forecast, found in overlaps(world, number).items():
-            told = {"overlap of": forecast, "share of norm": round(share, 3), **found}
+        for forecast, figures in overlaps(world, number).items():
+            told = {"overlap of": forecast, "share of norm": round(share, 3), **figures}
             rows.append({**about, **told})
     scored = off(world, [range(CONTEXTS)])
     for name, bounds in known.items():
@@ -145,7 +145,7 @@ def _scores(
 def _rounded(values: Tensor) -> Any:
     """As lists, with three digits; None where it could not be measured."""
     if values.ndim:
-        return [_rounded(each) for each in values]
+        return [_rounded(value) for value in values]
     return round(values.item(), 3) if values.isfinite() else None
 
 

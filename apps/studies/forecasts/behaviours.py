@@ -71,8 +71,8 @@ def _exact(
     if not path.exists():
         truth = moved(model, dictionary, pushes)
         save_file({"kl": disturbance(model, dictionary, pushes), "truth": truth}, str(path))
-    found = load_file(str(path))
-    return pushes, found["kl"], found["truth"]
+    exact = load_file(str(path))
+    return pushes, exact["kl"], exact["truth"]
 
 
 def _off(known: BehaviourMap, pushes: Tensor, nats: Tensor, truth: Tensor) -> Tensor:
@@ -112,8 +112,8 @@ def scored(
                 "feature": feature,
                 "share of norm": SHARES[number % len(SHARES)],
                 "kl": _told(nats[number]),
-                "forecast": [_told(each) for each in said[number]],
-                "exact": [_told(each) for each in truth[number]],
+                "forecast": [_told(change) for change in said[number]],
+                "exact": [_told(change) for change in truth[number]],
             }
         )
     return rows
@@ -123,7 +123,7 @@ def _mean(values: Tensor) -> list[float] | None:
     if len(values) == 0:
         return None
     found = interval(values)
-    return [round(each, 4) for each in (found.mean, found.low, found.high)]
+    return [round(end, 4) for end in (found.mean, found.low, found.high)]
 
 
 def _told(value: Tensor) -> float:

@@ -42,8 +42,8 @@ class Exact:
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {name: getattr(self, name) for name in ("kl", "spread", "shares")}
-        save_file({"changes": self.changes.half(), **kept}, str(path))
+        named = {name: getattr(self, name) for name in ("kl", "spread", "shares")}
+        save_file({"changes": self.changes.half(), **named}, str(path))
 
     @classmethod
     def load(cls, path: Path) -> Exact:
@@ -69,12 +69,12 @@ def measured(
 ) -> Exact:
     """At the last token of each text, or at all but the first."""
     units, norm = unit_rows(dictionary, features), median_norm(model, dictionary)
-    found = [
+    changes_of = [
         [_of_text(model, dictionary, units * (share * norm), text, last) for text in texts]
         for share in shares
     ]
     changes, kl, spread = (
-        torch.stack([torch.stack([text[part] for text in texts_]) for texts_ in found])
+        torch.stack([torch.stack([text[part] for text in texts_]) for texts_ in changes_of])
         for part in range(3)
     )
     return Exact(changes, kl, spread, torch.tensor(shares))
@@ -88,16 +88,16 @@ def _of_text(
     unembedding = exact(model.module.get_output_embeddings().weight)
     ids, _ = model.tokenize([text])
     clean = run_clean(model, ids[0], model.site(site_written(model, dictionary)), [final])
-    kept = slice(-1, None) if last else slice(1, None)
-    before = norm(clean.others[final][kept])
+    counted = slice(-1, None) if last else slice(1, None)
+    before = norm(clean.others[final][counted])
     clean_log = (before @ unembedding.T).log_softmax(-1)
     parts = []
     for part in pushes.split(_ROWS if last else _WHOLE):
         delta = part[:, None].expand(-1, clean.length, -1).to(clean.x.dtype)
-        after = norm(clean.resume(delta, sites=[final]).sites[0][:, kept])
+        after = norm(clean.resume(delta, sites=[final]).sites[0][:, counted])
         log = (after @ unembedding.T).log_softmax(-1)
         kl = (clean_log.exp() * (clean_log - log)).sum(-1).clamp(min=1e-9)
         spread = kl.log().std(1) if kl.shape[1] > 1 else torch.zeros(len(part))
         parts.append(((after - before).mean(1), kl.mean(1), spread))
-    changes, kls, spreads = (torch.cat(each).float().cpu() for each in zip(*parts, strict=True))
+    changes, kls, spreads = (torch.cat(blocks).float().cpu() for blocks in zip(*parts, strict=True))
     return changes, kls, spreads

@@ -46,10 +46,10 @@ def examples(
             "example": verdict,
             "of": f"{int(of.sum())} of {len(of)}",
             "feature": features[number],
-            "kl": [round(value * each, 3) for each in (1.0, low, high)],
+            "kl": [round(value * factor, 3) for factor in (1.0, low, high)],
             "exact kl": round(exact[number].item(), 3),
-            "promoted": [token(int(each)) for each in said[number, :TOLD]],
-            "exact": [token(int(each)) for each in true[number, :TOLD]],
+            "promoted": [token(int(token_id)) for token_id in said[number, :TOLD]],
+            "exact": [token(int(token_id)) for token_id in true[number, :TOLD]],
             "overlap": round(shared[number].item(), 2),
         }
 

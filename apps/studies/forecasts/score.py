@@ -72,19 +72,19 @@ def overlaps(world: World, share: int) -> dict[str, dict[str, Any]]:
     exact = world.exact.changes[share].float()
     mean = top(exact.mean(0), world.unembedding)
     alone = [top(text, world.unembedding) for text in exact]
-    found = {}
+    figures = {}
     for name, changes in world.changes(share).items():
         said = top(changes, world.unembedding)
         each = torch.stack([overlap(said, text) for text in alone]).mean(0)
-        found[name] = {"mean": _told(overlap(said, mean)), "each": _told(each)}
+        figures[name] = {"mean": _told(overlap(said, mean)), "each": _told(each)}
     halves = [top(exact[part].mean(0), world.unembedding) for part in (slice(0, 4), slice(4, 8))]
-    found["exact on four texts, of the other four"] = {"mean": _told(overlap(*halves))}
-    return found
+    figures["exact on four texts, of the other four"] = {"mean": _told(overlap(*halves))}
+    return figures
 
 
 def _told(values: Tensor) -> list[float]:
-    found = interval(values)
-    return [round(found.mean, 4), round(found.low, 4), round(found.high, 4)]
+    average = interval(values)
+    return [round(average.mean, 4), round(average.low, 4), round(average.high, 4)]
 
 
 def off(world: World, sets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
@@ -149,10 +149,10 @@ def _safe_off(kl: Tensor, exact: Tensor, shares: Tensor) -> Tensor:
 
 def bounds(values: Tensor) -> Bounds:
     """The 5% and 95% quantiles, widened as split conformal prediction asks."""
-    kept = values[values.isfinite()].double().flatten()
-    n = len(kept)
-    low = kept.kthvalue(max(1, int(TAIL * (n + 1)))).values.item()
-    high = kept.kthvalue(min(n, n + 1 - int(TAIL * (n + 1)))).values.item()
+    finite = values[values.isfinite()].double().flatten()
+    n = len(finite)
+    low = finite.kthvalue(max(1, int(TAIL * (n + 1)))).values.item()
+    high = finite.kthvalue(min(n, n + 1 - int(TAIL * (n + 1)))).values.item()
     return low, high
 
 

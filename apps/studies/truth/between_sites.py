@@ -21,7 +21,7 @@ def later(asked: Asked) -> Tally:
     total = Count()
     for site in (0, 1):
         for feature in range(WIDTHS[site]):
-            found = downstream(
+            effect = downstream(
                 asked.world.model,
                 asked.about(feature),
                 asked.ablate(site, feature),
@@ -31,7 +31,7 @@ def later(asked: Asked) -> Tally:
                 draws=0,
             )
             effects: dict[int, float] = {}
-            for changed in found.changed:
+            for changed in effect.changed:
                 most = changed.change.abs().amax(0).tolist()
                 for number, size in zip(changed.features.tolist(), most, strict=True):
                     effects[number] = max(effects.get(number, 0.0), size)
@@ -48,7 +48,7 @@ def tree(asked: Asked) -> Tally:
     """
     total, world = Count(), asked.world
     for feature in TARGETS:
-        found = causal_tree(
+        grown = causal_tree(
             world.model,
             world.dictionaries[::-1],
             feature,
@@ -59,10 +59,10 @@ def tree(asked: Asked) -> Tally:
             positions=EVERYWHERE,
             seed=asked.seed,
         )
-        for place, node in enumerate(found.nodes):
+        for place, node in enumerate(grown.nodes):
             if node.tested:
                 links = world.graph.parents(node.feature, 2 - node.level)
-                named = named_by(_falls(found, place), node.activation)
+                named = named_by(_falls(grown, place), node.activation)
                 total += count(named, Truth.of(links, only=1))
     return Tally(total)
 
@@ -94,7 +94,7 @@ def routes(asked: Asked) -> Tally:
             parts = {"direct": found["direct"]}
             parts |= {name: found["total"] - found[name] for name in _FREEZE}
             effects[feature] = {name: part.abs().max().item() for name, part in parts.items()}
-        whole = max(size for each in effects.values() for size in each.values())
+        whole = max(size for effect in effects.values() for size in effect.values())
         for feature, link in links.items():
             ways, none = frozenset(truth[feature]), frozenset[str]()
             planted = Truth(none, none, ways) if link.backed else Truth(ways)
@@ -110,8 +110,8 @@ def _routes(asked: Asked, output: int) -> Mapping[int, set[str]]:
         later = any(between in graph.parents(t, 2) for t in read if t >= WIDTHS[1])
         for source in graph.parents(between, 1):
             for way in graph.ways(source, between):
-                found = ways.setdefault(source, set())
-                found |= {*way, *(["mlp"] if later else [])}
+                nodes = ways.setdefault(source, set())
+                nodes |= {*way, *(["mlp"] if later else [])}
                 if between in read and not way:
-                    found.add("direct")
+                    nodes.add("direct")
     return ways

@@ -126,12 +126,12 @@ class Graph:
 
     def children(self, feature: int, site: int) -> Links:
         """At the next site: the features that are computed from one of this site."""
-        found = {}
+        linked = {}
         for child in range(WIDTHS[site + 1]):
             links = self.parents(child, site + 1)
             if feature in links:
-                found[child] = links[feature]
-        return found
+                linked[child] = links[feature]
+        return linked
 
     def ways(self, source: int, child: int) -> list[tuple[str, ...]]:
         """By which parts of block 1 a feature of site 0 gets into one of site 1."""
@@ -139,13 +139,13 @@ class Graph:
             return [()] if source == child else []
         if child < G + M:
             return [("attention",)] if source in self._carried(child) else []
-        found: list[tuple[str, ...]] = []
+        paths: list[tuple[str, ...]] = []
         for parent in self._gate_of[child].parents:
             if parent == source:
-                found.append(("mlp",))
+                paths.append(("mlp",))
             elif parent >= G and source in self._carried(parent):
-                found.append(("attention", "mlp"))
-        return found
+                paths.append(("attention", "mlp"))
+        return paths
 
     def interacting(self, output: int) -> Iterator[tuple[int, int]]:
         """Couples of g that only do their work together, or do it twice, and reach an output."""

@@ -75,8 +75,8 @@ def recovered(
             progress(f"training {label}: FVU {step.fvu:.3f}", step.number, step.total)
 
     about = DictionaryConfig(D, config.width, "synthetic")
-    found = train(data.train, config, about, checkpoint=checkpoint, report=report)
-    return {**figures(data, found), "samples": len(data.train), "seen": config.samples}
+    dictionary = train(data.train, config, about, checkpoint=checkpoint, report=report)
+    return {**figures(data, dictionary), "samples": len(data.train), "seen": config.samples}
 
 
 def figures(data: Synthetic, dictionary: Dictionary) -> dict[str, Any]:

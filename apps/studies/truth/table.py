@@ -88,14 +88,18 @@ def goals(rows: Sequence[Row]) -> dict[str, Any]:
 
 def said(rows: Sequence[Row]) -> list[str]:
     """The goals in words."""
-    found, lines = goals(rows), []
+    reached_goals, lines = goals(rows), []
     if of_part(rows, "methods"):
-        reached = "all reached" if found["exact"] else f"missed by {'; '.join(found['missed'])}"
+        reached = (
+            "all reached"
+            if reached_goals["exact"]
+            else f"missed by {'; '.join(reached_goals['missed'])}"
+        )
         lines.append(
             f"exact methods, precision and recall of at least {AT_LEAST}: {reached}",
         )
     if of_part(rows, "trainers"):
-        shaped = ", ".join(found["published_shape"]) or "none"
+        shaped = ", ".join(reached_goals["published_shape"]) or "none"
         lines.append(
             f"explained variance of at least {EXPLAINED} with at most {RECOVERED:.0%} of the "
             f"features: {shaped}"

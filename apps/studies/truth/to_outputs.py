@@ -26,8 +26,8 @@ _LEAST = 0.1
 def sweep(asked: Asked) -> Tally:
     """Ablate each feature."""
     total = Count()
-    for (output, site), found in asked.sweeps.items():
-        effects = largest(found.features, found.matrix())
+    for (output, site), swept in asked.sweeps.items():
+        effects = largest(swept.features, swept.matrix())
         total += count(named_by(effects), asked.ancestors(output, site))
     return Tally(total)
 
@@ -36,7 +36,7 @@ def estimate(method: str, asked: Asked) -> Tally:
     """Estimate what ablating each would do, and how far that is from what it does."""
     total, off, size = Count(), 0.0, 0.0
     for (output, site), exact in asked.sweeps.items():
-        found = attribution(
+        estimated = attribution(
             asked.world.model,
             asked.prompts(output),
             asked.dictionary(site),
@@ -45,7 +45,7 @@ def estimate(method: str, asked: Asked) -> Tally:
             error="keep",
             positions=EVERYWHERE,
         )
-        values = found.matrix()
+        values = estimated.matrix()
         effects = largest(range(len(values)), values)
         total += count(named_by(effects), asked.ancestors(output, site))
         true = torch.zeros_like(values)
@@ -58,8 +58,8 @@ def estimate(method: str, asked: Asked) -> Tally:
 def activation(asked: Asked) -> Tally:
     """A control that asks nothing of the model: how active a feature is."""
     total = Count()
-    for (output, site), found in asked.sweeps.items():
-        effects = largest(found.features, found.matrix("activation"))
+    for (output, site), swept in asked.sweeps.items():
+        effects = largest(swept.features, swept.matrix("activation"))
         total += count(named_by(effects), asked.ancestors(output, site))
     return Tally(total)
 
@@ -71,8 +71,8 @@ def patched(asked: Asked) -> Tally:
         bases, targets = asked.prompts(output, draw=1), asked.prompts(output)
         for site in (0, 1):
             pairs = prompt_pairs(asked.world.model, bases, targets, asked.dictionary(site))
-            found = node_effects(pairs, asked.metric(output))
-            effects = largest(found.features, found.matrix())
+            patched_nodes = node_effects(pairs, asked.metric(output))
+            effects = largest(patched_nodes.features, patched_nodes.matrix())
             total += count(named_by(effects), asked.ancestors(output, site))
     return Tally(total)
 
@@ -119,7 +119,7 @@ def together(asked: Asked) -> Tally:
             continue
         reach = graph.ancestors(output, 0)
         others = [f for f in range(G) if f not in reach][:4]
-        found = pair_sweep(
+        pairs = pair_sweep(
             asked.world.model,
             asked.prompts(output),
             asked.dictionary(0),
@@ -128,7 +128,7 @@ def together(asked: Asked) -> Tally:
             positions=EVERYWHERE,
         )
         effects: dict[tuple[int, int], float] = {}
-        for row in found.rows:
+        for row in pairs.rows:
             pair = (row["feature"], row["other"])
             effects[pair] = max(effects.get(pair, 0.0), abs(row["interaction"]))
         may = frozenset((a, b) for a, b in effects if a in reach and b in reach)
@@ -144,14 +144,14 @@ def promoted(asked: Asked) -> Tally:
         links = {o: links[feature] for o, links in enumerate(reach) if feature in links}
         if not links:
             continue
-        found = logit_effect(
+        effect = logit_effect(
             asked.world.model,
             asked.about(feature, PROMPTS),
             asked.ablate(1, feature),
             dictionaries=asked.world.dictionaries,
             draws=0,
         )
-        total += count(named_by(_outputs(found.delta_logit)), Truth.of(links))
+        total += count(named_by(_outputs(effect.delta_logit)), Truth.of(links))
     return Tally(total)
 
 
@@ -161,14 +161,14 @@ def direct(asked: Asked) -> Tally:
     for feature in range(0, WIDTHS[2], 2):
         planted = {o for o, reads in enumerate(graph.reads) if feature in reads}
         if planted:
-            found = direct_logit_effect(
+            effect = direct_logit_effect(
                 asked.world.model,
                 asked.dictionary(2),
                 feature,
                 prompts=asked.about(feature),
                 draws=0,
             )
-            total += count(named_by(_outputs(found.logits)), Truth(frozenset(planted)))
+            total += count(named_by(_outputs(effect.logits)), Truth(frozenset(planted)))
     return Tally(total)
 
 

@@ -89,8 +89,10 @@ def planted_world(kind: str, seed: int) -> World:
             for block in module.model.layers:
                 for weight in (*block.self_attn.parameters(), *block.mlp.parameters()):
                     weight += _NOISE * torch.randn(weight.shape, generator=generator)
-    found = [_dictionary(site, rows[:width], readers[:width]) for site, width in enumerate(WIDTHS)]
-    dictionaries = (found[0], found[1], found[2])
+    of_sites = [
+        _dictionary(site, rows[:width], readers[:width]) for site, width in enumerate(WIDTHS)
+    ]
+    dictionaries = (of_sites[0], of_sites[1], of_sites[2])
     return World(graph, load(module, tokenizer=_tokenizer()), dictionaries)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from dictionaries.architectures import AbsTopK, BatchTopK, Gated, GroupMax, JumpReLU, ReLU, TopK
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
+from dictionaries.files.whole import in_one_move, write_whole
 from dictionaries.sites import is_sandwiched
 
 
@@ -42,10 +42,11 @@ def write(dictionary: Dictionary, folder: Path) -> None:
         trainer["k"] = dictionary.k
     folder.mkdir(parents=True, exist_ok=True)
     stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    torch.save(stored, folder / "ae.tmp")  # moved: loaded tensors may be mapped from ae.pt
-    os.replace(folder / "ae.tmp", folder / "ae.pt")
+    # Loaded tensors may be mapped from the file, and torch writes a path's name into it.
+    with in_one_move(folder / "ae.pt") as scratch, scratch.open("wb") as file:
+        torch.save(stored, file)
     said = {"trainer": trainer, "buffer": {"d_submodule": config.d_in, "io": "out"}}
-    (folder / "config.json").write_text(json.dumps(said, indent=1) + "\n", "utf-8")
+    write_whole(folder / "config.json", json.dumps(said, indent=1) + "\n")
 
 
 def _describe(d: Dictionary) -> tuple[str, dict[str, Tensor]]:

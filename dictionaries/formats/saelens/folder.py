@@ -31,6 +31,7 @@ from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from dictionaries.files.keys import Keys
 from dictionaries.files.tensors import SafeTensors, read_json, save_tensors
+from dictionaries.files.whole import write_whole
 from dictionaries.formats.fold import Conventions, fold
 from dictionaries.formats.layout import NAMED, Canonical, Stored, refuse_features, take, thresholds
 from dictionaries.formats.saelens import pursuit as saelens_pursuit
@@ -192,7 +193,7 @@ def write(dictionary: Dictionary, folder: Path, dtype: torch.dtype | None = None
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(_written_tensors(dictionary, dtype or torch.float32), folder / WEIGHTS)
     text = json.dumps({**cfg, "metadata": metadata}, indent=1)
-    (folder / CONFIG).write_text(text + "\n", "utf-8")
+    write_whole(folder / CONFIG, text + "\n")
 
 
 def _written_name(dictionary: Dictionary) -> str:

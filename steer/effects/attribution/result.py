@@ -141,7 +141,7 @@ def compare(estimate: Attribution | str, sweep: Sweep, *, k: int = 10, seed: int
     """
     if isinstance(estimate, Attribution) and estimate.prompts != sweep.prompts:
         raise SteerError("the attribution and the sweep are of different prompts")
-    found: dict[str, list[float]] = {"pearson": [], "spearman": [], "overlap": [], "sign": []}
+    agreement: dict[str, list[float]] = {"pearson": [], "spearman": [], "overlap": [], "sign": []}
     for number in range(len(sweep.prompts)):
         rows = [row for row in sweep.rows if row["prompt"] == number]
         if len(rows) < 2:
@@ -153,16 +153,16 @@ def compare(estimate: Attribution | str, sweep: Sweep, *, k: int = 10, seed: int
         else:
             totals = estimate.values[number].double().sum(0)
             guess = totals[[row["feature"] for row in rows]]
-        found["pearson"].append(pearson(guess, exact))
-        found["spearman"].append(pearson(ranks(guess), ranks(exact)))
-        found["overlap"].append(_overlap(guess, exact, k))
-        found["sign"].append((guess.sign() == exact.sign()).double().mean().item())
-    if not found["pearson"]:
+        agreement["pearson"].append(pearson(guess, exact))
+        agreement["spearman"].append(pearson(ranks(guess), ranks(exact)))
+        agreement["overlap"].append(_overlap(guess, exact, k))
+        agreement["sign"].append((guess.sign() == exact.sign()).double().mean().item())
+    if not agreement["pearson"]:
         raise SteerError("no prompt of the sweep has two features to compare")
     return Agreement(
         estimate=estimate if isinstance(estimate, str) else estimate.method,
         k=k,
-        **{name: interval(torch.tensor(v), seed=seed) for name, v in found.items()},
+        **{name: interval(torch.tensor(v), seed=seed) for name, v in agreement.items()},
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
 from steer.effects.passes.changes import encode_clean
@@ -42,19 +43,31 @@ def matched_features(
     """
     if not edited:
         return None
-    statistics = dictionary.statistics
-    density = (
-        (encode_clean(clean, dictionary) != 0).float().mean(0).cpu()
-        if statistics is None
-        else statistics.density
-    ).double()
-    wanted = density[list(edited)].mean()
-    distance = (density.clamp(min=1e-9).log() - wanted.clamp(min=1e-9).log()).abs()
-    distance[list(edited)] = torch.inf
+    density = densities(clean, dictionary)
+    wanted = density[list(edited)].mean().item()
+    return Matched(as_dense(density, wanted, draws, seed, without=edited), wanted)
+
+
+def densities(clean: Clean, dictionary: Dictionary) -> Tensor:
+    """Of every feature [width], float64: the statistics' if there are any, else on the prompt."""
+    if dictionary.statistics is not None:
+        return dictionary.statistics.density.double()
+    return (encode_clean(clean, dictionary) != 0).float().mean(0).cpu().double()
+
+
+def as_dense(
+    density: Tensor, wanted: float, draws: int, seed: int, without: Sequence[int] = ()
+) -> tuple[Like, ...]:
+    """Features drawn from the 4 · draws that are nearest in log density [width], but `without`.
+
+    Fewer than `draws` if no more are ever active.
+    """
+    target = density.new_tensor(wanted)
+    distance = (density.clamp(min=1e-9).log() - target.clamp(min=1e-9).log()).abs()
+    distance[list(without)] = torch.inf
     distance[density == 0] = torch.inf
     near = distance.argsort(stable=True)[: 4 * draws]
     near = near[distance[near].isfinite()]
     generator = torch.Generator().manual_seed(seed)
     drawn = near[torch.randperm(len(near), generator=generator)[:draws]].tolist()
-    others = tuple(Like(feature, density[feature].item()) for feature in drawn)
-    return Matched(others, wanted.item())
+    return tuple(Like(feature, density[feature].item()) for feature in drawn)

@@ -20,6 +20,7 @@ from steer.effects.dose.units import Doses
 from steer.effects.metric import Metric, as_metrics
 from steer.errors import SteerError
 from steer.jobs.executors import Executor, executor_of
+from steer.jobs.job import Each
 from steer.jobs.run import Spread, run
 from steer.lm.prompts import as_texts
 from steer.model import Model
@@ -59,7 +60,7 @@ def dose_response(
     if not doses:
         raise SteerError("no doses were given; give some, such as [-2, 0, 2] or ['1x max']")
     texts = as_texts(prompts)
-    job = Doses(
+    asked = Doses(
         prompts=texts,
         measures=tuple(as_metrics(model, metric, len(texts))),
         neutral=tuple(neutral),
@@ -69,21 +70,23 @@ def dose_response(
         seed=seed,
     )
     spread = Spread.of(file, shard, executor_of(executor))
-    rows = run(job, model, spread, _header(model, job), progress)
-    columns = _columns(rows, job)
+    count = len(texts) + len(asked.neutral)
+    job = Each("doses", "trying doses", "text", count, asked.rows)
+    rows = run(job, model, spread, _header(model, asked), progress)
+    columns = _columns(rows, asked)
     columns.setdefault(NEUTRAL, columns["delta_ce"])
-    name = type(job.measures[0]).__name__
+    name = type(asked.measures[0]).__name__
     return DoseResponse(feature, tuple(doses), texts, name, **columns, shard=shard or "")
 
 
-def _columns(rows: Sequence[Row], job: Doses) -> dict[str, Tensor]:
+def _columns(rows: Sequence[Row], asked: Doses) -> dict[str, Tensor]:
     """Each measure as [doses, texts]."""
-    names = [*MEASURES, *(WRITTEN if job.continuation else ())]
-    sizes = dict.fromkeys(names, len(job.prompts))
-    if job.neutral:
-        sizes[NEUTRAL] = len(job.neutral)
+    names = [*MEASURES, *(WRITTEN if asked.continuation else ())]
+    sizes = dict.fromkeys(names, len(asked.prompts))
+    if asked.neutral:
+        sizes[NEUTRAL] = len(asked.neutral)
     columns = {
-        name: torch.full((len(job.edits), size), torch.nan, dtype=torch.float64)
+        name: torch.full((len(asked.edits), size), torch.nan, dtype=torch.float64)
         for name, size in sizes.items()
     }
     for row in rows:
@@ -93,17 +96,17 @@ def _columns(rows: Sequence[Row], job: Doses) -> dict[str, Tensor]:
     return columns
 
 
-def _header(model: Model, job: Doses) -> dict[str, Any]:
+def _header(model: Model, asked: Doses) -> dict[str, Any]:
     """What is measured: a file of something else is refused."""
-    dictionary = job.dictionary
+    dictionary = asked.dictionary
     return {
         "dose_response": 1,
         "model": model.fingerprint,
         "dtype": model.dtype,
         "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
-        "edits": [each.to_dict() for each in job.edits],
+        "edits": [edit.to_dict() for edit in asked.edits],
         "texts_and_metrics": digest(
-            [job.prompts, job.neutral, [each.to_dict() for each in job.measures]]
+            [asked.prompts, asked.neutral, [measure.to_dict() for measure in asked.measures]]
         ),
-        "continuation": [job.continuation, job.seed],
+        "continuation": [asked.continuation, asked.seed],
     }

@@ -15,7 +15,6 @@ from steer.effects.dose.result import MEASURES, NEUTRAL, WRITTEN
 from steer.effects.metric import Divergence, Loss, Metric, Reference
 from steer.effects.passes.changes import clean_for, read_changes
 from steer.effects.passes.clean import Clean
-from steer.jobs.job import Opened
 from steer.lm.continuations import Continuation
 from steer.maths.precision import exact
 from steer.model import Model
@@ -37,19 +36,8 @@ class Doses:
     edits: tuple[Edit, ...]
     continuation: int
     seed: int
-    stage: str = "doses"
-    doing: str = "trying doses"
-    part: str = "text"
-    most_units: int = 1
 
-    @property
-    def parts(self) -> int:
-        return len(self.prompts) + len(self.neutral)
-
-    def open(self, model: Model, part: int) -> Opened:
-        return Opened(1, lambda _: self._rows(model, part))
-
-    def _rows(self, model: Model, part: int) -> list[Row]:
+    def rows(self, model: Model, part: int) -> list[Row]:
         of_prompt = part < len(self.prompts)
         number = part if of_prompt else part - len(self.prompts)
         columns = (
@@ -90,7 +78,7 @@ class Doses:
         """Loss and distinct pairs of what is written after a prompt, [doses] each."""
         runs = model.generate_batch(
             [prompt],
-            [Intervention(self.dictionary.name, [each]) for each in self.edits],
+            [Intervention(self.dictionary.name, [edit]) for edit in self.edits],
             max_new_tokens=self.continuation,
             dictionaries=[self.dictionary],
             seed=self.seed,
@@ -109,7 +97,7 @@ def _deltas(
     ids, _ = model.tokenize([text])
     clean = clean_for(model, ids[0], dictionary, every=True)
     several = [
-        read_changes(clean, dictionary, [each]).delta([(0,)], clean.x.dtype) for each in edits
+        read_changes(clean, dictionary, [edit]).delta([(0,)], clean.x.dtype) for edit in edits
     ]
     return clean, torch.cat(several)
 
@@ -117,10 +105,10 @@ def _deltas(
 def _changes(clean: Clean, delta: Tensor, metrics: Sequence[Metric]) -> list[Tensor]:
     """The change of each metric under every row of Δ, [doses] each."""
     edited = clean.resume(delta, every=True)
-    found = []
+    changes = []
     with torch.inference_mode():
-        for each in metrics:
-            reference = Reference.of(clean.logits, clean.ids, edited.start, each.every)
-            logits = edited.logits if each.every else edited.logits[:, -1:]
-            found.append(each.change(logits, reference))
-    return found
+        for metric in metrics:
+            reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)
+            logits = edited.logits if metric.every else edited.logits[:, -1:]
+            changes.append(metric.change(logits, reference))
+    return changes

@@ -55,14 +55,14 @@ def downstream(
     _check_order(written_site(model, intervention, dictionaries, len(texts)), site, other)
     ours = other.to(device=model.device, dtype=compute_dtype(model.module.dtype))
     equals = Equals.of(model, intervention, dictionaries, draws, seed)
-    found, matched = [], None
+    changes, matched = [], None
     for edited in edited_prompts(model, texts, intervention, dictionaries, others=[site]):
         matched = matched or equals.match(edited)
-        found.append(_changed(edited, ours, site, at, equals.trials(edited, matched)))
+        changes.append(_changed(edited, ours, site, at, equals.trials(edited, matched)))
         if progress:
             progress("reading later features", edited.number + 1, len(texts))
     return Downstream(
-        changed=tuple(found),
+        changed=tuple(changes),
         prompts=texts,
         dictionary=other.name,
         intervention=intervention.to_json(),
@@ -82,9 +82,9 @@ def later_activations(clean: Clean, delta: Tensor, site: Site) -> Tensor:
     if acting.any():
         start = clean.start(delta[acting])
         with clean.model.lock:
-            found = frozen.reach(clean.model.nn, start, site)
-        clean.check(delta[acting], found)
-        whole[acting, clean.length - found.shape[1] :] = found
+            reached = frozen.reach(clean.model.nn, start, site)
+        clean.check(delta[acting], reached)
+        whole[acting, clean.length - reached.shape[1] :] = reached
     return whole
 
 
@@ -97,7 +97,7 @@ def _changed(
         after_x = later_activations(clean, edited.delta.unsqueeze(0), site)[0]
         before = other.encode(exact(clean.others[site]))[0]
         after = other.encode(exact(after_x))[0]
-        kept = ((after != before) & counted.unsqueeze(-1)).any(0).nonzero().flatten()
+        moved = ((after != before) & counted.unsqueeze(-1)).any(0).nonzero().flatten()
         means = [before.new_zeros(0, before.shape[1])]
         for part in parts(trials):
             for x in later_activations(clean, part, site):
@@ -106,9 +106,9 @@ def _changed(
     return Changed(
         tokens=tuple(clean.model.token(token) for token in clean.ids.tolist()),
         counted=counted,
-        features=kept,
-        before=before[:, kept],
-        after=after[:, kept],
+        features=moved,
+        before=before[:, moved],
+        after=after[:, moved],
         controls=by_kind(trials, torch.cat(means).cpu()),
     )
 

@@ -88,24 +88,24 @@ class Downstream(Shown):
     @property
     def features(self) -> list[int]:
         """Ids of all features that change on any prompt."""
-        return sorted({f for each in self.changed for f in each.features.tolist()})
+        return sorted({f for prompt in self.changed for f in prompt.features.tolist()})
 
     def matrix(self, column: str = "change") -> Tensor:
         """`before`, `after` or `change`, the mean over the counted tokens, [features, prompts]."""
         place = {feature: number for number, feature in enumerate(self.features)}
-        found = torch.zeros(len(place), len(self.changed), dtype=torch.float64)
-        for number, each in enumerate(self.changed):
-            index = [place[feature] for feature in each.features.tolist()]
-            found[index, number] = getattr(each, column)[each.counted].double().mean(0).cpu()
-        return found
+        values = torch.zeros(len(place), len(self.changed), dtype=torch.float64)
+        for number, prompt in enumerate(self.changed):
+            index = [place[feature] for feature in prompt.features.tolist()]
+            values[index, number] = getattr(prompt, column)[prompt.counted].double().mean(0).cpu()
+        return values
 
     def control_matrices(self) -> dict[str, Tensor]:
         """Mean changes under controls, by kind, [features, prompts, draws]."""
-        found = {}
+        matrices = {}
         for kind in self._kinds:
-            each = [changed.controls[kind][:, self.features] for changed in self.changed]
-            found[kind] = torch.stack(each).double().permute(2, 0, 1)
-        return found
+            values = [changed.controls[kind][:, self.features] for changed in self.changed]
+            matrices[kind] = torch.stack(values).double().permute(2, 0, 1)
+        return matrices
 
     def overall(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row for the edit and one a kind of control.
@@ -180,17 +180,17 @@ class Downstream(Shown):
         import pandas
 
         rows: list[dict[str, Any]] = []
-        for number, each in enumerate(self.changed):
-            for place, column in each.change.nonzero().tolist():
+        for number, prompt in enumerate(self.changed):
+            for place, column in prompt.change.nonzero().tolist():
                 rows.append(
                     {
                         "prompt": number,
                         "position": place,
-                        "token": each.tokens[place],
-                        "feature": int(each.features[column]),
-                        "before": each.before[place, column].item(),
-                        "after": each.after[place, column].item(),
-                        "change": each.change[place, column].item(),
+                        "token": prompt.tokens[place],
+                        "feature": int(prompt.features[column]),
+                        "before": prompt.before[place, column].item(),
+                        "after": prompt.after[place, column].item(),
+                        "change": prompt.change[place, column].item(),
                     }
                 )
         columns = ["prompt", "position", "token", "feature", "before", "after", "change"]
@@ -217,28 +217,28 @@ class Downstream(Shown):
 
     def _acting(self) -> Tensor:
         place = {feature: number for number, feature in enumerate(self.features)}
-        found = torch.zeros(len(place), len(self.changed), dtype=torch.bool)
-        for number, each in enumerate(self.changed):
-            found[[place[feature] for feature in each.features.tolist()], number] = True
-        return found
+        acting = torch.zeros(len(place), len(self.changed), dtype=torch.bool)
+        for number, prompt in enumerate(self.changed):
+            acting[[place[feature] for feature in prompt.features.tolist()], number] = True
+        return acting
 
     def _peaks(self) -> dict[str, list[Any]]:
         """The token, position and size of each feature's largest change."""
         best: dict[int, tuple[float, int, str]] = {}
-        for each in self.changed:
-            sizes = torch.where(each.counted.unsqueeze(1), each.change, 0.0)
+        for prompt in self.changed:
+            sizes = torch.where(prompt.counted.unsqueeze(1), prompt.change, 0.0)
             places = sizes.abs().argmax(0).tolist()
             for column, (feature, place) in enumerate(
-                zip(each.features.tolist(), places, strict=True)
+                zip(prompt.features.tolist(), places, strict=True)
             ):
                 size = sizes[place, column].item()
                 if abs(size) > abs(best.get(feature, (0.0, 0, ""))[0]):
-                    best[feature] = size, place, each.tokens[place]
-        found = [best[feature] for feature in self.features]
+                    best[feature] = size, place, prompt.tokens[place]
+        peaks = [best[feature] for feature in self.features]
         return {
-            "token": [token for _, _, token in found],
-            "position": [place for _, place, _ in found],
-            "peak": [size for size, _, _ in found],
+            "token": [token for _, _, token in peaks],
+            "position": [place for _, place, _ in peaks],
+            "peak": [size for size, _, _ in peaks],
         }
 
 

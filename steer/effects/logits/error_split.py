@@ -61,7 +61,7 @@ def error_split(
     last = model.site(model.site_of(behind)).hookpoint.order
     plans = model.plans(of_row(edits, 0, len(prompts)), dictionaries)
     written = [site.hookpoint for plan in plans for site in plan.outs]
-    if late := [str(each) for each in written if each.order >= last]:
+    if late := [str(hookpoint) for hookpoint in written if hookpoint.order >= last]:
         raise InterventionError(f"{later} must be behind every edit, and {', '.join(late)} is not")
     whole = logit_effect(model, prompts, edits, dictionaries=dictionaries, draws=0)
     held = logit_effect(

@@ -70,15 +70,15 @@ def logit_effect(
     chosen = token_ids(model, targets)
     measures = None if metric is None else as_metrics(model, metric, len(texts))
     ids = model.tokenize_each(texts)
-    found = [
+    last = [
         _last(pair, measures[number] if measures else None, chosen)
         for number, pair in enumerate(
             run_pairs(model, ids, interventions, dictionaries, batch=batch, remote=remote)
         )
     ]
-    for each in found:
-        each.receipt.enforce(if_silent)
-    before, after = (torch.stack([getattr(f, n) for f in found]) for n in ("clean", "edited"))
+    for own in last:
+        own.receipt.enforce(if_silent)
+    before, after = (torch.stack([getattr(f, n) for f in last]) for n in ("clean", "edited"))
     delta, log_ratio = after - before, metrics.delta_logprob(before, after)
     count = min(top, delta.shape[1])
     wanted = (0 if remote else DRAWS) if draws is None else draws
@@ -89,14 +89,14 @@ def logit_effect(
         delta_logprob=log_ratio,
         promoted=_tokens(model, delta, log_ratio, delta.mean(0).topk(count).indices),
         suppressed=_tokens(model, delta, log_ratio, (-delta.mean(0)).topk(count).indices),
-        receipts=tuple(each.receipt for each in found),
+        receipts=tuple(own.receipt for own in last),
         dtype=model.dtype,
         interventions=interventions,
-        positions=tuple(each.contrast for each in found),
+        positions=tuple(own.contrast for own in last),
         targets=tuple(_target(model, i, before, after, delta, log_ratio, seed) for i in chosen),
         metric=None
         if measures is None
-        else torch.tensor([each.metric for each in found], dtype=delta.dtype),
+        else torch.tensor([own.metric for own in last], dtype=delta.dtype),
         controls=controls(
             model,
             texts,
@@ -129,8 +129,8 @@ def _last(pair: Pair, metric: Metric | None, targets: Sequence[int]) -> _Last:
     change = float("nan")
     if metric is not None:
         reference = Reference.of(pair.clean, pair.ids, 0, metric.every)
-        kept = pair.edited if metric.every else pair.edited[-1:]
-        change = metric.change(kept.unsqueeze(0), reference).item()
+        logits = pair.edited if metric.every else pair.edited[-1:]
+        change = metric.change(logits.unsqueeze(0), reference).item()
     return _Last(
         clean=exact(pair.clean[-1]).cpu(),
         edited=exact(pair.edited[-1]).cpu(),
@@ -195,12 +195,12 @@ def _forced(
         )
         for row, prompt in enumerate(prompts)
     ]
-    lengths = [len(each) for each in ids]
+    lengths = [len(row) for row in ids]
 
     def read(continuations: Iterable[tuple[int, ...]]) -> tuple[Contrast, ...]:
         texts = [
-            torch.cat([each, torch.tensor(more, dtype=each.dtype, device=each.device)])
-            for each, more in zip(ids, continuations, strict=True)
+            torch.cat([row, torch.tensor(more, dtype=row.dtype, device=row.device)])
+            for row, more in zip(ids, continuations, strict=True)
         ]
         pairs = run_pairs(
             model,

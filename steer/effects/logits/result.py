@@ -109,7 +109,7 @@ class LogitEffect(Shown):
         return (
             f"LogitEffect on {len(self.prompts)} prompts: KL(clean‖edited) "
             f"{self.kl.double().mean().item():.3g} nats, {self.dtype}; "
-            f"error {', '.join(each.error for each in self.interventions)}"
+            f"error {', '.join(intervention.error for intervention in self.interventions)}"
         )
 
     def __repr__(self) -> str:
@@ -177,4 +177,4 @@ def wrong_way(changes: Tensor) -> float:
 
 
 def _each(contrasts: Sequence[Contrast], value: Callable[[Contrast], Tensor]) -> Tensor:
-    return torch.stack([value(each).double() for each in contrasts])
+    return torch.stack([value(contrast).double() for contrast in contrasts])

@@ -71,8 +71,8 @@ class Acdc(Shown):
 
         rows: list[dict[str, Any]] = []
         for tau, count, kl, norm in zip(self.taus, self.counts, self.kl, self.norm, strict=True):
-            found = interval(kl)
-            bounds = {"kl": found.mean, "low": found.low, "high": found.high}
+            divergence = interval(kl)
+            bounds = {"kl": divergence.mean, "low": divergence.low, "high": divergence.high}
             rows.append({"tau": tau, "count": count, **bounds, "norm": norm.mean().item()})
         return pandas.DataFrame(rows)
 
@@ -92,8 +92,8 @@ def flat_acdc(
     """
     check_some(pairs)
     generator = torch.Generator().manual_seed(seed)
-    kept = sorted({node for pair in pairs for node in pair.nodes})
-    search = _Search(lambda sets: set_values(pairs, sets, budget=budget).mean(1), kept)
+    nodes = sorted({node for pair in pairs for node in pair.nodes})
+    search = _Search(lambda sets: set_values(pairs, sets, budget=budget).mean(1), nodes)
     sets = []
     for number, tau in enumerate(sorted(taus)):
         order = torch.randperm(len(search.kept), generator=generator).tolist()
@@ -103,7 +103,7 @@ def flat_acdc(
                 progress(what, int(1000 * (number + share)), 1000 * len(taus))
         sets.append(tuple(search.kept))
     distinct = list(dict.fromkeys(sets))
-    place = [distinct.index(each) for each in sets]
+    place = [distinct.index(remaining) for remaining in sets]
     return Acdc(
         taus=tuple(sorted(taus)),
         sets=tuple(sets),
@@ -142,7 +142,7 @@ class _Search:
         for number, (node, value) in enumerate(zip(candidates, values, strict=True)):
             self._dropping = value - self._kl < tau
             if self._dropping:
-                self.kept = [each for each in self.kept if each != node]
+                self.kept = [other for other in self.kept if other != node]
                 self._kl, self._known = value, {}
             if self._dropping != dropping:
                 return number + 1
@@ -151,13 +151,13 @@ class _Search:
     def _chain(self, candidates: Sequence[int]) -> list[float]:
         """KL without the first candidate, the first two, ..."""
         gone = [set(candidates[: n + 1]) for n in range(len(candidates))]
-        return self._run([[node for node in self.kept if node not in each] for each in gone])
+        return self._run([[node for node in self.kept if node not in removed] for removed in gone])
 
     def _singly(self, candidates: Sequence[int]) -> list[float]:
         """KL without each candidate alone."""
         new = [node for node in candidates if node not in self._known]
-        found = self._run([[node for node in self.kept if node != each] for each in new])
-        self._known |= dict(zip(new, found, strict=True))
+        values = self._run([[node for node in self.kept if node != each] for each in new])
+        self._known |= dict(zip(new, values, strict=True))
         return [self._known[node] for node in candidates]
 
     def _run(self, sets: list[list[int]]) -> list[float]:

@@ -59,13 +59,13 @@ class Curve(Shown):
 
         rows = []
         for count, value, norm in zip(self.counts, self.value, self.norm, strict=True):
-            found, size = (interval(v, level=level, seed=seed) for v in (value, norm))
+            effect, size = (interval(v, level=level, seed=seed) for v in (value, norm))
             rows.append(
                 {
                     "count": count,
-                    "value": found.mean,
-                    "low": found.low,
-                    "high": found.high,
+                    "value": effect.mean,
+                    "low": effect.low,
+                    "high": effect.high,
                     "norm": size.mean,
                     "norm_low": size.low,
                     "norm_high": size.high,
@@ -131,7 +131,7 @@ def default_counts(most: int, points: int = 24) -> tuple[int, ...]:
     if most < 1:
         return (0,)
     ratios = torch.logspace(0, torch.tensor(float(most)).log10().item(), points, dtype=torch.double)
-    return tuple(sorted({0, most, *(round(each) for each in ratios.tolist())}))
+    return tuple(sorted({0, most, *(round(count) for count in ratios.tolist())}))
 
 
 def _reach(curve: Curve, axis: str) -> float:

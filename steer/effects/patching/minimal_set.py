@@ -137,11 +137,11 @@ class _Run:
         return len(self._known)
 
     def __call__(self, sets: Sequence[Set]) -> Tensor:
-        keys = [frozenset(each) for each in sets]
-        new = {key: each for key, each in zip(keys, sets, strict=True) if key not in self._known}
+        keys = [frozenset(nodes) for nodes in sets]
+        new = {key: nodes for key, nodes in zip(keys, sets, strict=True) if key not in self._known}
         if new:
-            found = set_values(self.pairs, list(new.values()), self.metric, budget=self.budget)
-            self._known |= dict(zip(new, found, strict=True))
+            values = set_values(self.pairs, list(new.values()), self.metric, budget=self.budget)
+            self._known |= dict(zip(new, values, strict=True))
         return torch.stack([self._known[key] for key in keys])
 
 
@@ -149,13 +149,14 @@ def _prefix(order: Sequence[int], run: _Run, goal: Goal) -> int:
     """How many nodes of the order reach the goal while one fewer do not, by bisection."""
     counts = list(default_counts(len(order)))
     values = run([order[:count] for count in counts])
-    found, met = goal.pick(values), goal.slack(values) >= 0
+    picked, met = goal.pick(values), goal.slack(values) >= 0
     if not met.any():
-        best = int((found * goal.better).argmax())
+        best = int((picked * goal.better).argmax())
         raise SteerError(
             f"the goal {goal.text} is not reached by any of {len(counts)} prefixes of the "
-            f"{len(order)} ranked nodes: the best, of {counts[best]}, gives {found[best]:.3g}, and "
-            f"all together {found[-1]:.3g}; ask for less, or patch the error too (error='patch')"
+            f"{len(order)} ranked nodes: the best, of {counts[best]}, gives {picked[best]:.3g}, "
+            f"and all together {picked[-1]:.3g}; ask for less, or patch the error too "
+            "(error='patch')"
         )
     low, high = _around(counts, met, -1)
     while high - low > 1:
@@ -199,7 +200,7 @@ def _step(nodes: tuple[int, ...], order: Sequence[int], run: _Run, goal: Goal) -
     counts = _spread(1, max(1, min(len(nodes) // _SHARE, len(order))), _TRIED)
     now, *left = goal.slack(run([nodes, *(_less(nodes, order[:n]) for n in counts)])).tolist()
     for least in (now / 2, 0.0):
-        if enough := [count for count, each in zip(counts, left, strict=True) if each >= least]:
+        if enough := [count for count, slack in zip(counts, left, strict=True) if slack >= least]:
             return _less(nodes, order[: max(enough)])
     return nodes
 
@@ -211,7 +212,7 @@ def _less(nodes: tuple[int, ...], places: Sequence[int]) -> tuple[int, ...]:
 
 def _spread(first: int, last: int, most: int) -> list[int]:
     """At most so many whole numbers from first to last, evenly, both of them there."""
-    return sorted({round(each) for each in torch.linspace(first, last, most).tolist()})
+    return sorted({round(count) for count in torch.linspace(first, last, most).tolist()})
 
 
 def _each_out(nodes: tuple[int, ...], places: Sequence[int]) -> list[Set]:

@@ -75,8 +75,8 @@ class Patchable:
 
     def norms(self, sets: Sequence[Set]) -> Tensor:
         """Mean over the positions of ‖Δx‖, target minus base, [b]."""
-        found = [self.patch([each])[0].norm(dim=-1).mean() for each in sets]
-        return torch.stack(found).double().cpu()
+        norms = [self.patch([each])[0].norm(dim=-1).mean() for each in sets]
+        return torch.stack(norms).double().cpu()
 
     def logits(self, sets: Sequence[Set], *, budget: int = BUDGET) -> Tensor:
         """Logits [b, V] at the last position with each set patched.
@@ -93,16 +93,16 @@ class Patchable:
     def measure(self, metric: Metric | str) -> Against:
         """A metric compared with the target's run. Raises what `as_metrics` raises, and
         `SteerError` for one that is not of the last position."""
-        (found,) = as_metrics(self.clean.model, metric, 1)
+        (resolved,) = as_metrics(self.clean.model, metric, 1)
         if metric == "kl":
-            found = Divergence("edited_clean")
-        if found.every:
+            resolved = Divergence("edited_clean")
+        if resolved.every:
             raise SteerError(
-                f"{type(found).__name__} reads every position, and patching is measured at the "
+                f"{type(resolved).__name__} reads every position, and patching is measured at the "
                 "last one; use kl, LogitDifference or LogProbability"
             )
         none = torch.full((1,), -1, device=self.goal.device)
-        return Against(found, Reference(exact(self.goal).unsqueeze(0), none, self.clean.length))
+        return Against(resolved, Reference(exact(self.goal).unsqueeze(0), none, self.clean.length))
 
     def _shares(self, sets: Sequence[Set]) -> tuple[Tensor, Tensor]:
         """Which features [b, k] and whether the error [b, 1, 1] are in each set, 0 or 1."""

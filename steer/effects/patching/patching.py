@@ -50,7 +50,7 @@ def patch_curve(
     name = ranking if isinstance(ranking, str) else "given"
     order = rank(pairs, ranking, metric=metric, seed=seed) if isinstance(ranking, str) else ranking
     rankings = _each(order, len(pairs))
-    grid = tuple(sorted(set(counts or default_counts(max(len(each) for each in rankings)))))
+    grid = tuple(sorted(set(counts or default_counts(max(len(order) for order in rankings)))))
     if grid[0] < 0:
         raise SteerError(f"counts hold {grid[0]}; they must be 0 or more")
     values, norms = [], []
@@ -116,8 +116,8 @@ def set_values(
     """The metric with each of the sets patched on each pair, [sets, n]."""
     check_some(pairs)
     measures = each_metric(metric, len(pairs))
-    found = [p.values(sets, m, budget=budget) for p, m in zip(pairs, measures, strict=True)]
-    return torch.stack(found, dim=1)
+    values = [p.values(sets, m, budget=budget) for p, m in zip(pairs, measures, strict=True)]
+    return torch.stack(values, dim=1)
 
 
 def set_norms(pairs: Sequence[Patchable], sets: Sequence[Set]) -> Tensor:
@@ -193,7 +193,7 @@ def _each(sets: Set | Sequence[Set], pairs: int) -> list[Set]:
     one = [node for node in sets if isinstance(node, int)]
     if len(one) == len(sets):
         return [one] * pairs
-    several = [each for each in sets if not isinstance(each, int)]
+    several = [nodes for nodes in sets if not isinstance(nodes, int)]
     if len(several) != len(sets) or len(several) != pairs:
         raise SteerError(f"{len(sets)} sets were given for {pairs} pairs; give one, or one each")
     return several

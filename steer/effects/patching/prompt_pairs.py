@@ -133,15 +133,15 @@ def _patchable(
     """Only what differs, and only where it may: moved [s, width], change [s, d], where [s, 1]."""
     rest = torch.where(where, change - moved @ rows, 0.0)
     moved = torch.where(where, moved, 0.0)
-    kept = (moved != 0).any(0).nonzero().flatten()
+    features = (moved != 0).any(0).nonzero().flatten()
     return Patchable(
         base=base,
         target=target,
         clean=clean,
         goal=goal,
-        features=tuple(kept.tolist()),
-        moved=moved[:, kept],
-        rows=rows[kept],
+        features=tuple(features.tolist()),
+        moved=moved[:, features],
+        rows=rows[features],
         rest=rest,
         inverted=inverted,
         error=error,

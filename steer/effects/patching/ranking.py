@@ -33,8 +33,8 @@ def rank(
     A node's score is its mean over the pairs, 0 where it does not differ. Raises `SteerError` for
     an unknown method.
     """
-    found = scores(pairs, method, metric=metric, steps=steps, seed=seed)
-    return sorted(found, key=lambda node: (-found[node], node))
+    score_of = scores(pairs, method, metric=metric, steps=steps, seed=seed)
+    return sorted(score_of, key=lambda node: (-score_of[node], node))
 
 
 def scores(
@@ -55,8 +55,8 @@ def scores(
         return dict(zip(nodes, drawn.tolist(), strict=True))
     total: dict[int, float] = {}
     for pair, measure in zip(pairs, each_metric(metric, len(pairs)), strict=True):
-        found = _scores(pair, method, measure, steps)
-        for node, score in zip(pair.nodes, found.tolist(), strict=True):
+        own = _scores(pair, method, measure, steps)
+        for node, score in zip(pair.nodes, own.tolist(), strict=True):
             total[node] = total.get(node, 0.0) + score / len(pairs)
     return total
 

@@ -23,7 +23,7 @@ from steer.effects.sweep.controls import Against
 from steer.effects.sweep.prepared import EditOf
 from steer.effects.sweep.result import PairSweep, Sweep
 from steer.effects.sweep.screen import Screen, screened
-from steer.effects.sweep.units import Asked, Controls, Effects, Pairs
+from steer.effects.sweep.units import Asked, Effects, Pairs, controls
 from steer.errors import SteerError
 from steer.jobs.executors import Executor, executor_of
 from steer.jobs.run import Spread, run
@@ -88,7 +88,7 @@ def ablation_sweep(
             )
         header["screen"] = asdict(screen)
         rows, done = screened(model, asked, screen, spread, header, progress)
-    found = Sweep(
+    sweep = Sweep(
         rows=tuple(sorted(rows, key=lambda row: (row["prompt"], row["feature"]))),
         prompts=asked.prompts,
         dictionary=dictionary.name,
@@ -99,10 +99,10 @@ def ablation_sweep(
         screened=done,
     )
     if against is None or not spread.whole:
-        return found
-    tested = replace(asked, features=found.largest(against.tested))
-    controls = run(Controls(tested, against), model, spread, header, progress)
-    return replace(found, controls=tuple(controls))
+        return sweep
+    tested = replace(asked, features=sweep.largest(against.tested))
+    compared = run(controls(tested, against), model, spread, header, progress)
+    return replace(sweep, controls=tuple(compared))
 
 
 def pair_sweep(

@@ -56,11 +56,11 @@ def matches(
         return None
     feature = ready.features[index]
     seed = _seed(ready, index, against)
-    found = matched_features(ready.clean, dictionary, [feature], against.draws, seed)
-    count = len(found.others) if found else 0
+    matched = matched_features(ready.clean, dictionary, [feature], against.draws, seed)
+    count = len(matched.others) if matched else 0
     if count < against.draws:
         raise SteerError(f"only {count} features are like feature {feature}; ask for fewer draws")
-    return found
+    return matched
 
 
 def control_deltas(

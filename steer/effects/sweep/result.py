@@ -183,8 +183,8 @@ class Sweep(Shown):
         p = torch.where(was, exceeds(effects, controls), 1.0)
         q = self._corrected(p)
         size = torch.where(was, controls.abs().mean((1, 2)), torch.nan)
-        found = {"control": size, "p_control": p, "q_control": q, "significant": q <= rate}
-        return found | self._densities()
+        columns = {"control": size, "p_control": p, "q_control": q, "significant": q <= rate}
+        return columns | self._densities()
 
     def _densities(self) -> dict[str, Tensor]:
         """How dense the features and their matched controls are; nothing for other controls."""
@@ -197,10 +197,10 @@ class Sweep(Shown):
         if not own:
             return {}
         unknown = [torch.nan]
-        near = [torch.tensor(each or unknown, dtype=torch.float64) for each in likes.values()]
+        near = [torch.tensor(like or unknown, dtype=torch.float64) for like in likes.values()]
         return {
             "density": torch.tensor([own.get(feature, torch.nan) for feature in self.features]),
-            "control_density": torch.stack([each.mean() for each in near]),
+            "control_density": torch.stack([densities.mean() for densities in near]),
             "control_density_low": torch.stack([each.min() for each in near]),
             "control_density_high": torch.stack([each.max() for each in near]),
         }
@@ -247,13 +247,13 @@ class PairSweep(Shown):
 
         columns = ["prompt", "feature", "other", "joint", "sum", "interaction"]
         frame = pandas.DataFrame(list(self.rows), columns=columns)
-        found = []
+        rows = []
         for (feature, other), group in frame.groupby(["feature", "other"], sort=False):
             values = torch.tensor(group["interaction"].to_numpy())
             low, high = bootstrap(values, level=level, seed=seed)
             means = group[["joint", "sum", "interaction"]].mean().to_dict()
             bounds = {"low": low.item(), "high": high.item()}
-            found.append({"feature": feature, "other": other, **means, **bounds})
-        table = pandas.DataFrame(found, columns=[*columns[1:], "low", "high"])
+            rows.append({"feature": feature, "other": other, **means, **bounds})
+        table = pandas.DataFrame(rows, columns=[*columns[1:], "low", "high"])
         order = table["interaction"].abs().sort_values(ascending=False, kind="stable").index
         return table.loc[order].reset_index(drop=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from steer.effects.sweep.prepared import Prepared
 from steer.effects.sweep.result import Screened, Sweep
 from steer.effects.sweep.units import Asked, Effects
 from steer.errors import SteerError
-from steer.jobs.job import Opened
+from steer.jobs.job import Each
 from steer.jobs.run import Spread, run
 from steer.lm.passes import resumed
 from steer.maths.numbers import check_whole
@@ -56,38 +57,16 @@ class Screen:
             raise SteerError(f"most={self.most} is not allowed: a share above 0, and at most 1")
 
 
-@dataclass(frozen=True, eq=False)
-class Estimates:
-    """The estimated effect of each feature alone."""
-
-    asked: Asked
-    stage: str = "estimates"
-    doing: str = "screening"
-    part: str = "prompt"
-    most_units: int = 1
-
-    @property
-    def parts(self) -> int:
-        return len(self.asked.prompts)
-
-    def open(self, model: Model, part: int) -> Opened:
-        ready, _ = self.asked.ready(model, part)
-
-        def rows(unit: int) -> list[Row]:
-            acting = ready.acting()
-            values = estimates(ready)[acting].tolist() if acting else []
-            run = (ready.clean.length - ready.changes.first).tolist()
-            return [
-                {
-                    "prompt": part,
-                    "feature": ready.features[i],
-                    "estimate": value,
-                    "tokens_run": run[i],
-                }
-                for i, value in zip(acting, values, strict=True)
-            ]
-
-        return Opened(1, rows)
+def estimated(asked: Asked, model: Model, number: int) -> list[Row]:
+    """A row for each feature that acts on a prompt: its estimated effect alone."""
+    ready, _ = asked.ready(model, number)
+    acting = ready.acting()
+    values = estimates(ready)[acting].tolist() if acting else []
+    run = (ready.clean.length - ready.changes.first).tolist()
+    return [
+        {"prompt": number, "feature": ready.features[i], "estimate": value, "tokens_run": run[i]}
+        for i, value in zip(acting, values, strict=True)
+    ]
 
 
 def estimates(ready: Prepared, draws: int = DRAWS) -> Tensor:
@@ -98,8 +77,8 @@ def estimates(ready: Prepared, draws: int = DRAWS) -> Tensor:
     changes = ready.changes
     slopes = _slopes(ready, draws)
     amount = changes.amount if changes.scale is None else changes.amount * changes.scale
-    each = ((slopes.to(changes.rows.dtype) @ changes.rows.T) * amount).double().sum(1)
-    return each.square().mean(0) / 2 if ready.metric.flat else each[0]
+    estimate = ((slopes.to(changes.rows.dtype) @ changes.rows.T) * amount).double().sum(1)
+    return estimate.square().mean(0) / 2 if ready.metric.flat else estimate[0]
 
 
 def _slopes(ready: Prepared, draws: int) -> Tensor:
@@ -120,10 +99,10 @@ def _slopes(ready: Prepared, draws: int) -> Tensor:
     points = clean.x[first:].expand(rows, -1, -1)
     with clean.model.lock:
         values, tail = resumed.gradient(clean.model.nn, begin, points, measure)
-    found = clean.x.new_zeros(rows, *clean.x.shape)
-    found[:, first:] = tail
-    clean.check(torch.zeros_like(found), torch.cat([values.unsqueeze(-1), tail.flatten(1)], -1))
-    return found
+    slopes = clean.x.new_zeros(rows, *clean.x.shape)
+    slopes[:, first:] = tail
+    clean.check(torch.zeros_like(slopes), torch.cat([values.unsqueeze(-1), tail.flatten(1)], -1))
+    return slopes
 
 
 def _next_tokens(logits: Tensor, count: int) -> Tensor:
@@ -142,7 +121,8 @@ def screened(
     progress: Progress | None,
 ) -> tuple[list[Row], Screened]:
     """Rows of the features that were run, and what the screen did."""
-    guessed = run(Estimates(asked), model, spread, header, progress)
+    first = Each("estimates", "screening", "prompt", len(asked.prompts), partial(estimated, asked))
+    guessed = run(first, model, spread, header, progress)
     size, cost = _sizes(guessed, len(asked.prompts))
     whole = sum(cost.values())
     paid = float(sum(_backward(asked, guessed)))
@@ -204,10 +184,10 @@ def _none_could_be(
     rows: Sequence[Row], asked: Asked, size: dict[int, float], largest_left: float, top: int
 ) -> bool:
     """Whether none of the features that are left could be among the top."""
-    found = Sweep(tuple(rows), asked.prompts, "", "", "", "")
-    effects = found.matrix().abs().mean(1)
+    sweep = Sweep(tuple(rows), asked.prompts, "", "", "", "")
+    effects = sweep.matrix().abs().mean(1)
     if len(effects) < top:
         return False
-    guesses = torch.tensor([size[feature] for feature in found.features], dtype=torch.float64)
+    guesses = torch.tensor([size[feature] for feature in sweep.features], dtype=torch.float64)
     bound = torch.quantile(effects / guesses.clamp(min=1e-30), SURE).item()
     return largest_left * bound < effects.sort(descending=True).values[top - 1].item()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 from torch import Tensor
@@ -19,7 +20,7 @@ from steer.edits.positions import Positions
 from steer.effects.metric import Metric
 from steer.effects.sweep.controls import Against, control_rows
 from steer.effects.sweep.prepared import EditOf, Prepared, effects_in_batches, prepare
-from steer.jobs.job import Opened, blocks
+from steer.jobs.job import Each, Opened, blocks
 from steer.maths.memory import measured
 from steer.model import Model
 
@@ -104,30 +105,20 @@ class Effects:
         return Opened(len(cut), rows)
 
 
-@dataclass(frozen=True, eq=False)
-class Controls:
+def controls(asked: Asked, against: Against) -> Each[Model]:
     """The controls of the features asked for."""
+    return Each(
+        stage="controls",
+        doing="comparing with controls",
+        part="prompt",
+        parts=len(asked.prompts),
+        rows=partial(_controls, asked, against),
+    )
 
-    asked: Asked
-    against: Against
-    stage: str = "controls"
-    doing: str = "comparing with controls"
-    part: str = "prompt"
-    most_units: int = 1
 
-    @property
-    def parts(self) -> int:
-        return len(self.asked.prompts)
-
-    def open(self, model: Model, part: int) -> Opened:
-        ready, budget = self.asked.ready(model, part)
-        asked = self.asked
-        return Opened(
-            1,
-            lambda _: control_rows(
-                ready, asked.dictionary, self.against, budget, asked.most_tokens
-            ),
-        )
+def _controls(asked: Asked, against: Against, model: Model, number: int) -> list[Row]:
+    ready, budget = asked.ready(model, number)
+    return control_rows(ready, asked.dictionary, against, budget, asked.most_tokens)
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,15 +111,15 @@ def match_doses(
         raise SteerError(f"target={target} and start={start} must be above 0")
     brackets = [_Bracket() for _ in edits]
     tried = [start] * len(edits)
-    found: dict[int, MatchedDose] = {}
+    matched: dict[int, MatchedDose] = {}
     for _ in range(_ROUNDS):
-        open_ = [i for i in range(len(edits)) if i not in found]
+        open_ = [i for i in range(len(edits)) if i not in matched]
         if not open_:
-            return [found[i] for i in range(len(edits))]
+            return [matched[i] for i in range(len(edits))]
         costs = delta_ce(texts, [edits[i](tried[i]) for i in open_], dictionaries).mean(1).tolist()
         for i, cost in zip(open_, costs, strict=True):
             if abs(cost - target) <= tolerance * target:
-                found[i] = MatchedDose(tried[i], cost)
+                matched[i] = MatchedDose(tried[i], cost)
             brackets[i] = brackets[i].with_point(tried[i], cost, target)
             tried[i] = brackets[i].next(target)
     stuck = open_[0]

@@ -179,9 +179,9 @@ def steering_score(
     _check(instructions, factors, seeds)
     asked = [Question.ask(model, instruction) for instruction in instructions]
     edits = [(), *(steering(factor) for factor in factors)]
-    found: list[list[Answer]] = []
+    rows: list[list[Answer]] = []
     for number, seed in enumerate(seeds):
-        found.append(
+        rows.append(
             answers(
                 model,
                 [question for _ in edits for question in asked],
@@ -197,8 +197,8 @@ def steering_score(
             progress("answering", number + 1, len(seeds))
     n = len(asked)
     select, _ = halves(n)
-    shown = [row[place] for row in found for place in select]
-    flat = [row[place] for place in range(len(edits) * n) for row in found]
+    shown = [row[place] for row in rows for place in select]
+    flat = [row[place] for place in range(len(edits) * n) for row in rows]
     ratings = torch.stack([judge(shown)(flat) for judge in _each(judges)], dim=-1).double()
     shaped = ratings.view(len(edits), n, len(seeds), len(RATINGS))
     grouped = [tuple(flat[i : i + len(seeds)]) for i in range(0, len(flat), len(seeds))]

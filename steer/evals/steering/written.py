@@ -97,7 +97,7 @@ def _rise(
     lengths = dose * exact(clean.x).norm(dim=-1, keepdim=True)
     lengths[0] = 0  # its activation is massive
     untouched = _likely(clean.resume(clean.x.new_zeros(1, *clean.x.shape)).logits)
-    found = []
+    rises = []
     for start in range(0, len(features), _BATCH):
         part = slice(start, start + _BATCH)
         rows = exact(dictionary.W_dec[features[part]].to(clean.x.device))
@@ -105,8 +105,8 @@ def _rise(
         after = _likely(clean.resume((lengths * units[:, None]).to(clean.x.dtype)).logits)
         index = tokens[part].to(after.device)
         before = untouched.expand_as(after).gather(1, index)
-        found.append((after.gather(1, index) - before).sum(1).cpu())
-    return torch.cat(found)
+        rises.append((after.gather(1, index) - before).sum(1).cpu())
+    return torch.cat(rises)
 
 
 def _likely(logits: Tensor) -> Tensor:

@@ -58,13 +58,13 @@ def without_shared_inputs(
     if _in_place_is_alone(module, list(number_of.values())):
         return list(found)
     why = "what the block reads is read elsewhere too, so an edit of it is none of the block alone"
-    kept = list(found)
+    anatomies = list(found)
     for number, block in number_of.items():
         if not _in_place_is_alone(module, [block]):
             sites = {k: place for k, place in found[number].sites.items() if k != "resid_pre"}
             refused = {**found[number].refused, "resid_pre": why}
-            kept[number] = replace(found[number], sites=sites, refused=refused)
-    return kept
+            anatomies[number] = replace(found[number], sites=sites, refused=refused)
+    return anatomies
 
 
 def _in_place_is_alone(module: nn.Module, blocks: Sequence[nn.Module]) -> bool:

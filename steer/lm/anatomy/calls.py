@@ -61,7 +61,7 @@ def run(module: nn.Module, tokens: Sequence[int]) -> Tensor:
 def device_of(module: nn.Module) -> torch.device:
     """Where a model reads its ids: with its first weight that is not offloaded, or on the CPU."""
     weights = (weight.device for weight in module.parameters())
-    return next((each for each in weights if each.type != "meta"), torch.device("cpu"))
+    return next((place for place in weights if place.type != "meta"), torch.device("cpu"))
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -111,7 +111,7 @@ def _watch(
             if path:
                 calls.append(call)
                 return
-            once = [each for each in calls if times[each.path] == 1]
+            once = [call for call in calls if times[call.path] == 1]
             container = type(output).__name__ if isinstance(output, tuple | list) else "tensor"
             values = 1 if container == "tensor" else len(output)
             done(number, BlockCalls(call, once, container, values))

@@ -12,8 +12,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from dictionaries.files.whole import write_whole
 from steer.disk.cache import cache_folder
-from steer.errors import ModelError
+from steer.errors import ModelError, SteerError
 from steer.lm.anatomy.around import resumes, without_shared_inputs
 from steer.lm.anatomy.calls import (
     TOKENS,
@@ -51,10 +52,8 @@ def _cached(module: nn.Module) -> Anatomy:
         anatomy = measure(module)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".tmp")
-        scratch.write_text(json.dumps(anatomy.to_dict()), "utf-8")
-        scratch.replace(file)
-    except OSError:  # a cache that can't be written costs the next start a second
+        write_whole(file, json.dumps(anatomy.to_dict()))
+    except (OSError, SteerError):  # a cache that can't be written costs the next start a second
         pass
     return anatomy
 
@@ -176,12 +175,12 @@ def _digest(module: nn.Module) -> str:
     import transformers
 
     config: Any = module.config
-    parts = [f"{path} {type(each).__name__}" for path, each in module.named_modules()]
+    parts = [f"{path} {type(part).__name__}" for path, part in module.named_modules()]
     measure = [file.read_text("utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
     kernels = getattr(config, "_attn_implementation", None), getattr(module, "dtype", None)
     versions = transformers.__version__, torch.__version__
     tensors = (*module.named_parameters(), *module.named_buffers())
-    here = [(name, each) for name, each in tensors if each.device.type != "meta"]
-    scalars = [f"{name} {each.tolist()}" for name, each in here if each.numel() == 1]
+    here = [(name, tensor) for name, tensor in tensors if tensor.device.type != "meta"]
+    scalars = [f"{name} {tensor.tolist()}" for name, tensor in here if tensor.numel() == 1]
     about = [*versions, *kernels, str(config.to_dict()), *parts, *scalars, *measure]
     return hashlib.sha256("\n".join(map(str, about)).encode()).hexdigest()[:24]

@@ -221,7 +221,7 @@ def _reader(block: Block, mlp: Call | None, middle: Call | None) -> Call | None:
 
 
 def _has_parts(block: Block, call: Call) -> bool:
-    return any(each.path.startswith(f"{call.path}.") for each in block.calls.inside)
+    return any(inner.path.startswith(f"{call.path}.") for inner in block.calls.inside)
 
 
 def _last_linear(block: Block, owner: Call, add: Call) -> Call | None:

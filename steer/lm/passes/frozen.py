@@ -30,9 +30,9 @@ def reach(nn: Any, start: Resume, site: Site) -> Tensor:
             module_at(nn, skip.path).skip(skip.output(entry))
         if inner is not None:
             add(nn, inner, delta)
-        found: Any = save(read(nn, site).clone())
+        reached: Any = save(read(nn, site).clone())
         tracer.stop()
-    return found
+    return reached
 
 
 def held(nn: Any, start: Resume, sites: Sequence[Site], norm: tuple[str, Slope] | None) -> Tensor:

@@ -105,8 +105,8 @@ def clean_pass(
         for site in sites:
             saved.append(read(nn, site).clone())
         output = tracer.result.save()
-    found = getattr(output, takes.cache, None) if cached else None
-    return saved, output.logits[:, -keep:], found
+    cache = getattr(output, takes.cache, None) if cached else None
+    return saved, output.logits[:, -keep:], cache
 
 
 def resume(nn: Any, start: Resume, sites: Sequence[Site] = ()) -> tuple[Tensor, list[Tensor]]:
@@ -146,10 +146,10 @@ def gradient(
             x = read(nn, inner)
             x[:] = live.to(x.device)
         values = measure(tracer.result.logits)
-        kept = save(values.detach().clone())
+        measured = save(values.detach().clone())
         with values.sum().backward(inputs=[live]):
             slope = save(live.grad)
-    return kept, slope
+    return measured, slope
 
 
 def watch(

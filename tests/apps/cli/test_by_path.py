@@ -26,9 +26,9 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def effects_of(run: Run, *arguments: object) -> list[dict[str, float]]:
-    found = run(*arguments)
-    assert found.code == 0, found.err
-    rows: list[dict[str, float]] = json.loads(found.out)["features"]
+    answer = run(*arguments)
+    assert answer.code == 0, answer.err
+    rows: list[dict[str, float]] = json.loads(answer.out)["features"]
     return rows
 
 
@@ -52,9 +52,9 @@ def test_each_prompt_has_its_own_answer(run: Run, options: list[str]) -> None:
 
 def test_an_effect_has_answers_too(run: Run, options: list[str]) -> None:
     Path("answers.txt").write_text("w5\nw8\n")
-    found = run("effects", *PROMPTS, "--ablate", "6", "--answers", "answers.txt", *options)
-    assert found.code == 0, found.err
-    assert "metric" in json.loads(found.out)["summary"]
+    answer = run("effects", *PROMPTS, "--ablate", "6", "--answers", "answers.txt", *options)
+    assert answer.code == 0, answer.err
+    assert "metric" in json.loads(answer.out)["summary"]
 
 
 def test_prompts_from_a_file(run: Run, options: list[str]) -> None:
@@ -69,9 +69,9 @@ def test_prompts_from_a_file(run: Run, options: list[str]) -> None:
 def test_edits_in_order(run: Run, options: list[str]) -> None:
     asked = ["generate", PROMPTS[0], "--clamp", "5=2", "--add", "5=1"]
     assert run(*asked, *options).code == 2
-    found = run(*asked, "--in-order", *options)
-    assert found.code == 0, found.err
-    made = json.loads(found.out)
+    answer = run(*asked, "--in-order", *options)
+    assert answer.code == 0, answer.err
+    made = json.loads(answer.out)
     assert made["intervention"]["conflicts"] == "in_order"
     first, second = made["receipt"]
     assert (first["after"], second["before"], second["after"]) == pytest.approx((2.0, 2.0, 3.0))
@@ -91,17 +91,17 @@ def test_the_order_of_the_edits_is_that_of_the_typing(
     run: Run, options: list[str], edits: str, kinds: list[str], becomes: float
 ) -> None:
     ordered = edits.split() if "--in-order" in edits else [*edits.split(), "--in-order"]
-    found = run("generate", *ordered, PROMPTS[0], *options)
-    assert found.code == 0, found.err
-    made = json.loads(found.out)
+    answer = run("generate", *ordered, PROMPTS[0], *options)
+    assert answer.code == 0, answer.err
+    made = json.loads(answer.out)
     assert [edit["kind"] for edit in made["intervention"]["edits"]] == kinds
     assert made["receipt"][-1]["after"] == pytest.approx(becomes)
 
 
 def test_the_order_is_kept_without_in_order_too(run: Run, options: list[str]) -> None:
-    found = run("explain", "--add", "7=1", "--clamp", "5=2", "--ablate", "6", *options)
-    assert found.code == 0, found.err
-    assert found.out.index('"add"') < found.out.index('"clamp"') < found.out.index('"ablate"')
+    answer = run("explain", "--add", "7=1", "--clamp", "5=2", "--ablate", "6", *options)
+    assert answer.code == 0, answer.err
+    assert answer.out.index('"add"') < answer.out.index('"clamp"') < answer.out.index('"ablate"')
 
 
 def test_a_task_by_its_file(run: Run, options: list[str]) -> None:
@@ -117,9 +117,9 @@ def test_a_task_by_its_file(run: Run, options: list[str]) -> None:
         "test_split: test\noutput_type: multiple_choice\ndoc_to_text: '{{q}}'\n"
         "doc_to_choice: '{{[right, wrong]}}'\ndoc_to_target: 0\nmetric_list:\n  - metric: acc\n"
     )
-    found = run("evaluate", "--tasks", "tasks/my.yaml", *options)
-    assert found.code == 0, found.err
-    assert {row["task"] for row in json.loads(found.out)["baseline"]} == {"my_own"}
+    answer = run("evaluate", "--tasks", "tasks/my.yaml", *options)
+    assert answer.code == 0, answer.err
+    assert {row["task"] for row in json.loads(answer.out)["baseline"]} == {"my_own"}
     assert TASKS.is_dir()
 
 

@@ -20,17 +20,17 @@ COMMANDS += ["calibrate", "schema", "import", "export", "fetch", "app", "docs"]
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str, run: Run) -> None:
-    found = run(command, "--help")
-    assert found.code == 0
-    assert f"Example: steer {command}" in found.out
+    answer = run(command, "--help")
+    assert answer.code == 0
+    assert f"Example: steer {command}" in answer.out
 
 
 def test_help_lists_the_commands(run: Run) -> None:
-    found = run("--help")
-    assert found.code == 0
-    assert all(command in found.out for command in COMMANDS)
+    answer = run("--help")
+    assert answer.code == 0
+    assert all(command in answer.out for command in COMMANDS)
     panels = ["Edit", "Look", "Effects", "Dictionaries", "Evaluate", "Make"]
-    heads = [line.split()[1] for line in found.out.splitlines() if line.startswith("╭─")]
+    heads = [line.split()[1] for line in answer.out.splitlines() if line.startswith("╭─")]
     assert [head for head in heads if head in panels] == panels
     assert "Commands" not in heads
 
@@ -44,9 +44,9 @@ RECEIPT = {"feature", "kind", "acted_tokens", "before", "after", "relative_dose"
 
 def test_generate_as_json(run: Run, tiny_options: list[str]) -> None:
     edits = ["--clamp", "5=9", "--ablate", "7", "--scale", "9=2", "--add", "4=3"]
-    found = run("generate", PROMPT, *edits, "-n", "5", "--json", *tiny_options)
-    assert found.code == 0
-    data = json.loads(found.out)
+    answer = run("generate", PROMPT, *edits, "-n", "5", "--json", *tiny_options)
+    assert answer.code == 0
+    data = json.loads(answer.out)
     assert {"prompt", "baseline", "steered", "intervention", "receipt"} <= set(data)
     assert [entry["kind"] for entry in data["receipt"]] == ["clamp", "ablate", "scale", "add"]
     assert all(set(entry) >= RECEIPT for entry in data["receipt"])
@@ -75,8 +75,8 @@ def test_positions(positions: str, acted: list[int], run: Run, tiny_options: lis
 
 def test_a_condition_and_a_schedule(run: Run, tiny_options: list[str]) -> None:
     typed = ["--when", "not (5 and not 5)", "--schedule", "after 2", "--json"]
-    found = run("generate", PROMPT, "--clamp", "5=5x", *typed, *tiny_options)
-    edit = json.loads(found.out)["intervention"]["edits"][0]
+    answer = run("generate", PROMPT, "--clamp", "5=5x", *typed, *tiny_options)
+    edit = json.loads(answer.out)["intervention"]["edits"][0]
     assert edit["when"]["kind"] == "not"
     assert edit["schedule"] == {"kind": "after", "n": 2}
 
@@ -100,28 +100,28 @@ def test_the_error_policy_is_stated(
 
 
 def test_effects_say_what_did_nothing(run: Run, tiny_options: list[str]) -> None:
-    found = run("effects", PROMPT, "--clamp", "5=9", "--positions", "40", *tiny_options)
-    assert found.code == 0
-    assert "clamp 5 did nothing: no token is at positions 40" in " ".join(found.out.split())
+    answer = run("effects", PROMPT, "--clamp", "5=9", "--positions", "40", *tiny_options)
+    assert answer.code == 0
+    assert "clamp 5 did nothing: no token is at positions 40" in " ".join(answer.out.split())
 
 
 def test_generate_from_a_file(run: Run, folder: Path, tiny_options: list[str]) -> None:
     path = folder / "edit.json"
-    found = run("generate", PROMPT, "--edit", str(path), "-n", "2", "--json", *tiny_options)
-    edit = json.loads(found.out)["intervention"]
+    answer = run("generate", PROMPT, "--edit", str(path), "-n", "2", "--json", *tiny_options)
+    edit = json.loads(answer.out)["intervention"]
     assert steer.Intervention.from_dict(edit) == steer.Intervention.load(path)
 
 
 def test_generate_for_people(run: Run, tiny_options: list[str]) -> None:
-    found = run("generate", PROMPT, "--clamp", "5=9", "--clamp", "6=1", "-n", "3", *tiny_options)
-    assert found.code == 0
+    answer = run("generate", PROMPT, "--clamp", "5=9", "--clamp", "6=1", "-n", "3", *tiny_options)
+    assert answer.code == 0
     for word in ("baseline", "steered", "receipt", "clamp 5", "w7 w31"):
-        assert word in found.out
+        assert word in answer.out
 
 
 def test_features(run: Run, tiny_options: list[str]) -> None:
-    found = run("features", PROMPT, "--json", "--top", "3", *tiny_options)
-    data = json.loads(found.out)
+    answer = run("features", PROMPT, "--json", "--top", "3", *tiny_options)
+    data = json.loads(answer.out)
     assert [row["token"] for row in data] == PROMPT.split()
     assert all(len(row["features"]) <= 3 for row in data)
     assert "w31" in run("features", PROMPT, *tiny_options).out
@@ -147,9 +147,9 @@ def test_dictionaries(run: Run) -> None:
 
 
 def test_explain(run: Run, tiny_options: list[str]) -> None:
-    found = run("explain", "--clamp", "5=9", "--json", *tiny_options)
-    assert found.code == 0
-    assert json.loads(found.out)["plans"]
+    answer = run("explain", "--clamp", "5=9", "--json", *tiny_options)
+    assert answer.code == 0
+    assert json.loads(answer.out)["plans"]
     assert run("explain", "--clamp", "5=9", *tiny_options).out.strip()
 
 

@@ -69,7 +69,7 @@ def test_what_commands_share_is_said_once(name: str, path: Path, command: Any) -
 
 @each_command
 def test_every_command_speaks_json_and_has_an_example(name: str, path: Path, command: Any) -> None:
-    (option,) = (each for each in command.params if "--json" in each.opts)
+    (option,) = (parameter for parameter in command.params if "--json" in parameter.opts)
     assert option.is_flag
     assert not option.default
     assert command.epilog.startswith("Example: steer ")

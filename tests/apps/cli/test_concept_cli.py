@@ -40,7 +40,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 )
 def test_bad_input_is_one_line(run: Run, model: str, arguments: list[str], said: str) -> None:
     options = ["--model", f"{model}/model", "--dictionary", f"{model}/sae"]
-    code, out, err = run("concept", *(each.format(model) for each in arguments), *options, "--json")
+    code, out, err = run(
+        "concept", *(argument.format(model) for argument in arguments), *options, "--json"
+    )
     assert code == 2
     assert out == ""
     assert said in err

@@ -51,6 +51,6 @@ def test_a_block_by_its_address(run: Run, root: Path) -> None:
 
 
 def test_the_folder_alone_says_what_to_name(run: Run, root: Path) -> None:
-    found = run("features", tiny.PROMPT, "--dictionary", root / "clt", "--model", root / "model")
-    assert found.code != 0
-    assert "blocks 0 to 2: name one" in " ".join(found.err.split())
+    answer = run("features", tiny.PROMPT, "--dictionary", root / "clt", "--model", root / "model")
+    assert answer.code != 0
+    assert "blocks 0 to 2: name one" in " ".join(answer.err.split())

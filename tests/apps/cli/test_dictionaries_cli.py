@@ -46,29 +46,29 @@ COMMANDS += ["labels import", "labels search", "labels set", "find"]
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str, run: Run) -> None:
-    found = run(*command.split(), "--help")
-    assert found.code == 0
-    assert f"Example: steer {command}" in " ".join(found.out.split())
+    answer = run(*command.split(), "--help")
+    assert answer.code == 0
+    assert f"Example: steer {command}" in " ".join(answer.out.split())
 
 
 def test_check(run: Run, root: Path, options: list[object]) -> None:
-    found = run("check", root / "fits", *options, "--json")
-    assert found.code == 0
-    data = json.loads(found.out)
+    answer = run("check", root / "fits", *options, "--json")
+    assert answer.code == 0
+    data = json.loads(answer.out)
     assert (data["passed"], data["best"]) == (True, "as loaded")
     assert "loaded right" in " ".join(run("check", root / "fits", *options).out.split())
 
 
 def test_a_check_that_fails_ends_in_1(run: Run, root: Path, options: list[object]) -> None:
-    found = run("check", root / "random", *options, "--json")
-    assert found.code == 1
-    assert not json.loads(found.out)["passed"]
+    answer = run("check", root / "random", *options, "--json")
+    assert answer.code == 1
+    assert not json.loads(answer.out)["passed"]
 
 
 def test_convert(run: Run, root: Path) -> None:
-    found = run("convert", root / "random", root / "copy", "--to", "dictionary_learning", "--json")
-    assert found.code == 0
-    assert catalogue.load(json.loads(found.out)["written"]).architecture == "jumprelu"
+    answer = run("convert", root / "random", root / "copy", "--to", "dictionary_learning", "--json")
+    assert answer.code == 0
+    assert catalogue.load(json.loads(answer.out)["written"]).architecture == "jumprelu"
     again = run("convert", root / "random", root / "copy", "--to", "saelens")
     assert (again.code, again.out) == (2, "")
     assert "is not empty" in again.err
@@ -88,10 +88,10 @@ def test_labels(run: Run, root: Path) -> None:
         Label(5, "a bridge", "mine.csv", f1=0.5),
         Label(6, "towers", "mine.csv"),
     ]
-    found = json.loads(run("labels", "search", "bridge", *of, "--json").out)
-    assert [each["feature"] for each in found["hits"]] == [5]
-    assert not found["measured"]
-    assert "By labels alone" in found["note"]
+    document = json.loads(run("labels", "search", "bridge", *of, "--json").out)
+    assert [each["feature"] for each in document["hits"]] == [5]
+    assert not document["measured"]
+    assert "By labels alone" in document["note"]
     said = " ".join(run("labels", "search", "bridge", *of).out.split())
     assert "a bridge (F1 0.50)" in said
     assert "towers" in run("labels", "search", "towers", *of).out  # that nobody measured
@@ -129,8 +129,10 @@ def test_find_and_labels_search_rank_alike(run: Run, root: Path) -> None:
 
 def test_labels_stand_beside_activations(run: Run, root: Path) -> None:
     Labels(Label(f, f"label of {f}", "s") for f in range(tiny.WIDTH)).save(root / "random")
-    found = run("features", tiny.PROMPT, "--dictionary", root / "random", "--model", root / "model")
-    assert "(label of" in " ".join(found.out.split())
+    answer = run(
+        "features", tiny.PROMPT, "--dictionary", root / "random", "--model", root / "model"
+    )
+    assert "(label of" in " ".join(answer.out.split())
 
 
 def test_statistics(run: Run, root: Path) -> None:
@@ -151,14 +153,14 @@ def test_statistics_that_a_card_vouches_for(run: Run, root: Path) -> None:
     tiny.statistics(tiny.WIDTH).save(root / "random")
     (root / "random" / "card.json").write_text('{"sha256": {"features.safetensors": "0"}}')
     arguments = ["--corpus", root, "--model", root / "model", "--overwrite"]
-    found = run("statistics", root / "random", *arguments)
-    assert (found.code, "its card vouches" in found.err) == (2, True)
+    answer = run("statistics", root / "random", *arguments)
+    assert (answer.code, "its card vouches" in answer.err) == (2, True)
 
 
 def test_neighbours(run: Run, root: Path) -> None:
-    found = json.loads(run("neighbours", "5", "--dictionary", root / "random", "--json").out)
-    assert len(found) == 10
-    assert all(row["feature"] != 5 and -1 <= row["cosine"] <= 1 for row in found)
+    document = json.loads(run("neighbours", "5", "--dictionary", root / "random", "--json").out)
+    assert len(document) == 10
+    assert all(row["feature"] != 5 and -1 <= row["cosine"] <= 1 for row in document)
     assert "cosine" in run("neighbours", "5", "--dictionary", root / "random").out
 
 
@@ -196,7 +198,7 @@ def test_bad_input_is_one_line(
     (root / "wide.csv").write_text("feature,label\n48,x\n")
     if arguments[0] in ("check", "statistics", "contrast"):
         arguments = [*arguments, "--model", "model"]
-    found = run(*arguments)
-    assert (found.code, found.out) == (2, "")
-    assert reason in found.err
-    assert len(found.err.strip().splitlines()) == 1
+    answer = run(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert reason in answer.err
+    assert len(answer.err.strip().splitlines()) == 1

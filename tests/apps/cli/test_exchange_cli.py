@@ -25,9 +25,9 @@ MADE = ("repeng.gguf", "steering_vector.pt", "layer_activations.pt")
 def test_every_tool_s_file_adds_its_vector(name: str, run: Run, tmp_path: Path) -> None:
     out = tmp_path / "edit.json"
     options = ["--layer", 2, "--value", "2x vector", "--positions", "generated"]
-    found = run("import", FILES / name, "--out", out, *options, "--json")
-    assert (found.code, found.err) == (0, "")
-    (row,) = json.loads(found.out)
+    answer = run("import", FILES / name, "--out", out, *options, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    (row,) = json.loads(answer.out)
     edit = steer.Intervention.load(out)
     assert (row["written"], row["digest"]) == (str(out), edit.digest)
     assert steer.Intervention.from_dict(row["intervention"]) == edit
@@ -44,13 +44,13 @@ def test_all_tools_files_give_one_digest(run: Run, tmp_path: Path) -> None:
 
 
 def test_several_blocks_are_files_of_their_own(run: Run, tmp_path: Path) -> None:
-    found = run("import", FILES / "repeng.gguf", "--out", tmp_path / "edit.json")
+    answer = run("import", FILES / "repeng.gguf", "--out", tmp_path / "edit.json")
     names = ["edit.resid_post.1.json", "edit.resid_post.2.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    said = found.out.replace("\n", "")
+    said = answer.out.replace("\n", "")
     for name in names:
         assert steer.Intervention.load(tmp_path / name).digest in said
-        assert f"--edit {tmp_path / name}" in found.out
+        assert f"--edit {tmp_path / name}" in answer.out
 
 
 def test_our_own_files_come_back(run: Run, tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_bad_input_is_one_line(name: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "norm.pt").write_bytes(vector.replace(b"decoder_block", b"decoder_blond"))
     given = [each.format(folder=tmp_path, files=FILES) for each in BAD[name]]
     out = [] if "--out" in given else ["--out", tmp_path / "edit.json"]
-    found = run("import", *given, *out)
-    assert (found.code, found.out) == (2, "")
-    (line,) = found.err.splitlines()
+    answer = run("import", *given, *out)
+    assert (answer.code, answer.out) == (2, "")
+    (line,) = answer.err.splitlines()
     assert line.startswith("steer: ")
     assert not (tmp_path / "edit.json").exists()

@@ -95,20 +95,22 @@ def test_a_judge_over_http(run: Run, trained: Path, tmp_path: Path) -> None:
 def test_a_judge_asked_by_two_processes(run: Run, trained: Path, tmp_path: Path) -> None:
     """Each asks for its own features; what is there is not asked for again."""
     folder = trained / "out" / "toy" / "resid_post.1"
-    chosen = sorted({label.feature for label in Labels.load(folder)})[:3]
+    before = Labels.load(folder)
+    chosen = sorted({label.feature for label in before})[:3]
     files = [tmp_path / f"{number}.jsonl" for number in (1, 2)]
     reply = json.dumps({"choices": [{"message": {"content": "1, 2, 3"}}]}).encode()
     with serving(*[(200, reply)] * 2 * len(chosen)) as (url, seen):
         asked = ["labels", "judge", "--endpoint", url, "--judge", "stub", *common(trained)]
         asked += [word for feature in chosen for word in ("--feature", str(feature))]
-        asked += ["--dictionary", str(folder), "--out", str(tmp_path)]
+        asked += ["--dictionary", str(folder)]
         for number, file in enumerate(files, 1):
             code, out, err = run(*asked, "--shard", f"{number}/2", "--file", str(file))
             assert (code, err) == (0, "")
             assert json.loads(out)["units"] == 2 - number // 2
-        assert not Labels.load(tmp_path)
+        assert Labels.load(folder) == before
         assert run("merge", *files, "--out", tmp_path / "all.jsonl").code == 0
-        code, out, err = run(*asked, "--file", str(tmp_path / "all.jsonl"))
+        to = ["--out", str(tmp_path)]
+        code, out, err = run(*asked, *to, "--file", str(tmp_path / "all.jsonl"))
         assert (code, err) == (0, "")
         assert len(seen) == 2 * len(chosen)
     assert [label["feature"] for label in json.loads(out)] == chosen

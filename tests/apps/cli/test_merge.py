@@ -28,8 +28,8 @@ def test_shards_are_shown_as_shards_and_merged_as_the_whole(
     def said(*more: object) -> dict[str, object]:
         code, out, err = run(*COMMANDS[name], *common, *more)
         assert (code, err) == (0, "")
-        found: dict[str, object] = json.loads(out)
-        return found
+        document: dict[str, object] = json.loads(out)
+        return document
 
     whole, merged = tmp_path / "whole.jsonl", tmp_path / "merged.jsonl"
     result = said("--file", whole)

@@ -51,16 +51,16 @@ def arguments(folder: Path, command: str) -> list[str]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str, run: Run) -> None:
-    found = run(command, "--help")
-    assert found.code == 0
-    assert f"Example: steer {command}" in found.out
+    answer = run(command, "--help")
+    assert answer.code == 0
+    assert f"Example: steer {command}" in answer.out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_it_prints_a_table(command: str, folder: Path, run: Run) -> None:
-    found = run(*arguments(folder, command))
-    assert (found.code, found.err.count("Traceback")) == (0, 0)
-    assert "─" in found.out
+    answer = run(*arguments(folder, command))
+    assert (answer.code, answer.err.count("Traceback")) == (0, 0)
+    assert "─" in answer.out
 
 
 KEYS = {
@@ -74,9 +74,9 @@ KEYS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_it_prints_one_json_document(command: str, folder: Path, run: Run) -> None:
     goal = ["--kl", "10"] if command == "patch" else []
-    found = run(*arguments(folder, command), *goal, "--json")
-    assert found.code == 0
-    assert set(json.loads(found.out)) >= KEYS[command]
+    answer = run(*arguments(folder, command), *goal, "--json")
+    assert answer.code == 0
+    assert set(json.loads(answer.out)) >= KEYS[command]
 
 
 PLOTS = {"downstream": [], "direct": [], "direct alone": ["--feature", "5"]}
@@ -90,8 +90,8 @@ def test_it_is_drawn_with_its_controls(
     file, given = tmp_path / "figure.html", arguments(folder, command.split()[0])
     if PLOTS[command]:
         given = [*given[:2], *PLOTS[command], *given[-4:]]
-    found = run(*given, "--plot", file, "--draws", "2")
-    assert (found.code, "2 matched features: active on" in found.out) == (0, True)
+    answer = run(*given, "--plot", file, "--draws", "2")
+    assert (answer.code, "2 matched features: active on" in answer.out) == (0, True)
     assert "as large as a random direction" in file.read_text()
 
 
@@ -128,10 +128,10 @@ BAD = {
 def test_bad_input_is_one_line(command: str, folder: Path, run: Run) -> None:
     places = {"early": folder / "early", "late": folder / "late"}
     extra = [each.format(**places) for each in BAD[command]]
-    found = run(*arguments(folder, command), *extra, "--json")
-    assert found.code == 2
-    assert found.err.startswith("steer: ")
-    assert found.err.strip().count("\n") == 0
+    answer = run(*arguments(folder, command), *extra, "--json")
+    assert answer.code == 2
+    assert answer.err.startswith("steer: ")
+    assert answer.err.strip().count("\n") == 0
 
 
 def test_the_error_policy_is_stated(folder: Path, run: Run) -> None:
@@ -165,15 +165,15 @@ def test_a_pair_that_misses_the_goal_is_named_not_counted(folder: Path, run: Run
     """With the base's error, the pair of equal last tokens alone comes so near."""
     options = ["--dictionary", str(folder / "early"), "--model", str(folder / "model")]
     texts = [PROMPT, PROMPT, PROMPT, OTHER]
-    found = json.loads(run("patch", *texts, *options, "--kl", "1e-9", "--json").out)
-    assert (found["fewest"]["reached"], found["fewest"]["pairs"]) == (1, 2)
-    assert "not reached" in found["each"][1]["missed"]
+    document = json.loads(run("patch", *texts, *options, "--kl", "1e-9", "--json").out)
+    assert (document["fewest"]["reached"], document["fewest"]["pairs"]) == (1, 2)
+    assert "not reached" in document["each"][1]["missed"]
 
 
 @pytest.mark.parametrize(
     "texts", [[], [PROMPT], ["--pairs", "nowhere.tsv"], ["--pairs", "{folder}/texts.txt"]]
 )
 def test_what_are_no_pairs(texts: list[str], folder: Path, run: Run) -> None:
-    found = run("patch", *(each.format(folder=folder) for each in texts))
-    assert found.code == 2
-    assert found.err.startswith("steer: ")
+    answer = run("patch", *(text.format(folder=folder) for text in texts))
+    assert answer.code == 2
+    assert answer.err.startswith("steer: ")

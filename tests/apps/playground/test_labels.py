@@ -87,4 +87,4 @@ def test_nobody_waits_for_a_model_at_work(index: Index) -> None:
 
 def test_neighbours_are_named(index: Index) -> None:
     assert len(index.neighbours(7)) == 8
-    assert all(each.label for each in index.neighbours(7))
+    assert all(neighbour.label for neighbour in index.neighbours(7))

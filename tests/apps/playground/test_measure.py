@@ -35,12 +35,12 @@ def test_dosed() -> None:
 
 
 def test_interval() -> None:
-    found = results.interval([1.0, 2.0, 3.0, 4.0])
-    assert found.mean == 2.5
-    assert found.low is not None
-    assert found.high is not None
-    assert 1 <= found.low < 2.5 < found.high <= 4
-    assert results.interval([1.0, 2.0, 3.0, 4.0]) == found
+    bounds = results.interval([1.0, 2.0, 3.0, 4.0])
+    assert bounds.mean == 2.5
+    assert bounds.low is not None
+    assert bounds.high is not None
+    assert 1 <= bounds.low < 2.5 < bounds.high <= 4
+    assert results.interval([1.0, 2.0, 3.0, 4.0]) == bounds
     assert results.interval([3.0]) == results.Interval(3.0, None, None, 1)
 
 
@@ -52,7 +52,7 @@ def test_a_control_is_as_large_as_the_edit(studio: Studio) -> None:
     control = controls.matched(entry, site, Random(0))
     run = studio.model.generate(tiny.PROMPT, control, max_new_tokens=2)
     doses = [each.tokens[0].relative_dose for each in run.receipt]
-    assert doses == pytest.approx([each.relative_dose for each in entry.tokens], rel=1e-4)
+    assert doses == pytest.approx([token.relative_dose for token in entry.tokens], rel=1e-4)
     places = [each.tokens[0].position for each in run.receipt]
     assert places == list(entry.acted_tokens)
 

@@ -45,7 +45,7 @@ def test_a_run_of_a_server_is_the_run_of_the_model_here(here: Studio, there: Stu
     assert theirs.sampling == mine.sampling
     for one, other in zip(mine.receipt, theirs.receipt, strict=True):
         assert other.acted_tokens == one.acted_tokens
-        assert [each.token for each in other.tokens] == [each.token for each in one.tokens]
+        assert [token.token for token in other.tokens] == [token.token for token in one.tokens]
         assert other.relative_dose == pytest.approx(one.relative_dose, rel=1e-3)
 
 

@@ -159,7 +159,7 @@ def test_closing_a_stream_frees_the_model(do: Handlers) -> None:
 
     asyncio.run(use())
     assert not do.studio.streams
-    assert do.studio.model.lock.acquire(timeout=10)
+    assert do.studio.model.lock.acquire(timeout=60)
     do.studio.model.lock.release()
 
 

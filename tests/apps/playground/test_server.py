@@ -47,7 +47,7 @@ def test_endpoints_are_named_and_documented(client: Any) -> None:
 
 
 def test_steer_is_what_the_library_says(client: Any) -> None:
-    found = client.predict(tiny.PROMPT, [edit(5)], max_new_tokens=8, api_name="/steer")
+    answer = client.predict(tiny.PROMPT, [edit(5)], max_new_tokens=8, api_name="/steer")
     import steer
 
     run = tiny.tiny_model("llama").generate(
@@ -57,9 +57,9 @@ def test_steer_is_what_the_library_says(client: Any) -> None:
         max_new_tokens=8,
         repetition_penalty=1.1,
     )
-    assert found["steered"] == run.text
-    assert found["baseline"] == run.baseline.text
-    assert found["receipt"][0]["acted_tokens"]
+    assert answer["steered"] == run.text
+    assert answer["baseline"] == run.baseline.text
+    assert answer["receipt"][0]["acted_tokens"]
 
 
 def test_the_other_endpoints(client: Any) -> None:
@@ -132,7 +132,7 @@ def test_an_assistant_can_steer(address: str, client: Any) -> None:
     assert set(arguments) <= set(tools["steer"].inputSchema["properties"])
     called = client.predict(**arguments, api_name="/steer")
     assert json.loads(answer.content[0].text) == answer.structuredContent == called
-    assert [each["dictionary"] for each in json.loads(shelf.content[0].text)] == ["tiny"]
+    assert [load["dictionary"] for load in json.loads(shelf.content[0].text)] == ["tiny"]
     listed = labels.structuredContent["result"]
     assert [each["feature"] for each in listed] == [last, last + 1]
     assert set(listed[0]) == {"feature", "label", "density", "maximum"}

@@ -104,8 +104,8 @@ def test_limits() -> None:
 
 def test_muted_rows_are_kept_and_not_applied() -> None:
     setup = Setup("x", rows=(Row(D, Ablate(1)), Row(D, Ablate(2), muted=True), Row("e", Ablate(3))))
-    assert [each.dictionary for each in setup.interventions()] == [D, "e"]
-    assert [len(each.edits) for each in setup.interventions()] == [1, 1]
+    assert [intervention.dictionary for intervention in setup.interventions()] == [D, "e"]
+    assert [len(intervention.edits) for intervention in setup.interventions()] == [1, 1]
     assert len(Setup.from_json(setup.to_json()).rows) == 3
 
 

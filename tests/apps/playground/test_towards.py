@@ -112,7 +112,7 @@ def test_a_search_that_is_stopped_ends(do: Handlers, monkeypatch: pytest.MonkeyP
     do.cancel(SESSION, 1)
     *_, (said, _) = course
     assert "Stopped" in said
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 def test_one_amount_moves_all_of_a_group() -> None:

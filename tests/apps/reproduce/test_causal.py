@@ -162,9 +162,9 @@ def test_balance_needs_both_concept_and_fluency() -> None:
 
 def test_each_ablation_is_the_edit_alone(family: str) -> None:
     model, dictionary = tiny.tiny_model(family), tiny.dictionary()
-    found = ablate_each(model, tiny.PROMPTS, [dictionary])
-    assert {each.position for each in found} == {0, 1, 2}
-    for each in found[::7]:
+    ablated = ablate_each(model, tiny.PROMPTS, [dictionary])
+    assert {each.position for each in ablated} == {0, 1, 2}
+    for each in ablated[::7]:
         prompt = tiny.PROMPTS[each.position]
         edited = logits(model, prompt, [steer.Ablate(each.feature, positions="last")])
         expected = metrics.kl(logits(model, prompt, [])[-1], edited[-1]).item()
@@ -199,10 +199,10 @@ def test_features_seen_at_few_tokens_are_left_out() -> None:
 def test_baselines_keep_as_many_features_as_the_trained_one() -> None:
     x = torch.randn(200, tiny.D, generator=torch.Generator().manual_seed(0)) + 1
     trained = tiny.dictionary()
-    for each in bases.baselines(trained, x, 8):
-        features = each.encode(x)[0]
+    for baseline in bases.baselines(trained, x, 8):
+        features = baseline.encode(x)[0]
         assert ((features != 0).sum(-1) == 8).all()
-        assert each.config.hookpoint == trained.config.hookpoint
+        assert baseline.config.hookpoint == trained.config.hookpoint
 
 
 @pytest.mark.parametrize("make", [bases.random_rows, bases.shuffled_rows])
@@ -218,10 +218,10 @@ def test_other_rows_make_edits_of_the_same_size(
 
 
 def test_random_and_matched_edits_are_of_the_same_size(llama: steer.Model) -> None:
-    found = spillover.spillover(llama, tiny.dictionary(), 4, tiny.PROMPTS, PAIRS, draws=2)
-    assert [each.control for each in found] == list(spillover.CONTROLS)
-    assert len({round(each.norm, 4) for each in found}) == 1
-    assert all(0 <= each.ioi <= 1 for each in found)
+    spilled = spillover.spillover(llama, tiny.dictionary(), 4, tiny.PROMPTS, PAIRS, draws=2)
+    assert [each.control for each in spilled] == list(spillover.CONTROLS)
+    assert len({round(each.norm, 4) for each in spilled}) == 1
+    assert all(0 <= each.ioi <= 1 for each in spilled)
 
 
 def test_an_edit_that_changes_nothing_has_no_side_effect(llama: steer.Model) -> None:
@@ -229,8 +229,8 @@ def test_an_edit_that_changes_nothing_has_no_side_effect(llama: steer.Model) -> 
     given = tiny.dictionary()
     silent = replace(given, W_enc=given.W_enc.clone().index_fill_(1, torch.tensor([4]), 0.0))
     silent = replace(silent, b_enc=silent.b_enc.clone().index_fill_(0, torch.tensor([4]), -1.0))
-    found = spillover.spillover(llama, silent, 4, tiny.PROMPTS, PAIRS, value=0.0, draws=2)
-    for each in found:
+    spilled = spillover.spillover(llama, silent, 4, tiny.PROMPTS, PAIRS, value=0.0, draws=2)
+    for each in spilled:
         assert (each.kl, each.delta_ce) == pytest.approx((0, 0), abs=1e-5)
         assert each.top1 == each.norm == 0
 
@@ -240,13 +240,13 @@ def test_the_table_of_e9(llama: steer.Model) -> None:
     trained = tiny.dictionary()
     compared = [trained, *bases.baselines(trained, x, 8), bases.random_rows(trained)]
     texts = [f"w{i} w{i + 9} w{i + 20}" for i in range(3, 11)]
-    found = ablate_each(llama, texts, compared)
+    ablated = ablate_each(llama, texts, compared)
     spilled = [
         each
         for feature in (3, 4, 5)
         for each in spillover.spillover(llama, trained, feature, texts[:2], PAIRS, draws=2)
     ]
-    table = side_effect_table.tabulate(found, spilled, [each.name for each in compared], 0)
+    table = side_effect_table.tabulate(ablated, spilled, [each.name for each in compared], 0)
     assert len(table.rows) == len(compared) + len(spillover.CONTROLS)
     assert table.rows[0]["feature"] is not None
     assert len(table.claims) == len(compared) + 3

@@ -122,10 +122,10 @@ def test_the_planted_detector_is_found() -> None:
     wanted = torch.rand(400, generator=generator) < 0.1
     activations = torch.rand(400, 20, generator=generator)
     activations[:, 7] = wanted * 1.0 + 0.2 * torch.rand(400, generator=generator)
-    found = best_detector(activations, wanted)
-    assert found.feature == 7
-    assert found.f1 == 1
-    assert 0.2 <= found.threshold < 1
+    detector = best_detector(activations, wanted)
+    assert detector.feature == 7
+    assert detector.f1 == 1
+    assert 0.2 <= detector.threshold < 1
 
 
 def test_scores_are_precision_and_recall() -> None:

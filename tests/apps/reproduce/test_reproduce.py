@@ -175,34 +175,34 @@ def test_a_judge_is_asked_about_every_kind_of_direction(
 ) -> None:
     with serving(judge=reader) as (url, seen):
         settings = toy.settings(folder, judge="stub", endpoint=url)
-        found = run(find("e2"), settings)
+        answer = run(find("e2"), settings)
         asked = len(seen)
         again = run(find("e2"), settings)
     assert {s["model"] for s in seen} == {"stub"}
     assert len(seen) == asked  # replies are kept
-    assert again.table == found.table
-    for ours, plain in zip(rows(found), rows(interpretability), strict=True):
+    assert again.table == answer.table
+    for ours, plain in zip(rows(answer), rows(interpretability), strict=True):
         assert ours["judged"] == 2
         # Everything is named; a feature that is never silent counts as 0.
         assert ours["detected"] in (0, pytest.approx(1 / 3), pytest.approx(2 / 3))
         assert ours["detected low"] <= ours["detected"] <= ours["detected high"]
         assert abs(ours["simulated"]) <= 1
         assert {key: ours[key] for key in plain} == plain
-    assert any(r["detected"] for r in rows(found))
-    assert found.settings["judge"] == "stub"
-    assert "explanations" in found.table.claims[0].text
+    assert any(r["detected"] for r in rows(answer))
+    assert answer.settings["judge"] == "stub"
+    assert "explanations" in answer.table.claims[0].text
 
 
 def test_a_judge_that_makes_no_sense_scores_nothing(folder: Path) -> None:
     with serving(judge=lambda prompt: "hm") as (url, _):
-        found = run(find("e2"), toy.settings(folder, judge="dull", endpoint=url))
-    assert {(r["detected"], r["simulated"]) for r in rows(found)} == {(0, 0)}
+        answer = run(find("e2"), toy.settings(folder, judge="dull", endpoint=url))
+    assert {(r["detected"], r["simulated"]) for r in rows(answer)} == {(0, 0)}
 
 
 def test_a_local_model_can_be_the_judge(folder: Path) -> None:
     settings = toy.settings(folder)
-    found = run(find("e2"), replace(settings, judge=settings.model))
-    assert all(0 <= r["detected"] <= 1 for r in rows(found))
+    answer = run(find("e2"), replace(settings, judge=settings.model))
+    assert all(0 <= r["detected"] <= 1 for r in rows(answer))
 
 
 def test_a_judge_that_is_not_there(folder: Path) -> None:

@@ -208,8 +208,8 @@ def test_tokens_plans_features_and_counts(server: Server, model: steer.Model) ->
     assert plan["plans"] == json.loads(json.dumps(model.explain(CLAMP).to_dict()))["plans"]
     card = server.post("/v1/features", {"model": MODEL, "feature": 1176}).json()
     assert card["feature"] == 1176
-    found = server.post("/v1/features", {"model": MODEL, "text": PROMPT, "top": 2}).json()
-    assert [each["token"] for each in found["tokens"]] == ["The", " old", " bridge"]
+    answer = server.post("/v1/features", {"model": MODEL, "text": PROMPT, "top": 2}).json()
+    assert [each["token"] for each in answer["tokens"]] == ["The", " old", " bridge"]
     counts = server.get("/metrics").text
     for name in ("requests_total", "generated_tokens_total", "queue_rows", "step_rows_count"):
         assert f"steer_{name}" in counts

@@ -34,6 +34,6 @@ def test_there_are_two_hundred_of_them_and_all_differ() -> None:
 
 
 def test_the_server_is_well_after_all_of_them(server: Server) -> None:
-    found: Any = server.complete(prompt="The old bridge")
-    assert found["choices"][0]["text"]
+    answer: Any = server.complete(prompt="The old bridge")
+    assert answer["choices"][0]["text"]
     assert json.loads(server.get("/health").text)["served"] == 0

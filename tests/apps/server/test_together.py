@@ -36,7 +36,7 @@ def edits() -> list[list[steer.Intervention]]:
         steer.AddDirection(steer.Random(3), "0.2x norm"),
         steer.ProjectOut(steer.DecoderRow(NAME, 1176)),
     ]
-    single = [[steer.Intervention(NAME, [each])] for each in kinds]
+    single = [[steer.Intervention(NAME, [kind])] for kind in kinds]
     early = steer.Intervention("smollm2-135m/resid_post.10", [steer.Clamp(657, "1x max")])
     return [*single, [early, *single[0]], [], [], [], []]
 
@@ -49,7 +49,7 @@ def bodies() -> list[dict[str, Any]]:
             "max_tokens": 3 + number % 4,
             "temperature": 0 if number % 2 else 0.8,
             "seed": number,
-            "steering": [each.to_dict() for each in interventions],
+            "steering": [intervention.to_dict() for intervention in interventions],
         }
         for number, interventions in enumerate(edits())
     ]
@@ -64,7 +64,7 @@ def test_sixteen_clients_with_sixteen_interventions_have_what_they_have_alone(
         together = list(pool.map(lambda body: server.post("/v1/completions", body).json(), asked))
     for one, other, interventions in zip(alone, together, edits(), strict=True):
         assert one["choices"] == other["choices"]
-        assert other["steer"]["digests"] == [each.digest for each in interventions]
+        assert other["steer"]["digests"] == [intervention.digest for intervention in interventions]
         (before,), (after,) = one["steer"]["rows"], other["steer"]["rows"]
         for mine, theirs in zip(before["edits"], after["edits"], strict=True):
             assert (mine["acted"], mine["of"]) == (theirs["acted"], theirs["of"])

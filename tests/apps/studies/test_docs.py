@@ -94,9 +94,9 @@ def test_without_pdoc_the_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run
 ) -> None:
     monkeypatch.setitem(sys.modules, "pdoc", None)
-    found = run("docs", tmp_path / "site")
-    assert found.code == 2
-    assert found.err == "steer: pdoc is missing: pip install 'sae-steer[docs]'\n"
+    answer = run("docs", tmp_path / "site")
+    assert answer.code == 2
+    assert answer.err == "steer: pdoc is missing: pip install 'sae-steer[docs]'\n"
     assert not (tmp_path / "site").exists()
 
 

@@ -11,12 +11,15 @@ import torch
 
 from apps.corpora import SOURCES
 from apps.training import contexts as contexts_module
+from apps.training.baselines import Baseline, run_baseline
 from apps.training.recipe import Recipe, load_recipe
 from apps.training.stability import StabilityReport, run_stability
 from apps.training.train import run_recipe
 from dictionaries import catalogue
 from dictionaries.beside.stability import Stability
 from dictionaries.errors import TrainingError
+from dictionaries.training.config import TrainConfig
+from dictionaries.training.state import first_rows
 from steer.lm.hookpoints import parse
 from tests.support import tiny
 
@@ -225,23 +228,66 @@ def test_several_seeds(recipe: Recipe, tmp_path: Path) -> None:
             progress=lambda what, done, total: None,
         )
 
-    found = run()
+    answer = run()
     known = Stability.load(tmp_path / "out")
     assert known is not None
     assert (known.seeds, known.samples, len(known.chance)) == (3, 3200, 40)
-    assert sum(found.histogram) == pytest.approx(1)
-    assert found.cosine == pytest.approx(known.cosine.mean().item(), abs=0.01)
+    assert sum(answer.histogram) == pytest.approx(1)
+    assert answer.cosine == pytest.approx(known.cosine.mean().item(), abs=0.01)
     rows = [
         catalogue.load(tmp_path / "work" / "resid_post.1" / f"seed-{seed}" / "trained").W_dec
         for seed in (1, 2)
     ]
     assert not torch.allclose(*rows)
-    assert run() == found
+    assert run() == answer
     with pytest.raises(TrainingError, match="3 seeds are too few"):
         run_stability(
             recipe, "resid_post.1", seeds=range(3), samples=3200, tokens=3200, work=tmp_path,
             dictionary=None, out=tmp_path, progress=lambda what, done, total: None,
         )  # fmt: skip
+
+
+def test_baselines_differ_from_the_trained_one_in_what_is_frozen(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    """The same data, seed and samples, from one harvest, and each under a name of its own."""
+
+    def run(frozen: str) -> Path:
+        (folder,) = run_baseline(
+            recipe,
+            Baseline(frozen, samples=3200, tokens=3200, seed=3),
+            tmp_path / "out",
+            tmp_path / "work",
+            sites=["resid_post.1"],
+        )
+        return folder
+
+    folders = {frozen: run(frozen) for frozen in ("nothing", "decoder", "encoder")}
+    assert [f.relative_to(tmp_path / "out").as_posix() for f in folders.values()] == [
+        "tiny-plain/resid_post.1",
+        "tiny-frozen-decoder/resid_post.1",
+        "tiny-frozen-encoder/resid_post.1",
+    ]
+    cards = {frozen: json.loads((f / "card.json").read_text()) for frozen, f in folders.items()}
+    told = {frozen: card["train"].pop("frozen", "nothing") for frozen, card in cards.items()}
+    assert told == {frozen: frozen for frozen in folders}
+    assert cards["nothing"]["train"] == cards["decoder"]["train"] == cards["encoder"]["train"]
+    assert cards["nothing"]["train"]["seed"] == 3
+    drawn = first_rows(TrainConfig(width=40, k=5, seed=3), tiny.D)
+    rows = {frozen: catalogue.load(folder).W_dec for frozen, folder in folders.items()}
+    assert torch.allclose(rows["decoder"], drawn, atol=2e-3)
+    assert not torch.allclose(rows["nothing"], drawn, atol=2e-2)
+    before = (folders["decoder"] / "card.json").stat().st_mtime_ns
+    assert (run("decoder") / "card.json").stat().st_mtime_ns == before
+
+
+def test_baselines_that_are_none(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="frozen 'bias' is unknown"):
+        run_baseline(recipe, Baseline("bias"), tmp_path / "out", tmp_path / "work")
+    with pytest.raises(TrainingError, match=r"no site resid_post\.9"):
+        run_baseline(
+            recipe, Baseline("decoder"), tmp_path / "out", tmp_path, sites=["resid_post.9"]
+        )
 
 
 def test_heldout_documents_are_not_trained_on(recipe: Recipe) -> None:

@@ -30,9 +30,9 @@ def test_a_folder_of_ones_own_keeps_its_names(
     Labels([Label(4, "a rule", "steer", f1=0.99), Label(5, "b", "s")]).save(own)
     label, file = by_hand.name(own, 4, "bridges")
     assert (label.by_hand, file) == (True, own / "labels.jsonl")
-    found = catalogue.load(own).labels
-    assert [each.text for each in found] == ["bridges", "a rule", "b"]
-    assert found.of(4) == label
+    loaded = catalogue.load(own).labels
+    assert [each.text for each in loaded] == ["bridges", "a rule", "b"]
+    assert loaded.of(4) == label
 
 
 def test_a_second_name_replaces_the_first_of_its_side(tmp_path: Path) -> None:

@@ -150,10 +150,10 @@ def test_a_block_of_a_folder_with_many(tmp_path: Path, x: Tensor) -> None:
         moved = {**NAMED, "b_dec": torch.full_like(NAMED["b_dec"], layer)}
         store(moved, tmp_path / f"layer_{layer}.safetensors")
     for layer in (3, 5, 12):
-        found = catalogue.load(f"{tmp_path}#{layer}")
-        assert found.b_dec.unique().tolist() == [layer]
+        loaded = catalogue.load(f"{tmp_path}#{layer}")
+        assert loaded.b_dec.unique().tolist() == [layer]
         same = load_folder(tmp_path / f"layer_{layer}.safetensors")
-        assert torch.equal(same.reconstruct(x), found.reconstruct(x))
+        assert torch.equal(same.reconstruct(x), loaded.reconstruct(x))
     with pytest.raises(FormatError, match="each of the blocks 3, 5, 12: name one"):
         load_folder(tmp_path)
     with pytest.raises(FormatError, match="no block 4"):

@@ -18,8 +18,8 @@ Agrees = Callable[[Tensor, Tensor], None]
 
 
 def cases(library: str) -> list[str]:
-    found: list[str] = json.loads((GOLDEN / library / "VERSIONS.json").read_text())["cases"]
-    return found
+    document: list[str] = json.loads((GOLDEN / library / "VERSIONS.json").read_text())["cases"]
+    return document
 
 
 CIRCUIT_TRACER = cases("circuit_tracer")

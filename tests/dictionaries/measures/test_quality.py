@@ -33,17 +33,17 @@ def both_signs(gain: float = 1.0, bias: Tensor | None = None) -> ReLU:
 
 
 def test_the_identity(activations: Tensor) -> None:
-    found = quality(both_signs(), activations)
-    assert found.fvu == pytest.approx(0, abs=1e-10)
-    assert found.explained_variance == pytest.approx(1)
-    assert found.shrinkage == pytest.approx(1)
-    assert found.l0 == D
-    assert found.tokens == 300
+    figures = quality(both_signs(), activations)
+    assert figures.fvu == pytest.approx(0, abs=1e-10)
+    assert figures.explained_variance == pytest.approx(1)
+    assert figures.shrinkage == pytest.approx(1)
+    assert figures.l0 == D
+    assert figures.tokens == 300
 
 
 def test_the_mean_explains_nothing(activations: Tensor) -> None:
-    found = quality(both_signs(0.0, activations.mean(0)), activations)
-    assert found.fvu == pytest.approx(1, rel=1e-5)
+    figures = quality(both_signs(0.0, activations.mean(0)), activations)
+    assert figures.fvu == pytest.approx(1, rel=1e-5)
 
 
 def test_nothing_is_worse_than_the_mean(activations: Tensor) -> None:
@@ -53,9 +53,9 @@ def test_nothing_is_worse_than_the_mean(activations: Tensor) -> None:
 @pytest.mark.parametrize("gain", [0.5, 0.9, 1.2])
 def test_shrinkage_is_the_gain(gain: float, activations: Tensor) -> None:
     bias = (1 - gain) * activations.mean(0)
-    found = quality(both_signs(gain, bias), activations)
-    assert found.shrinkage == pytest.approx(gain, rel=1e-4)
-    assert found.fvu == pytest.approx((1 - gain) ** 2, rel=1e-3)
+    figures = quality(both_signs(gain, bias), activations)
+    assert figures.shrinkage == pytest.approx(gain, rel=1e-4)
+    assert figures.fvu == pytest.approx((1 - gain) ** 2, rel=1e-3)
 
 
 def test_dead_features(activations: Tensor) -> None:
@@ -75,17 +75,17 @@ def test_figures(
     activations: Tensor,
 ) -> None:
     dictionary, x = make(architecture), activations.to(dtype).float()
-    found = quality(dictionary, activations.to(dtype), batch)
+    figures = quality(dictionary, activations.to(dtype), batch)
     features = dictionary.encode(x)[0]
     reconstruction, mean = dictionary.reconstruct(x), x.mean(0)
     variance = (x - mean).square().sum()
     active = features != 0
-    assert found.fvu == pytest.approx(((x - reconstruction).square().sum() / variance).item())
-    assert found.l0 == pytest.approx(active.float().sum(1).mean().item())
-    assert found.dead_share == pytest.approx(1 - active.any(0).float().mean().item())
+    assert figures.fvu == pytest.approx(((x - reconstruction).square().sum() / variance).item())
+    assert figures.l0 == pytest.approx(active.float().sum(1).mean().item())
+    assert figures.dead_share == pytest.approx(1 - active.any(0).float().mean().item())
     centred = reconstruction - mean
     gamma = centred.square().sum() / (centred * (x - mean)).sum()
-    assert found.shrinkage == pytest.approx(gamma.item(), rel=1e-4)
+    assert figures.shrinkage == pytest.approx(gamma.item(), rel=1e-4)
 
 
 def test_pca(activations: Tensor) -> None:

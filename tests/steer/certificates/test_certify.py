@@ -198,12 +198,12 @@ def test_the_command(run: Run, tmp_path: Path, given: Dictionary) -> None:
     path = tmp_path / "published.json"
     words = ["certify", tmp_path / "sae", "--published", path, "--text", tmp_path / "text.txt"]
     path.write_text(json.dumps(said))
-    found = run(*words)
-    assert (found.code, found.out.splitlines()[-1]) == (0, "agrees")
+    answer = run(*words)
+    assert (answer.code, answer.out.splitlines()[-1]) == (0, "agrees")
     path.write_text(json.dumps({**said, "site": "resid_post.2"}))
-    found = run(*words, "--json")
-    assert (found.code, json.loads(found.out)["verdict"]["deviation"]) == (1, "site")
+    answer = run(*words, "--json")
+    assert (answer.code, json.loads(answer.out)["verdict"]["deviation"]) == (1, "site")
     path.write_text(json.dumps({**said, "hook": 1}))
-    found = run(*words)
-    assert found.code == 2
-    assert "hook = 1" in found.err
+    answer = run(*words)
+    assert answer.code == 2
+    assert "hook = 1" in answer.err

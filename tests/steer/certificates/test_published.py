@@ -50,7 +50,7 @@ def test_neuronpedias_records_are_read(tmp_path: Path) -> None:
     export = {"index": "9758", "layer": "7-res-jb", "maxValue": 2.0, "values": [0, 2.0]}
     answer = {"tokens": ["a", "b"], "activations": [{"index": 1, "values": [1, 0]}, export]}
     said = read_published(write(tmp_path, activations=[{"tokens": ["a", "b"], **export}, answer]))
-    assert [dict(each.values) for each in said.activations] == [
+    assert [dict(activation.values) for activation in said.activations] == [
         {9758: (0.0, 2.0)},
         {1: (1.0, 0.0), 9758: (0.0, 2.0)},
     ]

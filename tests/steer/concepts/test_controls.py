@@ -20,8 +20,8 @@ def size(edit: Intervention) -> float:
     if isinstance(edit.edits[0], AddDirection):
         return float(edit.edits[0].value)
     adds: Any = edit.edits
-    rows = planted.dictionary().W_dec[[each.feature for each in adds]]
-    return (torch.tensor([each.value for each in adds]) @ rows).norm().item()
+    rows = planted.dictionary().W_dec[[add.feature for add in adds]]
+    return (torch.tensor([add.value for add in adds]) @ rows).norm().item()
 
 
 def test_every_control_differs_in_its_direction_alone() -> None:

@@ -33,7 +33,7 @@ def test_a_shape_is_that_of_the_model(model_folder: Callable[[], Path]) -> None:
     folder = model_folder()
     module = tiny.build("llama")
     shape = Shape.of(str(folder))
-    assert shape.parameters == sum(each.numel() for each in module.parameters())
+    assert shape.parameters == sum(parameter.numel() for parameter in module.parameters())
     assert (shape.d, shape.depth, shape.vocabulary) == (tiny.D, tiny.LAYERS, tiny.VOCABULARY)
 
 

@@ -189,8 +189,8 @@ def test_conflicts_are_of_the_same_row(one: Any, other: Any, clash: bool) -> Non
 
 
 def test_explain_measures_every_row(llama: steer.Model) -> None:
-    found = llama.explain(edit(Rows("1:", ":0", 40)), dictionaries=[GIVEN], prompt=PROMPTS[0])
-    (described,) = found.plans[0].edits
+    plan = llama.explain(edit(Rows("1:", ":0", 40)), dictionaries=[GIVEN], prompt=PROMPTS[0])
+    (described,) = plan.plans[0].edits
     alone = llama.explain(edit("1:"), dictionaries=[GIVEN], prompt=PROMPTS[0]).plans[0].edits[0]
     assert described.relative_dose == pytest.approx(alone.relative_dose)
     assert described.positions == "Rows('1:', ':0', 40)"

@@ -75,11 +75,11 @@ def test_where_the_model_is_nearly_linear_gradients_are_nearly_exact(llama: stee
 
 
 def test_patching_with_itself_does_nothing(llama: steer.Model) -> None:
-    found = attribution(
+    attributed = attribution(
         llama, tiny.PROMPTS, tiny.dictionary(), METRIC, patch=tiny.PROMPTS, method="ig"
     )
-    assert not any(value.any() for value in found.values)
-    assert all(part.change == part.error == 0 for part in found.completeness)
+    assert not any(value.any() for value in attributed.values)
+    assert all(part.change == part.error == 0 for part in attributed.completeness)
 
 
 def test_agreement_of_a_sweep_with_itself(llama: steer.Model) -> None:

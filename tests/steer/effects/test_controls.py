@@ -61,16 +61,16 @@ def test_controls_say_how_dense_they_and_the_edit_are(llama: steer.Model, known:
     if known:
         assert dictionary.statistics is not None
         density = dictionary.statistics.density.double()
-    found = matched_features(clean, dictionary, [5, 9], 3, 0)
-    assert found is not None
-    assert found.density == pytest.approx(density[[5, 9]].mean().item())
-    for each in found.others:
-        assert each.density == pytest.approx(density[each.feature].item())
+    read = matched_features(clean, dictionary, [5, 9], 3, 0)
+    assert read is not None
+    assert read.density == pytest.approx(density[[5, 9]].mean().item())
+    for other in read.others:
+        assert other.density == pytest.approx(density[other.feature].item())
     edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0), steer.Clamp(9, 2.0)])
     frame = controls(llama, [tiny.PROMPT], edit, dictionaries=[dictionary], draws=3).to_frame()
     rows = frame.set_index("control")
-    assert rows.loc["edit", "density"] == pytest.approx(found.density)
-    near = [each.density for each in found.others]
+    assert rows.loc["edit", "density"] == pytest.approx(read.density)
+    near = [other.density for other in read.others]
     assert rows.loc["matched", "density"] == pytest.approx(sum(near) / 3)
     if min(near) < max(near):
         assert rows.loc["matched", "density_low"] == pytest.approx(min(near))

@@ -18,26 +18,26 @@ METRIC = LogitDifference("w5", "w6")
 def test_each_dose_is_the_edit_alone(llama: steer.Model) -> None:
     dictionary = tiny.dictionary()
     feature = tiny.active_features(llama, dictionary)[1]
-    found = dose_response(
+    response = dose_response(
         llama, tiny.PROMPTS, dictionary, feature, [-2.0, 0.0, "1x max"], metric=METRIC
     )
     ablated = ablation_sweep(llama, tiny.PROMPTS, dictionary, [feature], metric=METRIC)
     own = torch.zeros(3, dtype=torch.float64)
     for row in ablated.rows:
         own[row["prompt"]] = row["effect"]
-    assert torch.allclose(found.effect[1], own, atol=2e-5)
-    assert (found.kl >= -1e-6).all()
-    assert list(found.to_frame()["dose"]) == [-2.0, 0.0, "1x max"]
+    assert torch.allclose(response.effect[1], own, atol=2e-5)
+    assert (response.kl >= -1e-6).all()
+    assert list(response.to_frame()["dose"]) == [-2.0, 0.0, "1x max"]
 
 
 def test_no_change_is_no_effect(llama: steer.Model) -> None:
     dictionary = tiny.dictionary()
-    found = dose_response(llama, tiny.PROMPTS, dictionary, 5, [0.0, 2.0], edit=steer.Add)
-    assert found.kl[0].abs().max() < 1e-6
-    assert found.delta_ce[0].abs().max() < 1e-6
-    assert not found.relative_dose[0].any()
-    assert found.strongest(budget=1e9) == 2.0
-    assert found.strongest(budget=-1.0) is None
+    response = dose_response(llama, tiny.PROMPTS, dictionary, 5, [0.0, 2.0], edit=steer.Add)
+    assert response.kl[0].abs().max() < 1e-6
+    assert response.delta_ce[0].abs().max() < 1e-6
+    assert not response.relative_dose[0].any()
+    assert response.strongest(budget=1e9) == 2.0
+    assert response.strongest(budget=-1.0) is None
 
 
 def test_no_doses(llama: steer.Model) -> None:
@@ -47,12 +47,12 @@ def test_no_doses(llama: steer.Model) -> None:
 
 def test_written_text_is_judged_by_the_untouched_model(llama: steer.Model) -> None:
     dictionary = tiny.dictionary()
-    found = dose_response(
+    response = dose_response(
         llama, tiny.PROMPTS, dictionary, 5, [0.0, 2.0, 40.0], edit=steer.Add, continuation=6
     )
-    assert found.loss is not None
-    assert found.distinct is not None
-    assert found.loss.shape == found.distinct.shape == (3, 3)
+    assert response.loss is not None
+    assert response.distinct is not None
+    assert response.loss.shape == response.distinct.shape == (3, 3)
     for number, prompt in enumerate(tiny.PROMPTS):
         plain = llama.generate(
             prompt,
@@ -66,29 +66,31 @@ def test_written_text_is_judged_by_the_untouched_model(llama: steer.Model) -> No
             logits = tiny.plain_model("llama")(ids[None]).logits[0]
         losses = -logits[:-1].log_softmax(-1).gather(-1, ids[1:, None])
         own = losses[-len(plain.baseline.ids) :].mean().item()
-        assert found.loss[0, number].item() == pytest.approx(own, rel=1e-4)
-    assert {"loss", "distinct"} <= set(found.to_frame().columns)
+        assert response.loss[0, number].item() == pytest.approx(own, rel=1e-4)
+    assert {"loss", "distinct"} <= set(response.to_frame().columns)
 
 
 def test_the_strongest_dose_is_of_neutral_text(llama: steer.Model) -> None:
     dictionary, neutral = tiny.dictionary(), ["w3 w8 w9 w30", "w40 w41 w42 w43 w44"]
     doses = [1.0, 4.0, 16.0]
-    found = dose_response(llama, tiny.PROMPT, dictionary, 5, doses, edit=steer.Add, neutral=neutral)
+    response = dose_response(
+        llama, tiny.PROMPT, dictionary, 5, doses, edit=steer.Add, neutral=neutral
+    )
     own = dose_response(llama, neutral, dictionary, 5, doses, edit=steer.Add)
-    assert torch.equal(found.neutral_ce, own.delta_ce)
-    assert not torch.equal(found.neutral_ce.mean(1), found.delta_ce.mean(1))
+    assert torch.equal(response.neutral_ce, own.delta_ce)
+    assert not torch.equal(response.neutral_ce.mean(1), response.delta_ce.mean(1))
     limit = own.delta_ce.mean(1)[:2].max().item() + 1e-9
     weaker = own.delta_ce.mean(1)[2].item() > limit
-    assert found.strongest(limit) == (4.0 if weaker else 16.0)
+    assert response.strongest(limit) == (4.0 if weaker else 16.0)
 
 
 def test_the_two_signs(llama: steer.Model) -> None:
-    found = dose_response(
+    response = dose_response(
         llama, tiny.PROMPTS, tiny.dictionary(), 5, [-2.0, 2.0, 3.0, "-1x max", "1x max"]
     )
-    table = found.asymmetry()
+    table = response.asymmetry()
     assert set(zip(table["unit"], table["dose"], strict=True)) == {("activation", 2.0), ("max", 1)}
     row = table[table["unit"] == "activation"].iloc[0]
     assert row["even"] + row["odd"] == pytest.approx(row["plus"])
     assert row["even"] - row["odd"] == pytest.approx(row["minus"])
-    assert found.asymmetry().equals(table)
+    assert response.asymmetry().equals(table)

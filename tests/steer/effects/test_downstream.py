@@ -29,29 +29,29 @@ def test_after_no_block_it_is_the_later_encoder_alone(
 ) -> None:
     """resid_pre.2 is resid_post.1, so what stands there is x + (v − a) d exactly."""
     dictionary, other = tiny.dictionary(), later("resid_pre.2", architecture)
-    found = downstream(llama, tiny.PROMPT, clamp(2), other, at="all", dictionaries=[dictionary])
+    effect = downstream(llama, tiny.PROMPT, clamp(2), other, at="all", dictionaries=[dictionary])
     ids, mask = llama.tokenize([tiny.PROMPT])
     x = llama.collect(ids, mask, ["resid_post.1"])["resid_post.1"][0]
     edited = x.clone()
     activation = dictionary.encode(x)[0][2, 5]
     edited[2] += (3.0 - activation) * dictionary.W_dec[5]
     before, after = (other.encode(each)[0] for each in (x, edited))
-    (changed,) = found.changed
+    (changed,) = effect.changed
     assert changed.features.tolist() == (before != after).any(0).nonzero().flatten().tolist()
     assert torch.allclose(changed.before, before[:, changed.features], atol=1e-5)
     assert torch.allclose(changed.after, after[:, changed.features], atol=1e-5)
-    assert set(found.to_rows()["position"]) == {2}
-    assert set(found.frame["position"]) == {2}
+    assert set(effect.to_rows()["position"]) == {2}
+    assert set(effect.frame["position"]) == {2}
 
 
 def test_it_is_what_a_plain_hook_gives(model: steer.Model, untouched: Any) -> None:
     dictionary, other = tiny.dictionary("resid_post.0"), later("resid_post.1")
-    found = downstream(model, tiny.PROMPTS, clamp(), other, at="all", dictionaries=[dictionary])
+    effect = downstream(model, tiny.PROMPTS, clamp(), other, at="all", dictionaries=[dictionary])
 
     def hook(module: Any, inputs: Any, x: torch.Tensor) -> torch.Tensor:
         return x + (3.0 - dictionary.encode(x)[0][..., 5:6]) * dictionary.W_dec[5]
 
-    for prompt, changed in zip(tiny.PROMPTS, found.changed, strict=True):
+    for prompt, changed in zip(tiny.PROMPTS, effect.changed, strict=True):
         ids, _ = model.tokenize([prompt])
         with plain.recorded(plain.block(untouched, 1)) as seen, torch.inference_mode():
             untouched(ids)
@@ -65,19 +65,19 @@ def test_it_is_what_a_plain_hook_gives(model: steer.Model, untouched: Any) -> No
 
 def test_nothing_changes_before_the_edit(model: steer.Model) -> None:
     dictionary, other = tiny.dictionary("resid_post.0"), later("resid_post.2")
-    found = downstream(model, tiny.PROMPTS[2], clamp(4), other, dictionaries=[dictionary])
-    (changed,) = found.changed
+    effect = downstream(model, tiny.PROMPTS[2], clamp(4), other, dictionaries=[dictionary])
+    (changed,) = effect.changed
     assert not changed.change[:4].any()
     assert changed.change[4:].any(1).all()
 
 
 def test_means_over_the_tokens_that_count(llama: steer.Model) -> None:
     dictionary, other = tiny.dictionary("resid_post.0"), later("resid_post.1")
-    found = downstream(llama, tiny.PROMPTS, clamp(), other, at="last", dictionaries=[dictionary])
-    frame = found.frame.set_index("feature")
-    last = [len(each.tokens) - 1 for each in found.changed]
-    for feature, change in found.top(5):
-        rows = found.to_rows()
+    effect = downstream(llama, tiny.PROMPTS, clamp(), other, at="last", dictionaries=[dictionary])
+    frame = effect.frame.set_index("feature")
+    last = [len(each.tokens) - 1 for each in effect.changed]
+    for feature, change in effect.top(5):
+        rows = effect.to_rows()
         rows = rows[rows["feature"] == feature]
         values = [
             rows[(rows["prompt"] == number) & (rows["position"] == place)]["change"].sum()
@@ -86,7 +86,7 @@ def test_means_over_the_tokens_that_count(llama: steer.Model) -> None:
         assert change == pytest.approx(sum(values) / len(values), abs=1e-6)
         assert frame.loc[feature, "low"] <= change <= frame.loc[feature, "high"]
     assert list(frame["change"].abs()) == sorted(frame["change"].abs(), reverse=True)
-    assert found.to_dict(3)["changed"] == len(found.features)
+    assert effect.to_dict(3)["changed"] == len(effect.features)
 
 
 def test_a_site_that_is_not_later_is_refused(llama: steer.Model) -> None:

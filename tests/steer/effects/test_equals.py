@@ -57,8 +57,8 @@ def test_o27_each_control_has_the_edits_norm_at_every_position(llama: steer.Mode
 def test_downstream_controls_are_what_a_plain_hook_gives(
     model: steer.Model, untouched: Any
 ) -> None:
-    found = downstream(model, tiny.PROMPTS, EDIT, LATER, dictionaries=[EARLY], draws=3)
-    for changed, (prompt, drawn) in zip(found.changed, trials(model), strict=True):
+    effect = downstream(model, tiny.PROMPTS, EDIT, LATER, dictionaries=[EARLY], draws=3)
+    for changed, (prompt, drawn) in zip(effect.changed, trials(model), strict=True):
         ids = prompt.clean.ids.unsqueeze(0)
         for number, each in enumerate(drawn):
             with plain.recorded(plain.block(untouched, 1)) as seen, torch.inference_mode():
@@ -94,17 +94,17 @@ def test_what_the_edit_does_is_the_same_with_any_controls(llama: steer.Model) ->
 
 
 def test_all_later_features_together(llama: steer.Model) -> None:
-    found = downstream(llama, tiny.PROMPTS, EDIT, LATER, dictionaries=[EARLY], draws=3)
-    rows = found.overall().set_index("of")
+    effect = downstream(llama, tiny.PROMPTS, EDIT, LATER, dictionaries=[EARLY], draws=3)
+    rows = effect.overall().set_index("of")
     assert list(rows.index) == ["edit", "random", "matched"]
-    assert rows.loc["edit", "change"] == pytest.approx(found.matrix().abs().sum(0).mean().item())
+    assert rows.loc["edit", "change"] == pytest.approx(effect.matrix().abs().sum(0).mean().item())
     for kind in ("random", "matched"):
-        each = torch.stack([changed.controls[kind] for changed in found.changed])
+        each = torch.stack([changed.controls[kind] for changed in effect.changed])
         assert rows.loc[kind, "change"] == pytest.approx(each.abs().sum(2).mean().item())
-        size = found.frame.set_index("feature")[kind]
-        feature = found.features[0]
+        size = effect.frame.set_index("feature")[kind]
+        feature = effect.features[0]
         assert size[feature] == pytest.approx(each[..., feature].abs().mean().item())
-    near = found.to_dict()["matched"]
+    near = effect.to_dict()["matched"]
     assert near["control_density_low"] <= near["control_density"] <= near["control_density_high"]
 
 
@@ -149,10 +149,10 @@ def test_a_feature_alone_beside_directions_as_long(llama: steer.Model) -> None:
 
 
 def test_directions_have_no_matched_features(llama: steer.Model) -> None:
-    found = downstream(llama, tiny.PROMPTS, PUSH, LATER, draws=2)
-    assert set(found.changed[0].controls) == {"random"}
-    assert found.matched is None
-    assert found.to_dict()["matched"] is None
+    effect = downstream(llama, tiny.PROMPTS, PUSH, LATER, draws=2)
+    assert set(effect.changed[0].controls) == {"random"}
+    assert effect.matched is None
+    assert effect.to_dict()["matched"] is None
     assert set(path_effects(llama, tiny.PROMPTS, PUSH, draws=2).controls) == {"random"}
 
 

@@ -83,14 +83,14 @@ def test_it_is_the_slope_of_the_norm_in_the_directions_that_leave_its_scale() ->
 
 def test_tokens_are_sorted_and_prompts_give_the_scale() -> None:
     model, dictionary = tiny.tiny_model("llama"), tiny.dictionary()
-    found = direct_logit_effect(model, dictionary, 5, prompts=tiny.PROMPTS, top=4)
-    mean = found.logits.mean(0)
-    assert [t.token_id for t in found.promoted] == mean.topk(4).indices.tolist()
-    assert found.suppressed[0].delta_logit == pytest.approx(mean.min().item())
+    effect = direct_logit_effect(model, dictionary, 5, prompts=tiny.PROMPTS, top=4)
+    mean = effect.logits.mean(0)
+    assert [t.token_id for t in effect.promoted] == mean.topk(4).indices.tolist()
+    assert effect.suppressed[0].delta_logit == pytest.approx(mean.min().item())
     assert torch.allclose(
-        found.logits[0] * found.scales[0], found.logits[1] * found.scales[1], atol=1e-5
+        effect.logits[0] * effect.scales[0], effect.logits[1] * effect.scales[1], atol=1e-5
     )
-    assert found.to_dict()["label"] == "direct, frozen-norm"
+    assert effect.to_dict()["label"] == "direct, frozen-norm"
 
 
 def test_logits_that_are_scaled_besides_are_refused() -> None:
@@ -116,9 +116,11 @@ def test_where_all_is_linear_direct_gradient_and_exact_effects_are_one() -> None
     sweep = ablation_sweep(model, tiny.PROMPTS, dictionary, metric=METRIC, positions="all")
     unembedding = model.module.lm_head.weight.double()
     for method in ("atp", "ig"):
-        found = attribution(model, tiny.PROMPTS, dictionary, METRIC, method=method, positions="all")
+        attributed = attribution(
+            model, tiny.PROMPTS, dictionary, METRIC, method=method, positions="all"
+        )
         for row in sweep.rows:
-            guess = found.values[row["prompt"]][:, row["feature"]].sum().item()
+            guess = attributed.values[row["prompt"]][:, row["feature"]].sum().item()
             assert guess == pytest.approx(row["effect"], abs=1e-6)
     for row in sweep.rows[::7]:
         ids = model.tokenize([tiny.PROMPTS[row["prompt"]]])[0][0]

@@ -94,10 +94,10 @@ def test_pairs_do_not_interact() -> None:
 @pytest.mark.parametrize("method", ["atp", "ig"])
 def test_o14_attributions_are_exact(method: str) -> None:
     model, dictionary, activations, weights = planted()
-    found = attribution(model, PROMPT, dictionary, METRIC, method=method)
+    attributed = attribution(model, PROMPT, dictionary, METRIC, method=method)
     expected = -(activations[-1] * weights)
-    torch.testing.assert_close(found.matrix()[:, 0], expected, rtol=1e-4, atol=1e-5)
-    assert found.completeness[0].gap < 1e-3
+    torch.testing.assert_close(attributed.matrix()[:, 0], expected, rtol=1e-4, atol=1e-5)
+    assert attributed.completeness[0].gap < 1e-3
 
 
 def test_clamps_are_lines_and_added_doses_have_no_even_part() -> None:

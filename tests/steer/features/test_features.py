@@ -18,56 +18,56 @@ def test_activations_are_those_of_the_site(
     architecture: str, model: steer.Model, untouched: Any
 ) -> None:
     sae = tiny.dictionary(architecture=architecture)
-    found = model.features(PROMPT, sae)
+    read = model.features(PROMPT, sae)
     with plain.recorded(plain.block(untouched, 2), "input") as residual:
         plain.logits(untouched, model.tokenize([PROMPT])[0])
     x = residual[0][0]
-    assert found.tokens == tuple(PROMPT.split())
-    assert (found.text, found.dictionary) == (PROMPT, "tiny")
-    torch.testing.assert_close(found.activations, sae.encode(x)[0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.norms, x.norm(dim=-1))
+    assert read.tokens == tuple(PROMPT.split())
+    assert (read.text, read.dictionary) == (PROMPT, "tiny")
+    torch.testing.assert_close(read.activations, sae.encode(x)[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(read.norms, x.norm(dim=-1))
 
 
 def test_features_of_a_bf16_model_are_in_fp32() -> None:
-    found = tiny.tiny_model("llama", torch.bfloat16).features(PROMPT, tiny.dictionary())
-    assert found.activations.dtype == found.norms.dtype == torch.float32
+    read = tiny.tiny_model("llama", torch.bfloat16).features(PROMPT, tiny.dictionary())
+    assert read.activations.dtype == read.norms.dtype == torch.float32
 
 
 def test_top_of_each_token(llama: steer.Model) -> None:
-    found = llama.features(PROMPT, tiny.dictionary())
-    assert found.top(3)[0] == []
-    for position, top in enumerate(found.top(3, skip_first=False)):
-        values = found.activations[position].sort(descending=True).values[:3]
+    read = llama.features(PROMPT, tiny.dictionary())
+    assert read.top(3)[0] == []
+    for position, top in enumerate(read.top(3, skip_first=False)):
+        values = read.activations[position].sort(descending=True).values[:3]
         assert [a.activation for a in top] == values[values > 0].tolist()
-        assert all(found.activations[position, a.feature] == a.activation for a in top)
-        assert {(a.position, a.token) for a in top} == {(position, found.tokens[position])}
-    assert len(found.top(10**6)[1]) == int((found.activations[1] > 0).sum())
+        assert all(read.activations[position, a.feature] == a.activation for a in top)
+        assert {(a.position, a.token) for a in top} == {(position, read.tokens[position])}
+    assert len(read.top(10**6)[1]) == int((read.activations[1] > 0).sum())
 
 
 def test_top_features_of_the_text(llama: steer.Model) -> None:
-    found = llama.features(PROMPT, tiny.dictionary())
-    top = found.top_features(4)
-    assert [a.activation for a in top] == found.activations[1:].amax(0).topk(4).values.tolist()
-    assert all(found.activations[a.position, a.feature] == a.activation for a in top)
-    assert all(a.position > 0 and a.token == found.tokens[a.position] for a in top)
-    assert len({a.feature for a in found.top_features(10**6)}) == int(
-        (found.activations[1:] > 0).any(0).sum()
+    read = llama.features(PROMPT, tiny.dictionary())
+    top = read.top_features(4)
+    assert [a.activation for a in top] == read.activations[1:].amax(0).topk(4).values.tolist()
+    assert all(read.activations[a.position, a.feature] == a.activation for a in top)
+    assert all(a.position > 0 and a.token == read.tokens[a.position] for a in top)
+    assert len({a.feature for a in read.top_features(10**6)}) == int(
+        (read.activations[1:] > 0).any(0).sum()
     )
 
 
 def test_a_text_of_one_token(llama: steer.Model) -> None:
-    found = llama.features("w9", tiny.dictionary())
-    assert found.activations.shape == (1, tiny.WIDTH)
-    assert found.top() == [[]]
-    assert found.top_features()[0].position == 0
+    read = llama.features("w9", tiny.dictionary())
+    assert read.activations.shape == (1, tiny.WIDTH)
+    assert read.top() == [[]]
+    assert read.top_features()[0].position == 0
 
 
 def test_as_a_frame_and_as_plain_data(llama: steer.Model) -> None:
-    found = llama.features(PROMPT, tiny.dictionary())
-    frame = found.to_frame()
+    read = llama.features(PROMPT, tiny.dictionary())
+    frame = read.to_frame()
     assert list(frame.columns) == ["position", "token", "feature", "activation"]
-    assert len(frame) == int((found.activations != 0).sum())
-    data = found.to_list(2)
+    assert len(frame) == int((read.activations != 0).sum())
+    data = read.to_list(2)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert [row["position"] for row in data] == list(range(6))
     assert all(len(row["features"]) <= 2 for row in data)

@@ -55,17 +55,17 @@ def test_bars_are_the_frame(model: steer.Model) -> None:
 def test_later_features_paths_and_tokens_stand_before_their_controls(model: steer.Model) -> None:
     early, later = tiny.dictionary("resid_post.0"), replace(tiny.dictionary(), name="later")
     edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0)])
-    found = steer.downstream(model, tiny.PROMPTS, edit, later, dictionaries=[early], draws=2)
+    effect = steer.downstream(model, tiny.PROMPTS, edit, later, dictionaries=[early], draws=2)
     paths = steer.path_effects(
         model, tiny.PROMPTS, edit, metric=METRIC, dictionaries=[early], draws=2
     )
     alone = steer.direct_logit_effect(model, early, 5, prompts=tiny.PROMPTS, top=3, draws=2)
     tokens = [*alone.promoted, *reversed(alone.suppressed)]
-    changes, effects = found.frame["change"].head(4), paths.frame["effect"]
+    changes, effects = effect.frame["change"].head(4), paths.frame["effect"]
     for figure, values in (
-        (downstream_bars(found, top=4), list(changes)),
+        (downstream_bars(effect, top=4), list(changes)),
         (path_bars(paths), list(effects)),
-        (token_bars(alone), [each.delta_logit for each in tokens]),
+        (token_bars(alone), [token.delta_logit for token in tokens]),
     ):
         (points,) = (trace for trace in figure.data if trace.type == "scatter")
         assert list(points.x) == values[::-1]
@@ -79,10 +79,10 @@ def test_later_features_paths_and_tokens_stand_before_their_controls(model: stee
 def test_an_effect_is_drawn_with_the_controls_of_its_table(model: steer.Model) -> None:
     edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0)])
     given = {"metric": METRIC, "dictionaries": [tiny.dictionary()]}
-    found = steer.logit_effect(model, tiny.PROMPTS, edit, draws=3, **given)
-    assert found.controls is not None
-    frame = found.controls.to_frame()
-    table, draws, means = effect_figure(found).data
+    effect = steer.logit_effect(model, tiny.PROMPTS, edit, draws=3, **given)
+    assert effect.controls is not None
+    frame = effect.controls.to_frame()
+    table, draws, means = effect_figure(effect).data
     assert len(table.cells["values"]) == 2
     assert list(means.y) == list(frame["control"])
     assert list(means.x) == list(frame["effect"])
@@ -94,17 +94,17 @@ def test_an_effect_is_drawn_with_the_controls_of_its_table(model: steer.Model) -
 def test_the_scatter_has_a_point_a_prompt_and_feature(model: steer.Model) -> None:
     dictionary = tiny.dictionary()
     sweep = ablation_sweep(model, tiny.PROMPTS, dictionary, metric=METRIC)
-    found = attribution(model, tiny.PROMPTS, dictionary, METRIC, method="atp")
-    points = agreement_scatter(found, sweep).data[-1]
+    attributed = attribution(model, tiny.PROMPTS, dictionary, METRIC, method="atp")
+    points = agreement_scatter(attributed, sweep).data[-1]
     assert len(points.x) == len(sweep)
-    assert points.y[0] == found.matrix()[sweep.rows[0]["feature"], sweep.rows[0]["prompt"]]
+    assert points.y[0] == attributed.matrix()[sweep.rows[0]["feature"], sweep.rows[0]["prompt"]]
     with pytest.raises(SteerError, match="different prompts"):
-        agreement_scatter(found, ablation_sweep(model, tiny.PROMPT, dictionary))
+        agreement_scatter(attributed, ablation_sweep(model, tiny.PROMPT, dictionary))
 
 
 def test_doses_are_in_order(model: steer.Model) -> None:
-    found = dose_response(model, tiny.PROMPTS, tiny.dictionary(), 5, [2.0, -2.0, 0.0])
-    lines = [trace for trace in dose_curves(found).data if trace.mode == "lines+markers"]
+    response = dose_response(model, tiny.PROMPTS, tiny.dictionary(), 5, [2.0, -2.0, 0.0])
+    lines = [trace for trace in dose_curves(response).data if trace.mode == "lines+markers"]
     assert [trace.name for trace in lines] == ["kl", "delta_ce"]  # the effect is the KL
     assert list(lines[0].x) == [-2.0, 0.0, 2.0]
 

@@ -56,7 +56,7 @@ def said(dictionary: Dictionary, *edits: Edit, **more: str) -> Forecast:
 
 def linear(forecast: Forecast) -> torch.Tensor:
     """What a forecast says without its cost of KL."""
-    values = torch.tensor([each.change.value for each in forecast.moves])
+    values = torch.tensor([move.change.value for move in forecast.moves])
     return values - forecast.kl.value * KNOWN.costs
 
 
@@ -141,10 +141,10 @@ def test_the_file_and_a_damaged_one(tmp_path: Path) -> None:
 def test_it_is_the_push_by_the_slopes_and_the_cost_of_the_kl(saved: Dictionary) -> None:
     found = said(saved, steer.Add(5, 3.0))
     torch.testing.assert_close(linear(found), KNOWN.slopes @ (3.0 * saved.W_dec[5]))
-    for each, (low, high) in zip(found.moves, KNOWN.off, strict=True):
+    for move, (low, high) in zip(found.moves, KNOWN.off, strict=True):
         size = found.kl.value**0.5
-        assert each.change.low == pytest.approx(each.change.value + size * low)
-        assert each.change.high == pytest.approx(each.change.value + size * high)
+        assert move.change.low == pytest.approx(move.change.value + size * low)
+        assert move.change.high == pytest.approx(move.change.value + size * high)
 
 
 def test_several_edits_add_up_and_the_sign_turns(saved: Dictionary) -> None:

@@ -148,8 +148,8 @@ def test_a_feature_silent_in_either_part_has_no_detector() -> None:
     silent, judged = t == CAT, t == CAT
     silent[::4] = False
     judged = judged & ~silent
-    found = detect(planted([silent, judged, t == OF]), t, PARTITIONS)
-    assert [each.feature for each in found] == [2]
+    rules = detect(planted([silent, judged, t == OF]), t, PARTITIONS)
+    assert [each.feature for each in rules] == [2]
 
 
 def test_entropy_is_that_of_the_tokens() -> None:

@@ -77,9 +77,9 @@ def test_what_fires_on_a_word_alone_comes_first(dictionary: Dictionary) -> None:
     density = known.density.index_fill(0, torch.tensor([9]), 1e-3)
     rare = replace(known, density=density)
     planted = replace(dictionary, W_enc=rows, b_enc=bias, statistics=rare)
-    found = Finder(planted, MODEL.token, MODEL).find(word)
-    first = found.hits[0]
-    assert found.measured
+    hits = Finder(planted, MODEL.token, MODEL).find(word)
+    first = hits.hits[0]
+    assert hits.measured
     assert first.feature == 9
     assert first.fires is not None
     assert first.fires > 0
@@ -87,10 +87,10 @@ def test_what_fires_on_a_word_alone_comes_first(dictionary: Dictionary) -> None:
 
 
 def test_unmeasured_hits_have_no_activation(finder: Finder) -> None:
-    found = finder.find("w20", measure=False)
-    assert not found.measured
-    assert found.hits
-    assert all(hit.fires is None and "fires at" not in hit.why for hit in found.hits)
+    hits = finder.find("w20", measure=False)
+    assert not hits.measured
+    assert hits.hits
+    assert all(hit.fires is None and "fires at" not in hit.why for hit in hits.hits)
 
 
 def test_one_ranking_has_what_reads_and_what_writes(dictionary: Dictionary) -> None:
@@ -101,8 +101,8 @@ def test_one_ranking_has_what_reads_and_what_writes(dictionary: Dictionary) -> N
     promoted = known.promoted.fill_(3).clone()
     promoted[6, 0] = 20
     alone = replace(known, contexts=contexts, promoted=promoted)
-    found = Finder(replace(dictionary, statistics=alone), MODEL.token).find("w20")
-    why = {hit.feature: hit.why for hit in found.hits}
+    hits = Finder(replace(dictionary, statistics=alone), MODEL.token).find("w20")
+    why = {hit.feature: hit.why for hit in hits.hits}
     assert set(why) == {4, 6}
     assert "peaks at it in 100% of its examples" in why[4]
     assert why[6] == "promotes it, 1 of its ten"
@@ -110,16 +110,16 @@ def test_one_ranking_has_what_reads_and_what_writes(dictionary: Dictionary) -> N
 
 @pytest.mark.parametrize("odd", ["-4", "<b>", "w20<", "#", "  ", "()", "…?"])
 def test_what_is_no_word_brings_nothing_and_a_sentence(finder: Finder, odd: str) -> None:
-    found = finder.find(odd)
-    assert found.hits == ()
-    assert found.note.endswith(".")
+    hits = finder.find(odd)
+    assert hits.hits == ()
+    assert hits.note.endswith(".")
 
 
 def test_a_mark_is_found_as_a_token(dictionary: Dictionary) -> None:
     names = {20: "?"}
-    found = Finder(dictionary, lambda i: names.get(i, f"w{i}"), None).find("?")
-    assert found.hits
-    assert all("promotes it" in hit.why or "peaks at it" in hit.why for hit in found.hits)
+    hits = Finder(dictionary, lambda i: names.get(i, f"w{i}"), None).find("?")
+    assert hits.hits
+    assert all("promotes it" in hit.why or "peaks at it" in hit.why for hit in hits.hits)
 
 
 @pytest.mark.parametrize("number", ["7", "#7"])

@@ -73,8 +73,8 @@ def check_same(there: steer.Run, here: steer.Run) -> None:
             for name in ("before", "after", "reached", "relative_dose"):
                 assert getattr(ours, name) == pytest.approx(getattr(theirs, name), abs=1e-5)
         numbers = {"before": 0.0, "after": 0.0, "reached": 0.0, "relative_dose": 0.0}
-        assert [replace(each, **numbers) for each in one.tokens] == [
-            replace(each, **numbers) for each in other.tokens
+        assert [replace(token, **numbers) for token in one.tokens] == [
+            replace(token, **numbers) for token in other.tokens
         ]
         assert replace(one, **numbers, tokens=()) == replace(other, **numbers, tokens=())
     for ours, theirs in zip(there.logprobs, here.logprobs, strict=True):

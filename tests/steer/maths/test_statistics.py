@@ -32,9 +32,9 @@ def test_student_quantiles() -> None:
 
 
 def test_one_prompt_has_no_interval() -> None:
-    found = interval(torch.tensor([2.0]))
-    assert found.mean == 2
-    assert found.low != found.low
+    bounds = interval(torch.tensor([2.0]))
+    assert bounds.mean == 2
+    assert bounds.low != bounds.low
 
 
 def test_sign_flip_is_uniform_under_the_null_and_small_for_effects() -> None:

@@ -39,14 +39,14 @@ def basis(model: steer.Model, hookpoint: str = SITE) -> ReLU:
 
 
 def test_an_exact_dictionary_is_loaded_right(llama: steer.Model) -> None:
-    found = check(llama, basis(llama), texts())
-    assert found.passed
-    assert found.best == "as loaded"
-    assert found.as_loaded.fvu < 1e-6
-    assert found.as_loaded.l0 == pytest.approx(tiny.D)
-    assert abs(found.delta_ce) < 1e-3
-    assert "loaded right" in str(found)
-    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["passed"]
+    checked = check(llama, basis(llama), texts())
+    assert checked.passed
+    assert checked.best == "as loaded"
+    assert checked.as_loaded.fvu < 1e-6
+    assert checked.as_loaded.l0 == pytest.approx(tiny.D)
+    assert abs(checked.delta_ce) < 1e-3
+    assert "loaded right" in str(checked)
+    assert json.loads(json.dumps(checked.to_dict(), allow_nan=False))["passed"]
 
 
 def spoil_bias(dictionary: Dictionary, sign: float) -> Dictionary:
@@ -60,10 +60,10 @@ def spoil_bias(dictionary: Dictionary, sign: float) -> Dictionary:
 def test_a_wrong_decoder_bias_is_found(llama: steer.Model, sign: float, expected: str) -> None:
     spoilt = replace(basis(llama), b_dec=torch.full((tiny.D,), 3.0))
     right = replace(spoilt, b_enc=-(spoilt.b_dec @ spoilt.W_enc))
-    found = check(llama, spoil_bias(right, sign), texts())
-    assert (found.best, found.passed) == (expected, False)
-    assert found.gain > 0.1
-    assert expected in found.verdict
+    checked = check(llama, spoil_bias(right, sign), texts())
+    assert (checked.best, checked.passed) == (expected, False)
+    assert checked.gain > 0.1
+    assert expected in checked.verdict
 
 
 def test_a_missing_norm_factor_is_found(llama: steer.Model) -> None:
@@ -88,9 +88,9 @@ def test_the_other_side_of_the_block_is_found(llama: steer.Model) -> None:
 @pytest.mark.parametrize(("said", "meant"), [(0, 1), (1, 0), (0, 2), (2, 0)])
 def test_another_block_is_found(said: int, meant: int, llama: steer.Model) -> None:
     low = baselines.pca(activations(llama, f"mlp_out.{meant}"), 8, hookpoint=f"mlp_out.{said}")
-    found = check(llama, low, texts())
-    assert (found.best, found.passed) == (f"another block, mlp_out.{meant}", False)
-    assert f"mlp_out.{meant}” fits better" in found.verdict
+    checked = check(llama, low, texts())
+    assert (checked.best, checked.passed) == (f"another block, mlp_out.{meant}", False)
+    assert f"mlp_out.{meant}” fits better" in checked.verdict
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,10 @@ def test_another_block_is_found(said: int, meant: int, llama: steer.Model) -> No
 def test_far_from_what_is_published(published: dict[str, float], llama: steer.Model) -> None:
     x = activations(llama, SITE)
     given = replace(baselines.pca(x, 20, hookpoint=SITE), card=published)
-    found = check(llama, given, texts())
-    assert found.best == "as loaded"
-    assert not found.passed
-    assert "worse than published" in found.verdict
+    checked = check(llama, given, texts())
+    assert checked.best == "as loaded"
+    assert not checked.passed
+    assert "worse than published" in checked.verdict
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
@@ -132,9 +132,9 @@ def test_a_transcoder_that_reads_before_the_gain_is_found(llama: steer.Model) ->
         right = transcoder(llama, activations(llama, "mlp_in.1"), "mlp_out.1")
         plain = Norm.of(norm, llama.d).before_gain(activations(llama, "resid_mid.1"))
         wrong = transcoder(llama, plain, "mlp_out.1")
-        found = check(llama, right, texts())
-        assert found.best == "as loaded"
-        assert found.delta_ce < 5
+        checked = check(llama, right, texts())
+        assert checked.best == "as loaded"
+        assert checked.delta_ce < 5
         assert check(llama, wrong, texts()).best == "before the norm's gain"
     finally:
         tiny.tiny_model.cache_clear()
@@ -142,9 +142,9 @@ def test_a_transcoder_that_reads_before_the_gain_is_found(llama: steer.Model) ->
 
 def test_published_figures_stand_beside(llama: steer.Model) -> None:
     given = replace(basis(llama), card={"l0": 32.0, "fvu": 0.5, "fingerprint": llama.fingerprint})
-    found = check(llama, given, texts())
-    assert found.published == {"l0": 32.0, "fvu": 0.5}
-    assert "published 32.000" in str(found)
+    checked = check(llama, given, texts())
+    assert checked.published == {"l0": 32.0, "fvu": 0.5}
+    assert "published 32.000" in str(checked)
 
 
 def test_other_models_are_refused(llama: steer.Model) -> None:
@@ -159,15 +159,15 @@ def test_other_models_are_refused(llama: steer.Model) -> None:
 
 def test_a_random_dictionary_fits_nothing(llama: steer.Model) -> None:
     given = tiny.dictionary(SITE, "standard")
-    found = check(llama, replace(given, b_dec=given.b_dec * 100), texts())
-    assert not found.passed
+    checked = check(llama, replace(given, b_dec=given.b_dec * 100), texts())
+    assert not checked.passed
 
 
 def test_another_site_of_the_block_is_found(llama: steer.Model) -> None:
     meant = baselines.pca(activations(llama, "mlp_out.1"), 4, hookpoint="attn_out.1")
-    found = check(llama, meant, texts())
-    assert found.best == "another site, mlp_out.1"
-    assert not found.passed
+    checked = check(llama, meant, texts())
+    assert checked.best == "another site, mlp_out.1"
+    assert not checked.passed
 
 
 def test_nothing_that_fits_is_not_what_was_meant(llama: steer.Model) -> None:
@@ -175,10 +175,10 @@ def test_nothing_that_fits_is_not_what_was_meant(llama: steer.Model) -> None:
     generator = torch.Generator().manual_seed(0)
     noise = baselines.random_directions(tiny.D, 4 * tiny.D, seed=1, hookpoint=SITE)
     loud = replace(noise, W_dec=100 * torch.randn(noise.W_dec.shape, generator=generator))
-    found = check(llama, loud, texts())
-    assert min(each.fvu for each in found.readings.values()) > 1
-    assert found.best == "as loaded"
-    assert "fits no reading" in found.verdict
+    checked = check(llama, loud, texts())
+    assert min(reading.fvu for reading in checked.readings.values()) > 1
+    assert checked.best == "as loaded"
+    assert "fits no reading" in checked.verdict
 
 
 def sparse(model: steer.Model) -> JumpReLU:
@@ -206,9 +206,9 @@ def test_a_norm_factor_wrong_by_the_root_of_d_is_found(llama: steer.Model, power
     wrong = replace(
         right, W_enc=right.W_enc * root, W_dec=right.W_dec / root, b_dec=right.b_dec / root
     )
-    found = check(llama, wrong, texts())
-    assert found.best == f"norm factor {1 / root:.3g} on the input"
-    assert found.readings[found.best].fvu == pytest.approx(
+    checked = check(llama, wrong, texts())
+    assert checked.best == f"norm factor {1 / root:.3g} on the input"
+    assert checked.readings[checked.best].fvu == pytest.approx(
         check(llama, right, texts()).as_loaded.fvu, rel=1e-3
     )
 
@@ -218,9 +218,9 @@ def test_a_wrong_decoder_is_told_from_another_site(llama: steer.Model) -> None:
     l0 = check(llama, right, texts()).as_loaded.l0
     order = torch.randperm(right.width, generator=torch.Generator().manual_seed(1))
     shuffled = replace(right, W_dec=3 * right.W_dec[order], card={"l0": l0, "fvu": 0.3})
-    found = check(llama, shuffled, texts())
-    assert not found.passed
-    assert "it is the decoder that is wrong" in found.verdict
+    checked = check(llama, shuffled, texts())
+    assert not checked.passed
+    assert "it is the decoder that is wrong" in checked.verdict
     elsewhere = replace(shuffled, card={"l0": 9 * l0, "fvu": 0.3})
     assert "another site or model" in check(llama, elsewhere, texts()).verdict
 
@@ -230,16 +230,16 @@ def test_a_reading_that_fits_better_may_still_be_wrong(llama: steer.Model) -> No
     right = sparse(llama)
     l0 = check(llama, right, texts()).as_loaded
     wrong = replace(right, threshold=right.threshold * 10, card={"l0": l0.l0, "fvu": l0.fvu})
-    found = check(llama, wrong, texts())
-    assert not found.passed
-    if found.best != "as loaded":
-        assert "not as published either" in found.verdict
+    checked = check(llama, wrong, texts())
+    assert not checked.passed
+    if checked.best != "as loaded":
+        assert "not as published either" in checked.verdict
 
 
 def test_a_complete_basis_says_little(llama: steer.Model) -> None:
-    found = check(llama, basis(llama), texts())
-    assert found.passed
-    assert "so that this says little" in found.verdict
+    checked = check(llama, basis(llama), texts())
+    assert checked.passed
+    assert "so that this says little" in checked.verdict
     assert "says little" not in check(llama, sparse(llama), texts()).verdict
 
 
@@ -248,9 +248,9 @@ def test_a_k_in_the_file_is_what_it_states(llama: steer.Model) -> None:
     tensors = {name: getattr(basis_, name) for name in basis_.tensor_names()}
     silent = torch.full((basis_.width,), 1e6)
     given = BatchTopK(**tensors, config=basis_.config, threshold=silent, k=8)
-    found = check(llama, given, texts())
-    assert found.published == {"l0": 8.0}
-    assert not found.passed
+    checked = check(llama, given, texts())
+    assert checked.published == {"l0": 8.0}
+    assert not checked.passed
 
 
 def test_too_little_text(llama: steer.Model) -> None:

@@ -51,17 +51,17 @@ def test_a_block_is_checked_together_with_those_before_it(
 ) -> None:
     blocks = fitted(llama)
     name = f"{write(tmp_path / 'clt', blocks)}#{layer}"
-    found = check(llama, name, texts())
-    assert found.passed, found.verdict
-    assert found.as_loaded.fvu < 0.9
+    checked = check(llama, name, texts())
+    assert checked.passed, checked.verdict
+    assert checked.as_loaded.fvu < 0.9
     by_file = check(llama, catalogue.find(name), texts())
-    assert by_file.as_loaded == found.as_loaded
-    assert by_file.delta_ce == found.delta_ce
+    assert by_file.as_loaded == checked.as_loaded
+    assert by_file.delta_ce == checked.delta_ce
     if layer:  # without an earlier block it is another reconstruction
         blocks[0]["W_dec"].zero_()
         worse = check(llama, f"{write(tmp_path / 'other', blocks)}#{layer}", texts())
-        assert worse.as_loaded.fvu > found.as_loaded.fvu + 0.05
-        assert worse.as_loaded.l0 == found.as_loaded.l0
+        assert worse.as_loaded.fvu > checked.as_loaded.fvu + 0.05
+        assert worse.as_loaded.l0 == checked.as_loaded.l0
 
 
 def test_a_check_needs_the_blocks_before(clt: Path, llama: steer.Model) -> None:

@@ -120,26 +120,26 @@ def test_each_text_ends_at_its_own_end_token(own: steer.Model, several: bool) ->
     assert len(whole.ids) == len(whole.baseline.ids) == 8
     end = next(token for token in whole.baseline.ids[:5] if token not in whole.ids)
     model = with_end(own, [end, 2] if several else end)
-    found = run(model, temperature=0, max_new_tokens=8)
+    answer = run(model, temperature=0, max_new_tokens=8)
     stop = whole.baseline.ids.index(end)
-    assert found.baseline.ids == whole.baseline.ids[: stop + 1]
-    assert found.ids == whole.ids
-    assert found.receipt[0].acted_tokens == whole.receipt[0].acted_tokens
+    assert answer.baseline.ids == whole.baseline.ids[: stop + 1]
+    assert answer.ids == whole.ids
+    assert answer.receipt[0].acted_tokens == whole.receipt[0].acted_tokens
 
 
 def test_nothing_acts_after_the_end(own: steer.Model) -> None:
     whole = run(own, temperature=0, max_new_tokens=8)
     end = next(token for token in whole.ids[:5] if token not in whole.baseline.ids)
     stop = whole.ids.index(end)
-    found = run(with_end(own, end), temperature=0, max_new_tokens=8)
-    assert found.ids == whole.ids[: stop + 1]
-    assert found.baseline.ids == whole.baseline.ids
-    assert found.receipt[0].acted_tokens == tuple(range(6 + stop))
+    answer = run(with_end(own, end), temperature=0, max_new_tokens=8)
+    assert answer.ids == whole.ids[: stop + 1]
+    assert answer.baseline.ids == whole.baseline.ids
+    assert answer.receipt[0].acted_tokens == tuple(range(6 + stop))
 
 
 def test_text_is_without_special_tokens(own: steer.Model) -> None:
-    found = run(own, temperature=0)
-    assert found.text == " ".join(f"w{i}" for i in found.ids if i > tiny.UNKNOWN)
+    answer = run(own, temperature=0)
+    assert answer.text == " ".join(f"w{i}" for i in answer.ids if i > tiny.UNKNOWN)
 
 
 # -- stopping and repeating --------------------------------------------------------------------
@@ -153,11 +153,11 @@ def test_on_step_sees_every_token_and_can_stop(llama: steer.Model) -> None:
         return ids.shape[1] == 6 + 3
 
     whole = run(llama, temperature=0)
-    found = run(llama, temperature=0, on_step=stop_at_three)
+    answer = run(llama, temperature=0, on_step=stop_at_three)
     assert lengths == [(2, 7), (2, 8), (2, 9)]
-    assert found.ids == whole.ids[:3]
-    assert found.baseline.ids == whole.baseline.ids[:3]
-    assert found.receipt[0].acted_tokens == tuple(range(8))
+    assert answer.ids == whole.ids[:3]
+    assert answer.baseline.ids == whole.baseline.ids[:3]
+    assert answer.receipt[0].acted_tokens == tuple(range(8))
     assert run(llama, temperature=0) == whole
 
 
@@ -190,8 +190,8 @@ def test_the_callers_random_state_is_left_alone(llama: steer.Model) -> None:
 
 
 def test_everything_needed_to_repeat_it_is_in_the_run(llama: steer.Model) -> None:
-    found = run(llama, seed=3, temperature=0.5)
-    data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    answer = run(llama, seed=3, temperature=0.5)
+    data = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
     assert {"prompt", "baseline", "steered", "intervention", "receipt"} <= set(data)
     assert steer.Intervention.from_dict(data["intervention"]) == EDIT
     assert (data["seed"], data["temperature"], data["dtype"]) == (3, 0.5, "float32")

@@ -36,11 +36,11 @@ def test_the_first_token_comes_before_the_baseline_is_read(seed: int, model: ste
             assert len(passes) == 1
             told.append(("first", ids.tolist()))
 
-        found = run(model, seed=seed, on_first=first, on_step=lambda ids: told.append(("", [])))
+        answer = run(model, seed=seed, on_first=first, on_step=lambda ids: told.append(("", [])))
     (what, ids), *steps = told
     prompt = model.tokenize([PROMPT])[0][0].tolist()
-    assert (what, ids) == ("first", [[*prompt, found.ids[0]]])
-    assert [what for what, _ in steps] == [""] * max(len(found.ids), len(found.baseline.ids))
+    assert (what, ids) == ("first", [[*prompt, answer.ids[0]]])
+    assert [what for what, _ in steps] == [""] * max(len(answer.ids), len(answer.baseline.ids))
 
 
 def test_each_prompt_is_read_as_it_would_be_alone(model: steer.Model, untouched: Any) -> None:
@@ -98,23 +98,23 @@ def other_family(name: str) -> steer.Model:
 def test_families_that_differ_in_block_or_cache(name: str) -> None:
     """The baseline is what transformers generates."""
     model = other_family(name)
-    found = run(model, temperature=0)
+    answer = run(model, temperature=0)
     ids, mask = model.tokenize([PROMPT])
     expected = model.module.generate(
         ids, attention_mask=mask, max_new_tokens=5, do_sample=False, pad_token_id=tiny.PAD
     )
-    assert list(found.baseline.ids) == expected[0, LENGTH:].tolist()
-    assert found.receipt[0].acted
+    assert list(answer.baseline.ids) == expected[0, LENGTH:].tolist()
+    assert answer.receipt[0].acted
 
 
 def test_stopped_at_the_first_token(model: steer.Model, untouched: Any) -> None:
     before, whole = hooks(model.module), run(model, watch=["w9"])
-    found = run(model, watch=["w9"], on_first=lambda ids: True)
-    assert found.ids == whole.ids[:1]
-    assert (found.baseline.text, found.baseline.ids) == ("", ())
-    assert found.receipt[0].acted_tokens == tuple(range(LENGTH))
-    assert found.logprobs[0].edited == whole.logprobs[0].edited[:1]
-    assert found.logprobs[0].baseline == ()
+    answer = run(model, watch=["w9"], on_first=lambda ids: True)
+    assert answer.ids == whole.ids[:1]
+    assert (answer.baseline.text, answer.baseline.ids) == ("", ())
+    assert answer.receipt[0].acted_tokens == tuple(range(LENGTH))
+    assert answer.logprobs[0].edited == whole.logprobs[0].edited[:1]
+    assert answer.logprobs[0].baseline == ()
     assert hooks(model.module) == before
     ids = model.tokenize([PROMPT])[0]
     assert torch.equal(plain.logits(model.module, ids), plain.logits(untouched, ids))
@@ -164,9 +164,9 @@ def test_a_cache_that_can_not_be_joined_gives_the_same_texts(
     if options.pop("static", False):
         monkeypatch.setattr(llama.module.generation_config, "cache_implementation", "static")
     with plain.recorded(plain.block(llama.module, 0)) as passes:
-        found = run(llama, **options)
-    assert (found.ids, found.baseline) == (whole.ids, whole.baseline)
-    both_prompts = any(each.shape[:2] == (2, LENGTH) for each in passes)
+        answer = run(llama, **options)
+    assert (answer.ids, answer.baseline) == (whole.ids, whole.baseline)
+    both_prompts = any(pass_.shape[:2] == (2, LENGTH) for pass_ in passes)
     assert both_prompts == apart
 
 
@@ -188,8 +188,10 @@ def test_what_an_edit_remembers_of_the_prompt_is_kept(model: steer.Model) -> Non
     active = model.features(PROMPT, sae).activations
     seen = int((active[1:] > 0).any(0).nonzero()[0])
     edit = Intervention("tiny", [Add(5, 3.0, positions="generated", when=steer.Seen(seen))])
-    found = model.generate(PROMPT, edit, dictionaries=[sae], max_new_tokens=4, temperature=0)
-    assert found.receipt[0].acted_tokens == tuple(range(LENGTH - 1, LENGTH + len(found.ids) - 1))
+    generated = model.generate(PROMPT, edit, dictionaries=[sae], max_new_tokens=4, temperature=0)
+    assert generated.receipt[0].acted_tokens == tuple(
+        range(LENGTH - 1, LENGTH + len(generated.ids) - 1)
+    )
 
 
 def test_a_batch_of_prompts_and_edits(model: steer.Model) -> None:

@@ -66,12 +66,13 @@ def test_an_event_loop_reads_the_same_pieces(model: steer.Model) -> None:
 
 def test_leaving_the_loop_stops_the_run_at_its_next_token(model: steer.Model) -> None:
     finished = model.generate(PROMPT, EDIT, max_new_tokens=5, dictionaries=[dictionary()])
-    left = threading.Event()
+    third, left = threading.Event(), threading.Event()
 
     def start(on_step: OnStep, on_first: OnStep) -> steer.Run:
         def step(ids: torch.Tensor) -> bool | None:
-            if ids.shape[1] - 6 == 3:
-                left.wait(10)  # the reader leaves while this token is computed
+            if ids.shape[1] - 6 == 3:  # the reader leaves while this token is computed
+                third.set()
+                left.wait(60)
             return on_step(ids)
 
         return model.generate(
@@ -81,6 +82,7 @@ def test_leaving_the_loop_stops_the_run_at_its_next_token(model: steer.Model) ->
     stream = Stream(start, lambda ids: str(len(ids)))
     for piece in stream:
         if piece.step == 2:
+            assert third.wait(60)
             break
     left.set()
     assert len(stream.result().ids) == 3
@@ -138,7 +140,7 @@ def test_watched_tokens_have_the_log_probabilities_of_their_steps(model: steer.M
     )
     ids, mask = model.tokenize([PROMPT])
     clean = model.module(ids, attention_mask=mask).logits[0, -1].log_softmax(-1)
-    assert [(each.token, each.id) for each in run.logprobs] == [("w9", 9), ("w20", 20)]
+    assert [(logprob.token, logprob.id) for logprob in run.logprobs] == [("w9", 9), ("w20", 20)]
     assert run.logprobs[0].baseline[0] == pytest.approx(clean[9].item(), abs=1e-4)
     assert run.logprobs[1].baseline[0] == pytest.approx(clean[20].item(), abs=1e-4)
     assert run.logprobs[0].edited[0] != pytest.approx(clean[9].item(), abs=1e-4)

@@ -115,24 +115,24 @@ def test_an_edit_keeps_what_the_dictionary_does_not_explain() -> None:
 def test_a_slice_that_starts_beyond_the_prompt(start: int) -> None:
     """circuit-tracer turns it into position 0 of every step; steering-vectors selects nothing."""
     sae = tiny.dictionary(SITE)
-    found = run(sae, steer.Add(5, 3.0, positions=slice(start, None)))
-    assert found.receipt[0].acted_tokens == tuple(range(start, LENGTH + NEW - 1))
+    answer = run(sae, steer.Add(5, 3.0, positions=slice(start, None)))
+    assert answer.receipt[0].acted_tokens == tuple(range(start, LENGTH + NEW - 1))
     same = start - LENGTH + 1
-    assert found.ids[:same] == found.baseline.ids[:same]
+    assert answer.ids[:same] == answer.baseline.ids[:same]
 
 
 def test_an_edit_acts_at_every_generated_token() -> None:
     """circuit-tracer's freezing applies to the first one only."""
-    found = run(tiny.dictionary(SITE), steer.Add(5, 3.0, positions="generated"))
-    assert found.receipt[0].acted_tokens == tuple(range(LENGTH - 1, LENGTH + NEW - 1))
+    answer = run(tiny.dictionary(SITE), steer.Add(5, 3.0, positions="generated"))
+    assert answer.receipt[0].acted_tokens == tuple(range(LENGTH - 1, LENGTH + NEW - 1))
 
 
 def test_generated_includes_the_first_new_token() -> None:
     """repsteer's can't: that token's logits come from the prefill."""
     sae = tiny.dictionary(SITE)
     rows = sae.W_dec * 100
-    found = run(replace(sae, W_dec=rows), steer.Add(5, 3.0, positions="generated"))
-    assert found.ids[0] != found.baseline.ids[0]
+    answer = run(replace(sae, W_dec=rows), steer.Add(5, 3.0, positions="generated"))
+    assert answer.ids[0] != answer.baseline.ids[0]
 
 
 def test_a_condition_reads_the_token_that_it_gates() -> None:
@@ -140,8 +140,8 @@ def test_a_condition_reads_the_token_that_it_gates() -> None:
     model, sae = tiny.tiny_model("llama"), tiny.dictionary(SITE)
     active = model.features(PROMPT, sae).activations > 0
     gate = next(f for f in tiny.active_features(model, sae) if 0 < active[:, f].sum() < LENGTH)
-    found = run(sae, steer.Add(5, 3.0, when=steer.Active(gate), positions="prompt"))
-    assert found.receipt[0].acted_tokens == tuple(active[:, gate].nonzero().flatten().tolist())
+    answer = run(sae, steer.Add(5, 3.0, when=steer.Active(gate), positions="prompt"))
+    assert answer.receipt[0].acted_tokens == tuple(active[:, gate].nonzero().flatten().tolist())
 
 
 def test_logits_keep_their_shape() -> None:

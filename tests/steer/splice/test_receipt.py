@@ -66,10 +66,10 @@ def test_what_acted(llama: steer.Model) -> None:
 
 
 def test_only_tokens_that_were_read_are_in_it() -> None:
-    found = run(steer.Clamp(5, 9))
-    assert found.receipt[0].acted_tokens == tuple(range(6 + 4 - 1))
-    generated = [token.token for token in found.receipt[0].tokens[6:]]
-    assert generated == [f"w{i}" for i in found.ids[:3]]
+    answer = run(steer.Clamp(5, 9))
+    assert answer.receipt[0].acted_tokens == tuple(range(6 + 4 - 1))
+    generated = [token.token for token in answer.receipt[0].tokens[6:]]
+    assert generated == [f"w{i}" for i in answer.ids[:3]]
 
 
 def test_an_edit_of_active_tokens_acts_on_those(llama: steer.Model) -> None:
@@ -102,16 +102,16 @@ def silent_cases() -> dict[str, tuple[steer.Edit, str]]:
 @pytest.mark.parametrize("name", ["no position", "silent", "scaled", "already"])
 def test_the_reason_why_not(name: str) -> None:
     edit, reason = silent_cases()[name]
-    found = run(edit)
-    (entry,) = found.receipt
+    answer = run(edit)
+    (entry,) = answer.receipt
     assert (entry.acted, entry.acted_tokens, entry.tokens) == (False, (), ())
     assert entry.before is entry.after is entry.reached is entry.relative_dose is None
-    assert found.ids == found.baseline.ids
+    assert answer.ids == answer.baseline.ids
     assert entry.reason is not None
     with pytest.raises(steer.SilentEditError, match=f"did nothing: .*{reason}"):
-        found.receipt.raise_if_silent()
+        answer.receipt.raise_if_silent()
     with pytest.warns(steer.SilentEditWarning, match=f"{edit.kind} feature .* of tiny .*{reason}"):
-        found.receipt.warn_if_silent()
+        answer.receipt.warn_if_silent()
 
 
 def test_a_change_that_the_dtype_cannot_hold() -> None:
@@ -150,10 +150,10 @@ def test_the_warning_points_at_the_caller() -> None:
 
 
 def test_silent_entries_are_found_among_others() -> None:
-    found = run(steer.Clamp(5, 9), steer.Clamp(6, 9, positions=50))
-    assert [entry.feature for entry in found.receipt.silent] == [6]
-    assert len(found.receipt) == 2
-    text = str(found.receipt).splitlines()
+    answer = run(steer.Clamp(5, 9), steer.Clamp(6, 9, positions=50))
+    assert [entry.feature for entry in answer.receipt.silent] == [6]
+    assert len(answer.receipt) == 2
+    text = str(answer.receipt).splitlines()
     assert "clamp feature 5 of tiny acted on 9 of 9 tokens" in text[0]
     assert "clamp feature 6 of tiny did nothing" in text[1]
 
@@ -162,11 +162,13 @@ def test_a_massive_activation_is_noted(llama: steer.Model) -> None:
     sae = replace(tiny.dictionary("resid_post.0"), name="first")
     blow_up = steer.Intervention("first", [steer.Clamp(5, 3000, positions=2)])
     edit = steer.Intervention("tiny", [steer.Clamp(5, 9, positions="prompt")])
-    found = llama.generate(
+    generated = llama.generate(
         PROMPT, [blow_up, edit], dictionaries=[sae, tiny.dictionary()], max_new_tokens=3
     )
-    assert str(found.receipt[1].note).startswith("massive activation at position 2 (norm up to ")
-    assert found.receipt[0].note is None
+    assert str(generated.receipt[1].note).startswith(
+        "massive activation at position 2 (norm up to "
+    )
+    assert generated.receipt[0].note is None
 
 
 def test_a_massive_token_is_in_no_mean(llama: steer.Model) -> None:
@@ -239,9 +241,9 @@ def test_an_edit_acted_where_the_stream_is_another_without_it(
 
 def test_an_edit_that_changed_no_bit_is_silent_beside_one_that_acted() -> None:
     model = tiny.tiny_model("llama", torch.bfloat16)
-    found = run(steer.Clamp(3, 50.0), steer.Add(5, 1e-6), model=model)
-    assert [entry.acted for entry in found.receipt] == [True, False]
-    assert found.receipt[1].held == 0
+    answer = run(steer.Clamp(3, 50.0), steer.Add(5, 1e-6), model=model)
+    assert [entry.acted for entry in answer.receipt] == [True, False]
+    assert answer.receipt[1].held == 0
     alone, both = (
         residual(model, [steer.Intervention("tiny", edits)])
         for edits in ([steer.Clamp(3, 50.0)], [steer.Clamp(3, 50.0), steer.Add(5, 1e-6)])

@@ -114,8 +114,8 @@ def test_features_and_patches_read_whole_prompts(llama: steer.Model) -> None:
     ids, mask = llama.tokenize([PROMPT])
     x = llama.collect(ids, mask, ["resid_post.1"])["resid_post.1"]
     expected = TokenByToken(given).encode(x)[0][0]
-    found = llama.features(PROMPT, given).activations
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    read = llama.features(PROMPT, given).activations
+    torch.testing.assert_close(read, expected, atol=1e-5, rtol=1e-5)
     feature = int(expected[1:].amax(0).argmax())
     (plan,) = llama.plans([steer.Intervention("tiny", [steer.Patch(feature, PROMPT)])], [given])
     table = plan.edits[0].table
@@ -141,9 +141,9 @@ def test_a_text_that_was_not_seen_from_its_start(llama: steer.Model) -> None:
 
 def test_a_check_reads_whole_texts(llama: steer.Model) -> None:
     given = temporal()
-    found = check(llama, given, ["w5 w6 w7 w8 w9 w10 w11 w12"] * 20)
-    assert found.as_loaded.l0 == pytest.approx(8, abs=0.5)
-    assert found.hookpoint == "resid_post.1"
+    checked = check(llama, given, ["w5 w6 w7 w8 w9 w10 w11 w12"] * 20)
+    assert checked.as_loaded.l0 == pytest.approx(8, abs=0.5)
+    assert checked.hookpoint == "resid_post.1"
 
 
 def test_what_takes_tokens_alone_says_so(llama: steer.Model) -> None:
@@ -153,11 +153,11 @@ def test_what_takes_tokens_alone_says_so(llama: steer.Model) -> None:
 
 def test_statistics_are_of_whole_contexts(llama: steer.Model) -> None:
     given, texts = temporal(), ["w5 w6 w7 w8 w9 w10 w11 w12 w13"] * 16
-    found = feature_statistics(llama, given, texts, context=24)
+    statistics = feature_statistics(llama, given, texts, context=24)
     ids = contexts(llama, texts, context=24)
     x = llama.collect(ids, torch.ones_like(ids), ["resid_post.1"])["resid_post.1"]
     keep = keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)[0]
     features = torch.cat([TokenByToken(given).encode(row.unsqueeze(0))[0] for row in x])
-    torch.testing.assert_close(found.maximum, features[keep].amax(0), atol=1e-4, rtol=1e-4)
-    shown = found.context_activations.amax((1, 2))
-    torch.testing.assert_close(shown, found.maximum)  # the windows are of the same encoding
+    torch.testing.assert_close(statistics.maximum, features[keep].amax(0), atol=1e-4, rtol=1e-4)
+    shown = statistics.context_activations.amax((1, 2))
+    torch.testing.assert_close(shown, statistics.maximum)  # the windows are of the same encoding

@@ -13,11 +13,12 @@ import torch
 
 import steer
 from apps.studies.planted import REAL, Planted, planted
+from dictionaries.dictionary import Dictionary
 from steer.errors import InterventionError, SilentEditError, SteerError
 from steer.verdicts.arms import Arms
 from steer.verdicts.cost import prices
 from steer.verdicts.panel import Behaviour
-from steer.verdicts.protocol import Protocol
+from steer.verdicts.protocol import FROZEN, RANDOM, Protocol
 from steer.verdicts.register import register
 
 
@@ -100,10 +101,116 @@ def test_every_arm_has_the_edits_price() -> None:
     assert (priced.scales[1:] != 1).any()
 
 
+def frozen_rows(**card: Any) -> Dictionary:
+    """Random directions in place of the rows, as a decoder that was never trained has them."""
+    rows = torch.randn(world().dictionary.W_dec.shape, generator=torch.Generator().manual_seed(5))
+    rows = rows / rows.norm(dim=-1, keepdim=True)
+    return replace(world().dictionary, W_dec=rows, name="frozen", card=card or None)
+
+
+def with_frozen(**card: Any) -> dict[str, Any]:
+    return {**settings(), "dictionaries": (world().dictionary, frozen_rows(**card))}
+
+
+def test_rows_of_a_frozen_decoder_are_a_control() -> None:
+    """The edit's norm lies along them, at the edit's price, and they are random directions."""
+    protocol = register(world().model, added(0), frozen="frozen", **with_frozen())
+    arms = Arms.of(world().model, protocol, with_frozen()["dictionaries"])
+    places = arms.numbered(FROZEN)
+    assert len(places) == protocol.others
+    text = arms.text(protocol.prompts[0][0])
+    assert torch.allclose(text.deltas[places].norm(dim=-1), text.deltas[0].norm(dim=-1), atol=1e-5)
+    drawn = {tuple(row.tolist()) for row in frozen_rows().W_dec}
+    for delta in text.deltas[places][:, -1]:
+        direction = delta / delta.norm()
+        assert any(torch.allclose(direction, torch.tensor(row), atol=1e-5) for row in drawn)
+    assert prices(arms).met[places].all()
+
+
+def test_a_frozen_decoder_is_told_or_decides() -> None:
+    told = steer.verify(world().model, added(0), frozen="frozen", **with_frozen())
+    (beside,) = [control for control in told.controls if control.control == FROZEN]
+    assert told.verdict == "steers"
+    assert beside.better
+    assert beside.bound is not None
+    assert not beside.decisive
+    assert FROZEN not in told.absent
+    decisive = (RANDOM, FROZEN)
+    by = steer.verify(world().model, added(0), frozen="frozen", decisive=decisive, **with_frozen())
+    assert [control.control for control in by.controls if control.decisive] == [RANDOM, FROZEN]
+    assert by.verdict == "steers"
+
+
+def test_an_edit_that_frozen_rows_do_as_well() -> None:
+    """All of them are the edited feature's own row."""
+    rows = world().dictionary.W_dec[:1].expand_as(world().dictionary.W_dec).contiguous()
+    same = replace(frozen_rows(), W_dec=rows)
+    options = {**settings(), "dictionaries": (world().dictionary, same), "frozen": "frozen"}
+    told = steer.verify(world().model, added(0), **options)
+    decided = steer.verify(world().model, added(0), decisive=(RANDOM, FROZEN), **options)
+    assert told.verdict == "steers"
+    assert decided.verdict == "no better than frozen decoder"
+
+
+def test_without_a_frozen_dictionary_the_verdict_says_so() -> None:
+    verdict = steer.verify(world().model, added(0), **settings())
+    assert FROZEN in verdict.absent
+    assert "not run: frozen decoder, since no dictionary" in repr(verdict)
+    assert verdict.to_dict()["absent"] == verdict.absent
+
+
+def test_the_frozen_dictionary_is_in_the_protocol(tmp_path: Path) -> None:
+    path = tmp_path / "verdict.json"
+    verdict = steer.verify(world().model, added(1), frozen="frozen", out=path, **with_frozen())
+    both = with_frozen()["dictionaries"]
+    again = steer.verify_again(world().model, path, dictionaries=both)
+    assert again.verdict.to_dict() == verdict.to_dict()
+    other = replace(both[1], W_dec=both[1].W_dec * 2)
+    with pytest.raises(SteerError, match="frozen_weights was"):
+        steer.verify_again(world().model, path, dictionaries=[both[0], other])
+
+
+def test_a_protocol_without_one_is_read_as_it_was_before_there_were_any() -> None:
+    """Version 1, whose files lie about with their digests."""
+    old = register(world().model, added(0), **settings()).to_dict()
+    assert old["version"] == 1
+    assert not {"frozen", "frozen_weights"} & set(old)
+    assert Protocol.from_dict(old).to_dict() == old
+    new = register(world().model, added(0), frozen="frozen", **with_frozen()).to_dict()
+    assert new["version"] == 2
+    assert Protocol.from_dict(new).to_dict() == new
+    with pytest.raises(SteerError, match="frozen"):
+        Protocol.from_dict({**new, "version": 1})
+
+
+def test_frozen_dictionaries_that_are_none() -> None:
+    def given(edit: steer.Intervention, card: dict[str, Any], **more: Any) -> Any:
+        return register(world().model, edit, **{**with_frozen(**card), **more})
+
+    assert given(added(0), {"train": {"frozen": "decoder"}}, frozen="frozen").frozen == "frozen"
+    with pytest.raises(SteerError, match="trained with nothing frozen"):
+        given(added(0), {"train": {"k": 3}}, frozen="frozen")
+    with pytest.raises(SteerError, match="trained with encoder frozen"):
+        given(added(0), {"train": {"frozen": "encoder"}}, frozen="frozen")
+    with pytest.raises(SteerError, match="no dictionary was given"):
+        given(added(0), {}, decisive=(FROZEN,))
+    with pytest.raises(SteerError, match="no row of frozen"):
+        given(added(0), {}, frozen="frozen", others=0)
+    direction = steer.Intervention("resid_post.1", [steer.AddDirection(steer.Random(1), 2.0)])
+    with pytest.raises(InterventionError, match="edits none"):
+        given(direction, {}, frozen="frozen")
+    elsewhere = replace(
+        frozen_rows(), config=replace(world().dictionary.config, hookpoint="resid_post.2")
+    )
+    both = (world().dictionary, elsewhere)
+    with pytest.raises(SteerError, match=r"is of .*, and the edit writes"):
+        given(added(0), {}, frozen="frozen", dictionaries=both)
+
+
 def test_an_edit_without_a_price_is_met_at_its_norm() -> None:
     verdict = steer.verify(world().model, added(0, 1e-3), **settings())
     assert verdict.by_norm
-    assert {each.scale for each in verdict.controls if each.scale} == {1.0}
+    assert {control.scale for control in verdict.controls if control.scale} == {1.0}
 
 
 def test_the_verdict_of_its_file(tmp_path: Path) -> None:

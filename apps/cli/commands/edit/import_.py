@@ -50,18 +50,18 @@ def import_(
     for intervention, path in zip(interventions, paths, strict=True):
         intervention.save(path)
     document = [
-        {"written": str(path), "digest": each.digest, "intervention": each.to_dict()}
-        for each, path in zip(interventions, paths, strict=True)
+        {"written": str(path), "digest": own.digest, "intervention": own.to_dict()}
+        for own, path in zip(interventions, paths, strict=True)
     ]
     rows = [
         {
             "written": str(path),
-            "site": each.dictionary,
-            "edit": f"{each.edits[0].kind} {value}",
+            "site": own.dictionary,
+            "edit": f"{own.edits[0].kind} {value}",
             "positions": positions,
-            "digest": each.digest,
+            "digest": own.digest,
         }
-        for each, path in zip(interventions, paths, strict=True)
+        for own, path in zip(interventions, paths, strict=True)
     ]
     use = "use: steer generate PROMPT " + " ".join(f"--edit {path}" for path in paths)
     output.emit(document, lambda: [table(rows), use])

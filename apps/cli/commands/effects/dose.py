@@ -42,7 +42,7 @@ def dose(
     from steer.figures.curves import dose_curves
 
     metric = measured.metric(prompts)
-    work.check(plot)
+    work.check(("--plot", plot.plot))
     with run.loaded() as (model, progress):
         response = dose_response(
             model,
@@ -57,8 +57,7 @@ def dose(
             **work.spread,
             progress=progress,
         )
-    if of_shard := work.said():
-        run.emit(of_shard[0], lambda: of_shard[1])
+    if work.told(run.emit):
         return
     plot.draw(lambda: dose_curves(response))
     document: dict[str, Any] = {

@@ -66,13 +66,13 @@ def effects(
         )
     plot.draw(lambda: effect_figure(effect))
     document = {
-        "error": [each.error for each in effect.interventions],
-        "interventions": [each.to_dict() for each in effect.interventions],
+        "error": [intervention.error for intervention in effect.interventions],
+        "interventions": [intervention.to_dict() for intervention in effect.interventions],
         "summary": {name: asdict(value) for name, value in effect.summary().items()},
         "wrong_way": effect.wrong_way,
-        "targets": [asdict(each) for each in effect.targets],
-        "promoted": [asdict(each) for each in effect.promoted],
-        "suppressed": [asdict(each) for each in effect.suppressed],
+        "targets": [asdict(token) for token in effect.targets],
+        "promoted": [asdict(token) for token in effect.promoted],
+        "suppressed": [asdict(token) for token in effect.suppressed],
         "controls": records(effect.controls.to_frame()) if effect.controls else [],
         "receipts": [receipt.to_list() for receipt in effect.receipts],
     }

@@ -74,7 +74,7 @@ def sweep(
     from steer.figures.effects import effect_bars
 
     metric = measured.metric(prompts)
-    work.check(plot)
+    work.check(("--plot", plot.plot))
     with run.loaded() as (model, progress):
         swept = ablation_sweep(
             model,
@@ -89,8 +89,7 @@ def sweep(
             **work.spread,
             progress=progress,
         )
-    if of_shard := work.said():
-        run.emit(of_shard[0], lambda: of_shard[1])
+    if work.told(run.emit):
         return
     plot.draw(lambda: effect_bars(swept, top))
     title = f"{swept.edit} each of {len(swept.features)} features: change of {swept.metric}"

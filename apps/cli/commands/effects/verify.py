@@ -52,6 +52,13 @@ def verify(
     ] = None,
     draws: Annotated[int, typer.Option(min=4, help="Random directions to compare with.")] = 24,
     seed: Annotated[int, typer.Option(min=0, max=SEEDS, help="Of the draws and the split.")] = 0,
+    frozen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_PATH",
+            help="A dictionary of the site trained with a frozen decoder: its rows are a control.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Gets the protocol before it runs, then the verdict."),
@@ -66,7 +73,8 @@ def verify(
 
     A registered protocol: held-out prompts in three wordings, and controls that cost the same
     cross-entropy on neutral text: random directions, features of equal density, the sign turned,
-    another block, a prompt that asks. Without --more the edit and each random direction choose
+    another block, a prompt that asks, and rows of a dictionary that was trained with a frozen
+    decoder if --frozen names one. Without --more the edit and each random direction choose
     their own tokens on prompts that are not used again.
     """
     from steer.errors import SteerError
@@ -75,7 +83,7 @@ def verify(
 
     claim = claimed.claim()
     if again is not None:
-        if edits.given or claim or prompts or out or seed or draws != 24:
+        if edits.given or claim or prompts or out or seed or frozen or draws != 24:
             raise SteerError("--again FILE runs the protocol in FILE: give no other option with it")
         with run.loaded() as (model, progress):
             result = verify_again(model, again, progress=progress)
@@ -90,7 +98,7 @@ def verify(
     from apps.text_files import read_lines
 
     with run.loaded() as (model, progress):
-        found = run_verify(
+        verdict = run_verify(
             model,
             edits.intervention(run.dictionary),
             claim,
@@ -98,6 +106,7 @@ def verify(
             progress=progress,
             draws=draws,
             seed=seed,
+            frozen=frozen,
             prompts=None if prompts is None else read_lines(prompts),
         )
-    run.emit(found.to_dict(), lambda: repr(found))
+    run.emit(verdict.to_dict(), lambda: repr(verdict))

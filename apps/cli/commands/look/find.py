@@ -29,5 +29,5 @@ def find(
 
     with run.loaded() as (model, _):
         dictionary = model.dictionary(run.dictionary)
-        found = Finder(dictionary, model.token, model).find(" ".join(words), top)
-    run.emit(found_document(found, run.dictionary), lambda: found_view(found, run.dictionary))
+        hits = Finder(dictionary, model.token, model).find(" ".join(words), top)
+    run.emit(found_document(hits, run.dictionary), lambda: found_view(hits, run.dictionary))

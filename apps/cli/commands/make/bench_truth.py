@@ -55,12 +55,12 @@ def bench_truth(
     )
     with output.progress() as progress:
         rows = study.bench(settings, out, progress)
-    found = {"methods": tables.methods(rows), "trainers": tables.trainers(rows)}
-    document = {**found, "goals": tables.goals(rows), "rows": rows}
+    parts = {"methods": tables.methods(rows), "trainers": tables.trainers(rows)}
+    document = {**parts, "goals": tables.goals(rows), "rows": rows}
     output.emit(
         document,
         lambda: [
-            *(table(lines, name) for name, lines in found.items() if lines),
+            *(table(lines, name) for name, lines in parts.items() if lines),
             *tables.said(rows),
         ],
     )

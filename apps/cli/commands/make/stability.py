@@ -42,7 +42,7 @@ def stability(
     loaded = load_recipe(recipe)
     judged = dictionary_named(of)
     with output.progress() as progress:
-        found = run_stability(
+        report = run_stability(
             loaded,
             site,
             seeds=range(1, seeds + 1),
@@ -53,4 +53,4 @@ def stability(
             out=out,
             progress=progress or (lambda what, done, total: None),
         )
-    output.emit(found.to_dict(), lambda: stability_view(found))
+    output.emit(report.to_dict(), lambda: stability_view(report))

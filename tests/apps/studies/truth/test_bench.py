@@ -69,9 +69,9 @@ def test_unknown_parts_and_labels_are_refused() -> None:
 def test_the_command(run: Run, tmp_path: Path) -> None:
     arguments = ["bench-truth", "--part", "methods", "--only", "direct_logit_effect"]
     file = str(tmp_path / "rows.jsonl")
-    found = run(*arguments, "--seeds", "1", "--out", file, "--json")
-    assert found.code == 0
-    document = json.loads(found.out)
+    answer = run(*arguments, "--seeds", "1", "--out", file, "--json")
+    assert answer.code == 0
+    document = json.loads(answer.out)
     assert [line["world"] for line in document["methods"]] == ["exact", "rough"]
     assert document["goals"]["exact"] is True
     shown = run(*arguments, "--seeds", "1", "--out", file)

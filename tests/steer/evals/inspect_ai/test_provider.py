@@ -27,7 +27,9 @@ def evaluated(folder: Path, name: str = MODEL, **arguments: Any) -> list[tuple[s
     assert provider.SteerAPI
     base_url = arguments.pop("base_url", None)
     model = get_model(f"steer/{name}", base_url=base_url, memoize=False, **arguments)
-    task = inspect_ai.Task([Sample(each, target="x") for each in QUESTIONS], scorer=includes())
+    task = inspect_ai.Task(
+        [Sample(question, target="x") for question in QUESTIONS], scorer=includes()
+    )
     (log,) = inspect_ai.eval(
         task, model, log_dir=str(folder), display="none", retry_on_error=0, **OPTIONS
     )

@@ -29,9 +29,9 @@ def test_edits_by_file_and_by_option_are_rows_of_one_table(run: Run) -> None:
     both = os.pathsep.join(["edit.json", "other.json"])
     edits = ["--edit", "edit.json", "--edit", both, "--clamp", "5=2x", "--ablate", "7"]
     given = ["evaluate", "--tasks", "gender,ioi", *edits, "--dictionary", "sae", *TINY]
-    found = run(*given, "--json")
-    assert (found.code, found.err) == (0, "")
-    data = json.loads(found.out)
+    answer = run(*given, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    data = json.loads(answer.out)
     names = ["edit", "edit+other", "clamp 5=2x ablate 7"]
     rows = {(each["task"], each["metric"], each["edit"]) for each in data["differences"]}
     assert rows == {(t, m, e) for t in ("gender", "ioi") for m in ("acc", "margin") for e in names}
@@ -44,9 +44,9 @@ def test_edits_by_file_and_by_option_are_rows_of_one_table(run: Run) -> None:
 
 
 def test_without_an_edit_it_is_the_baseline(run: Run) -> None:
-    found = run("evaluate", "--tasks", "sentiment", *TINY)
-    assert found.code == 0
-    assert "± standard error" in found.out
+    answer = run("evaluate", "--tasks", "sentiment", *TINY)
+    assert answer.code == 0
+    assert "± standard error" in answer.out
     data = json.loads(run("evaluate", "--tasks", "sentiment", *TINY, "--json").out)
     assert [each["n"] for each in data["baseline"]] == [4, 4]
     assert data["differences"] == []
@@ -55,9 +55,9 @@ def test_without_an_edit_it_is_the_baseline(run: Run) -> None:
 def test_an_edit_that_did_nothing_is_shown(run: Run, folder: Path) -> None:
     silent = steer.Intervention(str(folder / "sae"), [steer.Clamp(5, 2.0, positions=50)])
     silent.save(folder / "silent.json")
-    found = run("evaluate", "--tasks", "gender", "--edit", "silent.json", *TINY)
-    assert found.code == 0
-    assert "did nothing" in " ".join(found.out.split())
+    answer = run("evaluate", "--tasks", "gender", "--edit", "silent.json", *TINY)
+    assert answer.code == 0
+    assert "did nothing" in " ".join(answer.out.split())
 
 
 BAD: dict[str, list[str]] = {
@@ -71,17 +71,17 @@ BAD: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line(name: str, run: Run) -> None:
-    found = run("evaluate", *BAD[name], *TINY)
-    assert found.code == 2
-    assert found.err.strip().startswith("steer: ")
-    assert len(found.err.strip().splitlines()) == 1
+    answer = run("evaluate", *BAD[name], *TINY)
+    assert answer.code == 2
+    assert answer.err.strip().startswith("steer: ")
+    assert len(answer.err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["evaluate", "lm-eval"])
 def test_help_has_an_example(command: str, run: Run) -> None:
-    found = run(command, "--help")
-    assert found.code == 0
-    assert f"Example: steer {command}" in found.out
+    answer = run(command, "--help")
+    assert answer.code == 0
+    assert f"Example: steer {command}" in answer.out
 
 
 @pytest.mark.filterwarnings("ignore::steer.SilentEditWarning")
@@ -104,10 +104,10 @@ def test_the_results_of_lm_eval_s_own_command_line_as_json(
     arguments = f"pretrained={folder / 'model'},intervention={folder / 'edit.json'}"
     monkeypatch.chdir(tmp_path)
     given = ["--tasks", "gender", "--limit", "3", "--model", "steer", "--model_args", arguments]
-    found = run("lm-eval", "run", *given, *kept, "--json")
-    assert found.code == 0, found.err
-    assert len(found.out.splitlines()) == 1
-    data = json.loads(found.out)
+    answer = run("lm-eval", "run", *given, *kept, "--json")
+    assert answer.code == 0, answer.err
+    assert len(answer.out.splitlines()) == 1
+    data = json.loads(answer.out)
     assert data["results"]["gender"]["acc,none"] in (0, 1 / 3, 2 / 3, 1)
     assert data["config"]["steer"]["receipt"][0]["acted_requests"] == 6
     files = list(tmp_path.rglob("*.json"))
@@ -125,9 +125,9 @@ def test_the_results_of_lm_eval_s_own_command_line_as_json(
     ],
 )
 def test_json_of_what_has_no_results_is_refused(run: Run, given: list[str], says: str) -> None:
-    found = run("lm-eval", *given, "--json")
-    assert (found.code, found.out) == (2, "")
-    assert says in found.err
+    answer = run("lm-eval", *given, "--json")
+    assert (answer.code, answer.out) == (2, "")
+    assert says in answer.err
 
 
 def test_the_command_line_does_not_load_lm_eval() -> None:

@@ -72,7 +72,7 @@ def test_edits_are_compared_with_the_baseline(words: steer.Model, sae: Dictionar
         "direction": [steer.Intervention("resid_post.0", [steer.ProjectOut(steer.Random(3))])],
     }
     found = evaluate(words, ["gender"], edits, dictionaries=(sae,), limit=12, batch_size=5)
-    by_name = {(each.edit, each.metric): each for each in found.differences}
+    by_name = {(difference.edit, difference.metric): difference for difference in found.differences}
     assert {metric for _, metric in by_name} == {"acc", "margin"}
     for metric in ("acc", "margin"):
         nothing = by_name["nothing", metric]
@@ -100,7 +100,7 @@ def test_few_shot_examples_are_the_same_in_every_run(words: steer.Model) -> None
         "nothing": [steer.Intervention("resid_post.0", [steer.AddDirection(steer.Random(1), 0)])]
     }
     found = evaluate(words, ["gender"], edits, limit=5, num_fewshot=2)
-    assert all(each.difference == 0 for each in found.differences)
+    assert all(difference.difference == 0 for difference in found.differences)
     assert found.baseline != evaluate(words, ["gender"], limit=5).baseline
 
 

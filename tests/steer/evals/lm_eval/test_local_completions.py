@@ -28,9 +28,9 @@ def edits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_log_likelihoods_and_scores_are_those_in_process(server: Server, edits: Path) -> None:
     target = Target(server.url, server.process.pid)
     results = edits / "scores.jsonl"
-    found = scores(target, steer.load(MODEL), edits, 3, results, tasks=("ioi",))
-    assert [row["edit"] for row in found] == ["none", "longer"]
-    for row in found:
+    loaded = scores(target, steer.load(MODEL), edits, 3, results, tasks=("ioi",))
+    assert [row["edit"] for row in loaded] == ["none", "longer"]
+    for row in loaded:
         assert row["log-likelihoods"] == 6
         assert row["largest difference"] == 0
         assert row["same scores"]
@@ -43,6 +43,6 @@ def test_the_line_of_the_readme_runs(
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     (block,) = [b for b in blocks(README) if "test_local_completions.py" in (b.mark or "")]
     (words,) = block.commands
-    found = run(*(word.replace("http://127.0.0.1:8000", server.url) for word in words))
-    assert found.code == 0, found.err
-    assert "local-completions" in found.out
+    answer = run(*(word.replace("http://127.0.0.1:8000", server.url) for word in words))
+    assert answer.code == 0, answer.err
+    assert "local-completions" in answer.out

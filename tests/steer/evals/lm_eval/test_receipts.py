@@ -119,7 +119,7 @@ def test_arguments_as_on_lm_eval_s_command_line(folder: Path) -> None:
     text = f"pretrained={folder / 'model'},intervention={files},dtype=float32"
     lm: Any = get_model("steer").create_from_arg_string(text, {"batch_size": 2})
     assert isinstance(lm, SteerLM)
-    assert [len(each.edits) for each in lm.interventions] == [2, 1]
+    assert [len(intervention.edits) for intervention in lm.interventions] == [2, 1]
     ask(lm, "loglikelihood", PAIRS[:2])
     assert all(entry.acted for entry in lm.tally.entries)
 

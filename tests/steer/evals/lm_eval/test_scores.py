@@ -153,7 +153,7 @@ def test_a_likelihood_reads_the_continuation_as_generation_writes_it(
         context, given, temperature=0, max_new_tokens=6, dictionaries=(sae,), watch=range(96)
     )
     text = " " + llama.tokenizer.decode(run.ids)
-    logprobs = {each.id: each.edited for each in run.logprobs}
+    logprobs = {logprob.id: logprob.edited for logprob in run.logprobs}
     expected = sum(logprobs[token][step] for step, token in enumerate(run.ids))
     others = [("w9", " w8 w7 w7 w8 w7 w7 w8 w7"), ("w3 w4", " w5")]
     (score, greedy), *_ = ask(make(edit), "loglikelihood", [(context, text), *others])
@@ -173,7 +173,9 @@ def test_generation_is_that_of_model_generate(
         temperature=0,
         dictionaries=(sae,),
     )
-    found = ask(make(edit), "generate_until", [(each, {"max_gen_toks": 9}) for each in contexts])
+    found = ask(
+        make(edit), "generate_until", [(context, {"max_gen_toks": 9}) for context in contexts]
+    )
     assert found == [run.text for run in runs]
 
 

@@ -45,11 +45,11 @@ def test_documents_are_distinct_and_balanced(task: str) -> None:
 
 
 def test_the_indirect_object_is_who_is_named_once() -> None:
-    for each in documents("ioi"):
-        words = re.findall(r"\w+", each["text"])
-        times = [words.count(name) for name in each["choices"]]
-        assert times[each["answer"]] == 1
-        assert times[1 - each["answer"]] == 2
+    for document in documents("ioi"):
+        words = re.findall(r"\w+", document["text"])
+        times = [words.count(name) for name in document["choices"]]
+        assert times[document["answer"]] == 1
+        assert times[1 - document["answer"]] == 2
 
 
 @every_task

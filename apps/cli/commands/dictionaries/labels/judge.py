@@ -44,6 +44,7 @@ def judge(
     from dictionaries.beside.labels import Labels
     from steer.loading import load
 
+    sharded.check(("--out", labelling.out))
     if endpoint:
         check_endpoint(endpoint)
     with run.progress() as progress:
@@ -64,8 +65,7 @@ def judge(
             **sharded.spread,
             progress=progress,
         )
-    if of_shard := sharded.said():
-        run.emit(of_shard[0], lambda: of_shard[1])
+    if sharded.told(run.emit):
         return
     folder = labelling.out or catalogue.find(dictionary)
     written = Labels.load(folder).merged(made).save(folder)

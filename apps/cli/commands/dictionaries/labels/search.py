@@ -40,10 +40,10 @@ def search(
     with output.progress() as progress:
         if reader:
             reads = load(reader, progress=progress)
-            found = Finder(reads.dictionary(dictionary), reads.token, reads).find(words, top)
+            result = Finder(reads.dictionary(dictionary), reads.token, reads).find(words, top)
         else:
             bare = replace(catalogue.load(dictionary), statistics=None)
-            found = Finder(bare, str).find(words, top)
-            said = f"{found.note} By labels alone: --model NAME reads the words too.".strip()
-            found = replace(found, note=said)
-    output.emit(found_document(found, dictionary), lambda: found_view(found, dictionary))
+            result = Finder(bare, str).find(words, top)
+            said = f"{result.note} By labels alone: --model NAME reads the words too.".strip()
+            result = replace(result, note=said)
+    output.emit(found_document(result, dictionary), lambda: found_view(result, dictionary))
