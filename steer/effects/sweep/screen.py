@@ -18,8 +18,9 @@ from torch import Tensor
 from steer.disk.ledger import Row
 from steer.effects.metric import Reference
 from steer.effects.sweep.prepared import Prepared
+from steer.effects.sweep.remembered import Chosen, Remembered
 from steer.effects.sweep.result import Screened, Sweep
-from steer.effects.sweep.units import Asked, Effects
+from steer.effects.sweep.units import Asked
 from steer.errors import SteerError
 from steer.jobs.job import Opened
 from steer.jobs.run import Spread, run
@@ -60,7 +61,7 @@ class Screen:
 class Estimates:
     """The estimated effect of each feature alone."""
 
-    asked: Asked
+    remembered: Remembered
     stage: str = "estimates"
     doing: str = "screening"
     part: str = "prompt"
@@ -68,10 +69,10 @@ class Estimates:
 
     @property
     def parts(self) -> int:
-        return len(self.asked.prompts)
+        return len(self.remembered.asked.prompts)
 
     def open(self, model: Model, part: int) -> Opened:
-        ready, _ = self.asked.ready(model, part)
+        ready, _ = self.remembered.ready(model, part)
 
         def rows(unit: int) -> list[Row]:
             acting = ready.acting()
@@ -142,7 +143,8 @@ def screened(
     progress: Progress | None,
 ) -> tuple[list[Row], Screened]:
     """Rows of the features that were run, and what the screen did."""
-    guessed = run(Estimates(asked), model, spread, header, progress)
+    remembered = Remembered(asked)
+    guessed = run(Estimates(remembered), model, spread, header, progress)
     size, cost = _sizes(guessed, len(asked.prompts))
     whole = sum(cost.values())
     paid = float(sum(_backward(asked, guessed)))
@@ -150,7 +152,8 @@ def screened(
     chosen: list[int] = []
     sure = False
     for number, batch in enumerate(_batches(cost, screen, whole, paid)):
-        job = Effects(replace(asked, features=batch), stage=f"effects {number + 1}")
+        mine = replace(asked, features=batch)
+        job = Chosen(mine, stage=f"effects {number + 1}", remembered=remembered)
         rows += run(job, model, spread, header, progress)
         chosen += batch
         rest = [feature for feature in size if feature not in set(chosen)]
