@@ -19,8 +19,9 @@ from torch import Tensor
 from steer.disk.ledger import Row
 from steer.effects.metric import Reference
 from steer.effects.sweep.prepared import Prepared
+from steer.effects.sweep.remembered import Chosen, Remembered
 from steer.effects.sweep.result import Screened, Sweep
-from steer.effects.sweep.units import Asked, Effects
+from steer.effects.sweep.units import Asked
 from steer.errors import SteerError
 from steer.jobs.job import Each
 from steer.jobs.run import Spread, run
@@ -57,16 +58,38 @@ class Screen:
             raise SteerError(f"most={self.most} is not allowed: a share above 0, and at most 1")
 
 
-def estimated(asked: Asked, model: Model, number: int) -> list[Row]:
-    """A row for each feature that acts on a prompt: its estimated effect alone."""
-    ready, _ = asked.ready(model, number)
-    acting = ready.acting()
-    values = estimates(ready)[acting].tolist() if acting else []
-    run = (ready.clean.length - ready.changes.first).tolist()
-    return [
-        {"prompt": number, "feature": ready.features[i], "estimate": value, "tokens_run": run[i]}
-        for i, value in zip(acting, values, strict=True)
-    ]
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """The estimated effect of each feature alone."""
+
+    remembered: Remembered
+    stage: str = "estimates"
+    doing: str = "screening"
+    part: str = "prompt"
+    most_units: int = 1
+
+    @property
+    def parts(self) -> int:
+        return len(self.remembered.asked.prompts)
+
+    def open(self, model: Model, part: int) -> Opened:
+        ready, _ = self.remembered.ready(model, part)
+
+        def rows(unit: int) -> list[Row]:
+            acting = ready.acting()
+            values = estimates(ready)[acting].tolist() if acting else []
+            run = (ready.clean.length - ready.changes.first).tolist()
+            return [
+                {
+                    "prompt": part,
+                    "feature": ready.features[i],
+                    "estimate": value,
+                    "tokens_run": run[i],
+                }
+                for i, value in zip(acting, values, strict=True)
+            ]
+
+        return Opened(1, rows)
 
 
 def estimates(ready: Prepared, draws: int = DRAWS) -> Tensor:
@@ -121,8 +144,8 @@ def screened(
     progress: Progress | None,
 ) -> tuple[list[Row], Screened]:
     """Rows of the features that were run, and what the screen did."""
-    first = Each("estimates", "screening", "prompt", len(asked.prompts), partial(estimated, asked))
-    guessed = run(first, model, spread, header, progress)
+    remembered = Remembered(asked)
+    guessed = run(Estimates(remembered), model, spread, header, progress)
     size, cost = _sizes(guessed, len(asked.prompts))
     whole = sum(cost.values())
     paid = float(sum(_backward(asked, guessed)))
@@ -130,7 +153,8 @@ def screened(
     chosen: list[int] = []
     sure = False
     for number, batch in enumerate(_batches(cost, screen, whole, paid)):
-        job = Effects(replace(asked, features=batch), stage=f"effects {number + 1}")
+        mine = replace(asked, features=batch)
+        job = Chosen(mine, stage=f"effects {number + 1}", remembered=remembered)
         rows += run(job, model, spread, header, progress)
         chosen += batch
         rest = [feature for feature in size if feature not in set(chosen)]

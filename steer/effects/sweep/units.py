@@ -97,7 +97,10 @@ class Effects:
         return len(blocks(self.asked.most_features, self.asked.block))
 
     def open(self, model: Model, part: int) -> Opened:
-        ready, budget = self.asked.ready(model, part)
+        return self.opened(*self.asked.ready(model, part))
+
+    def opened(self, ready: Prepared, budget: int) -> Opened:
+        """The units of a prompt that is ready."""
         first = ready.changes.first.tolist()
         acting = sorted(ready.acting(), key=lambda i: (first[i], i))
         cut = blocks(len(acting), self.asked.block)
