@@ -58,38 +58,16 @@ class Screen:
             raise SteerError(f"most={self.most} is not allowed: a share above 0, and at most 1")
 
 
-@dataclass(frozen=True, eq=False)
-class Estimates:
-    """The estimated effect of each feature alone."""
-
-    remembered: Remembered
-    stage: str = "estimates"
-    doing: str = "screening"
-    part: str = "prompt"
-    most_units: int = 1
-
-    @property
-    def parts(self) -> int:
-        return len(self.remembered.asked.prompts)
-
-    def open(self, model: Model, part: int) -> Opened:
-        ready, _ = self.remembered.ready(model, part)
-
-        def rows(unit: int) -> list[Row]:
-            acting = ready.acting()
-            values = estimates(ready)[acting].tolist() if acting else []
-            run = (ready.clean.length - ready.changes.first).tolist()
-            return [
-                {
-                    "prompt": part,
-                    "feature": ready.features[i],
-                    "estimate": value,
-                    "tokens_run": run[i],
-                }
-                for i, value in zip(acting, values, strict=True)
-            ]
-
-        return Opened(1, rows)
+def estimated(remembered: Remembered, model: Model, number: int) -> list[Row]:
+    """A row for each feature that acts on a prompt: its estimated effect alone."""
+    ready, _ = remembered.ready(model, number)
+    acting = ready.acting()
+    values = estimates(ready)[acting].tolist() if acting else []
+    run = (ready.clean.length - ready.changes.first).tolist()
+    return [
+        {"prompt": number, "feature": ready.features[i], "estimate": value, "tokens_run": run[i]}
+        for i, value in zip(acting, values, strict=True)
+    ]
 
 
 def estimates(ready: Prepared, draws: int = DRAWS) -> Tensor:
@@ -145,7 +123,9 @@ def screened(
 ) -> tuple[list[Row], Screened]:
     """Rows of the features that were run, and what the screen did."""
     remembered = Remembered(asked)
-    guessed = run(Estimates(remembered), model, spread, header, progress)
+    rows_of = partial(estimated, remembered)
+    first = Each("estimates", "screening", "prompt", len(asked.prompts), rows_of)
+    guessed = run(first, model, spread, header, progress)
     size, cost = _sizes(guessed, len(asked.prompts))
     whole = sum(cost.values())
     paid = float(sum(_backward(asked, guessed)))
