@@ -18,6 +18,7 @@ from steer.errors import InterventionError
 from steer.forecasts.behaviours import digest, disturbance, fit, moved, readable, slopes, weighted
 from steer.forecasts.fit import unit_rows
 from steer.runs.forecast import Bounded, Forecast, Moved
+from steer.verdicts import panel
 from steer.verdicts.panel import Behaviour
 from tests.support import tiny
 
@@ -133,6 +134,20 @@ def test_the_file_and_a_damaged_one(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(FormatError, match="steer forecast"):
         BehaviourMap.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m/resid_post.20"])
+def test_a_shipped_map_is_of_the_panel_and_has_intervals(name: str) -> None:
+    place = catalogue.load(name).place
+    assert place is not None
+    shipped = BehaviourMap.load(place)
+    assert shipped is not None
+    assert (shipped.names, shipped.questions) == (
+        tuple(behaviour.name for behaviour in panel.PANEL),
+        digest(),
+    )
+    assert len(shipped.off) == len(shipped.names)
+    assert shipped.fingerprint == catalogue.read_card(name)["fingerprint"]
 
 
 # -- what explain says -----------------------------------------------------------------------------
