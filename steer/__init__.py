@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from steer.certificates.certificate import Certificate as Certificate
     from steer.certificates.certify import certify as certify
     from steer.concepts.concept import concept as concept
+    from steer.concepts.concept import concept_table as concept_table
     from steer.concepts.result import Concept as Concept
     from steer.edits import Ablate as Ablate
     from steer.edits import AblateSubspace as AblateSubspace

@@ -78,6 +78,7 @@ NAMES: list[str] = [
     "compare",
     "completeness",
     "concept",
+    "concept_table",
     "direct_logit_effect",
     "dose_response",
     "downstream",

@@ -55,7 +55,17 @@ PANELS = {
         "labels",
     ),
     "Evaluate": ("evaluate", "lm-eval", "score", "select", "calibrate", "reproduce"),
-    "Make": ("train", "stability", "plan", "merge", "fetch", "bench", "bench-truth", "docs"),
+    "Make": (
+        "train",
+        "stability",
+        "plan",
+        "merge",
+        "jobs",
+        "fetch",
+        "bench",
+        "bench-truth",
+        "docs",
+    ),
 }
 """The panels of `steer --help`, each with its commands, in the order in which they are shown."""
 

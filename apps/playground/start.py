@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import anyio._backends._asyncio  # noqa: F401
 
 from apps.playground.studio.apart import apart
-from apps.playground.studio.remote import Remote
+from apps.playground.studio.remote import Remote, dtype_of
 from apps.playground.studio.studio import Shelf, Studio, offered
 from apps.playground.studio.turns import MOST
 from dictionaries.dictionary import Dictionary
 from steer.errors import SteerError
+from steer.lm.decoding import decoding_dtype
 from steer.lm.default_model import NAME
 from steer.loading import load
 from steer.model import Model
@@ -34,7 +35,7 @@ def launch(
     dictionary: str | None = None,
     port: int | None = None,
     *,
-    dtype: str = "float32",
+    dtype: str | None = None,
     allow: Sequence[str] = (),
     share: bool = False,
     password: str | None = None,
@@ -47,6 +48,8 @@ def launch(
     """Serve the page on 127.0.0.1; returns its server (`local_url`, `close()`) if not told to wait.
 
     dictionary: the first to offer, a name or a folder; the catalogue's of this model follow.
+    dtype: of a model that is given by name; by default that of the `server`, or bfloat16 where it
+        is multiplied in hardware, else float32.
     dictionaries: objects to offer.
     allow: host names, besides those of this machine, that it may be asked by, such as a proxy's.
     password: asked for before anything is answered, page, API and tools.
@@ -83,13 +86,17 @@ def open_studio(
     model: str | Model = NAME,
     dictionary: str | None = None,
     *,
-    dtype: str = "float32",
+    dtype: str | None = None,
     dictionaries: Sequence[Dictionary] = (),
     server: str | None = None,
     progress: Progress | None = None,
 ) -> Studio:
     """Model and dictionaries, loaded; what can be searched is being prepared meanwhile."""
-    loaded = model if isinstance(model, Model) else load(model, dtype=dtype, progress=progress)
+    if isinstance(model, Model):
+        loaded = model
+    else:
+        chosen = dtype or (dtype_of(server) if server else decoding_dtype())
+        loaded = load(model, dtype=chosen, progress=progress)
     names = [] if dictionaries and dictionary is None else offered(loaded.name, dictionary)
     remote = Remote.of(server, loaded) if server else None
     studio = Studio(loaded, Shelf(loaded, names, dictionaries), remote=remote)

@@ -47,7 +47,7 @@ def bench(
     progress: Progress | None = None,
 ) -> dict[str, Figure]:
     """All figures."""
-    late, early = (model.dictionary(name) for name in DICTIONARIES)
+    late, early = (model.dictionary(name).to(model.device) for name in DICTIONARIES)
     late_cost, early_cost = _Operations.of(model, late), _Operations.of(model, early)
     tasks: dict[str, Callable[[], Figure]] = {
         "clamp_over_plain": lambda: _edited(model, late, 1, False, pairs, new_tokens),
@@ -135,8 +135,14 @@ def _interleaved(one: Callable[[], Any], other: Callable[[], Any], pairs: int) -
 
 
 def _seconds(run: Callable[[], Any]) -> float:
+    """Until a GPU has done it, too, and not until it was told."""
+    import torch
+
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
     start = time.perf_counter()
     run()
+    wait()
     return time.perf_counter() - start
 
 

@@ -48,7 +48,7 @@ def batched(module: Any, ids: Tensor, dictionary: Dictionary, layer: int) -> tup
         acts[0] = 0
         features = acts.any(0).nonzero().flatten()
         before = clean.logits[0, -1].log_softmax(-1)
-        rotary = body.rotary_emb(x.unsqueeze(0), torch.arange(len(x)).unsqueeze(0))
+        rotary = body.rotary_emb(x.unsqueeze(0), torch.arange(len(x), device=x.device)[None])
         divergences = []
         for part in features.split(ROWS):
             rows = x + _deltas(acts, part.tolist(), dictionary)

@@ -12,7 +12,8 @@ from dictionaries.beside.statistics import FILE
 from dictionaries.files.place import beside
 from steer.errors import DictionaryError, PromptError
 from steer.evals.steering.written import with_written
-from steer.features.statistics import feature_statistics
+from steer.jobs.executors import Executor
+from steer.jobs.statistics import feature_statistics
 from steer.model import Model
 from steer.progress import Progress
 
@@ -24,16 +25,20 @@ def measure(
     tokens: int,
     overwrite: bool = False,
     *,
+    file: Path | None = None,
+    shard: str | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure and save; where, and how many features were active.
+    """Measure and save; where, and how many features were active. A shard is not saved.
 
+    file, shard, executor: as `feature_statistics` has them.
     Raises `DictionaryError` rather than replace statistics that are there unasked, or that the
     dictionary's card vouches for; `PromptError` for files that are no text.
     """
     place = catalogue.find(name)
     path = beside(place, FILE)
-    if path.exists():
+    if path.exists() and shard is None:
         _refuse(name, path, overwrite)
     files = [file for given in corpus for file in _files(given)]
     texts = [read_text(file) for file in files]
@@ -44,10 +49,14 @@ def measure(
         texts,
         tokens=tokens,
         corpus=", ".join(file.name for file in files[:10]) + (", ..." if len(files) > 10 else ""),
+        file=file,
+        shard=shard,
+        executor=executor,
         progress=progress,
     )
-    statistics = with_written(model, dictionary, statistics, progress)
-    statistics.save(place)
+    if shard is None:
+        statistics = with_written(model, dictionary, statistics, progress)
+        statistics.save(place)
     return {
         "written": str(path),
         "tokens": statistics.tokens,

@@ -38,7 +38,7 @@ def quality(dictionary: Dictionary, activations: Tensor, batch: int = 4096) -> Q
     """
     mean = activations.float().mean(0)
     error = variance = code = inner = active = 0.0
-    fired = torch.zeros(dictionary.width, dtype=torch.bool)
+    fired = torch.zeros(dictionary.width, dtype=torch.bool, device=activations.device)
     for part in activations.split(batch):
         x = part.float()
         features, norm = dictionary.encode(x)

@@ -8,12 +8,15 @@ tokens says which comes first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import zlib
+from dataclasses import dataclass, fields
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
-from dictionaries.beside.statistics import QUANTILES, TOP, FeatureStatistics
+from dictionaries.beside.statistics import QUANTILES, TOP, WINDOW, FeatureStatistics
 
 UNITS = 2.0**24
 """Of a sum, in one."""
@@ -45,6 +48,30 @@ class Tally:
     contexts: Tensor
     context_activations: Tensor
 
+    @classmethod
+    def nothing(cls, width: int) -> Tally:
+        """Of no tokens: merged with another, it is the other."""
+        none, numbers = torch.zeros(0).long(), torch.zeros(width, TOP)
+        window = torch.full((width, TOP, sum(WINDOW)), -1)
+        zeros = torch.zeros(width).long()
+        hashes, shown = numbers.long(), torch.zeros(window.shape)
+        return cls(0, zeros, zeros, torch.zeros(width), none, none, numbers, hashes, window, shown)
+
+    def packed(self) -> str:
+        """As text for a line of JSON."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+        tensors["contexts"] = self.contexts.to(torch.int32)
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        whole = save({"tokens": torch.tensor(self.tokens), **tensors})
+        return base64.b64encode(zlib.compress(whole, 1)).decode()
+
+    @classmethod
+    def unpacked(cls, text: str) -> Tally:
+        """Inverse of `packed`."""
+        tensors = load(zlib.decompress(base64.b64decode(text)))
+        tokens, contexts = int(tensors.pop("tokens")), tensors.pop("contexts").long()
+        return cls(tokens=tokens, contexts=contexts, **tensors)
+
     def merged(self, other: Tally) -> Tally:
         """Of both parts together."""
         buckets, filled = joined(
@@ -73,7 +100,7 @@ class Tally:
         """As they are kept beside a dictionary, without the tokens that features promote."""
         empty = torch.zeros(len(self.count), 0)
         return FeatureStatistics(
-            density=(self.count.double() / self.tokens).float(),
+            density=(self.count.double() / max(self.tokens, 1)).float(),
             maximum=self.maximum,
             mean=(self.total.double() / UNITS / self.count.clamp(min=1)).float(),
             quantiles=self._quantiles(),

@@ -106,6 +106,11 @@ def keep_mask(norms: Tensor, cutoff_in_medians: float) -> tuple[Tensor, float]:
     times the median norm; left in they own every mean. Returns the mask and the cutoff norm.
     """
     cutoff = norms[:, 1:].float().median().item() * cutoff_in_medians
-    mask = norms <= cutoff
+    return keep_below(norms, cutoff), cutoff
+
+
+def keep_below(norms: Tensor, most: float) -> Tensor:
+    """Which positions of [n, length] count by such a cutoff."""
+    mask = norms <= most
     mask[:, 0] = False
-    return mask, cutoff
+    return mask

@@ -51,7 +51,7 @@ def check_loss(loss: Tensor, x: Tensor, activations: Tensor, batch: Tensor, step
     """
     if math.isfinite(loss.item()):
         return
-    lost = batch[(~x.isfinite()).any(-1)].tolist()
+    lost = batch[(~x.isfinite()).any(-1).cpu()].tolist()
     if lost:
         shown = ", ".join(map(str, lost[:5])) + (", …" if len(lost) > 5 else "")
         raise TrainingError(

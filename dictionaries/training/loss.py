@@ -66,7 +66,8 @@ def update(loss: Tensor, state: TrainState, config: TrainConfig, steps: int) -> 
         if decoder.requires_grad:
             decoder /= decoder.norm(dim=-1, keepdim=True)
         if config.frozen == "soft decoder":
-            _pull_back(decoder, first_rows(config, decoder.shape[1]), config.least_cosine)
+            start = first_rows(config, decoder.shape[1]).to(decoder.device)
+            _pull_back(decoder, start, config.least_cosine)
 
 
 def _pull_back(rows: Tensor, start: Tensor, least: float) -> None:

@@ -29,7 +29,7 @@ def _pattern(rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> Pattern:
 
 
 def _offsets(index: Tensor, length: int) -> Tensor:
-    starts = torch.zeros(length + 1, dtype=torch.long)
+    starts = torch.zeros(length + 1, dtype=torch.long, device=index.device)
     torch.cumsum(torch.bincount(index, minlength=length), 0, out=starts[1:])
     return starts
 
@@ -37,7 +37,7 @@ def _offsets(index: Tensor, length: int) -> Tensor:
 def select_tokens(pre: Tensor, k: int) -> Pattern:
     """TopK: the k largest positive pre-activations of each token of [b, width]."""
     values, columns = pre.topk(k, dim=-1, sorted=False)
-    rows = torch.arange(len(pre)).unsqueeze(1).expand_as(columns)
+    rows = torch.arange(len(pre), device=pre.device).unsqueeze(1).expand_as(columns)
     positive = values > 0
     return _pattern(rows[positive], columns[positive], (pre.shape[0], pre.shape[1]))
 
@@ -99,7 +99,7 @@ class _SparseCode(torch.autograd.Function):
         rows = pattern.rows[order]
         d_decoder = _csr(starts, rows, values[order], transposed) @ upstream
         d_encoder = _csr(starts, rows, gradient[order], transposed) @ x
-        d_bias = torch.zeros(width).index_add_(0, pattern.columns, gradient)
+        d_bias = gradient.new_zeros(width).index_add_(0, pattern.columns, gradient)
         return None, d_encoder.T, d_bias, d_decoder, None
 
 

@@ -50,11 +50,12 @@ def initialise(activations: Tensor, config: TrainConfig) -> TrainState:
     some = sample_of(activations)
     d = some.shape[1]
     scale = d**0.5 / some.norm(dim=-1).mean().item()
-    rows = first_rows(config, d).clone()
-    weights = {"W_dec": rows, "b_enc": torch.zeros(config.width), "b_dec": some.mean(0) * scale}
+    rows = first_rows(config, d).clone().to(some.device)
+    weights = {"W_dec": rows, "b_enc": some.new_zeros(config.width), "b_dec": some.mean(0) * scale}
     if not config.tied:
         weights["W_enc"] = rows.T.clone().contiguous()
-    return _build(weights, torch.zeros(config.width, dtype=torch.long), config, scale)
+    idle = torch.zeros(config.width, dtype=torch.long, device=some.device)
+    return _build(weights, idle, config, scale)
 
 
 def first_rows(config: TrainConfig, d: int) -> Tensor:

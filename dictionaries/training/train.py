@@ -140,7 +140,7 @@ def _finish(
             return TopK(W_enc, b_enc, W_dec, b_dec, about, k=config.k)
         case _:
             sample = sample_of(activations, CALIBRATED_ON)
-            threshold = torch.full((config.width,), _calibrate(sample, W_enc, b_enc, config.k))
+            threshold = b_enc.new_full(b_enc.shape, _calibrate(sample, W_enc, b_enc, config.k))
             return BatchTopK(W_enc, b_enc, W_dec, b_dec, about, threshold=threshold, k=config.k)
 
 

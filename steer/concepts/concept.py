@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dictionaries.dictionary import Dictionary
 from steer.concepts.dose import BUDGET
 from steer.concepts.examples import check_texts, check_word, gather
 from steer.concepts.reading import content
-from steer.concepts.result import Concept
+from steer.concepts.result import Concept, ConceptTable
 from steer.concepts.search import Search
+from steer.disk.ledger import Row
 from steer.disk.remembered import remembered
 from steer.errors import SteerError
+from steer.jobs.executors import Executor, executor_of
+from steer.jobs.job import Each
+from steer.jobs.run import Spread, run
 from steer.lm.default_model import NAME as DEFAULT_MODEL
 from steer.lm.prompts import read_prompt
 from steer.progress import Progress
@@ -53,8 +59,7 @@ def concept(
     dictionary that does not fit, `MissingExtraError` without the sentence embeddings.
     """
     name = check_word(word)
-    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < math.inf:
-        raise SteerError(f"budget={budget!r} is not allowed: it is nats a token, above 0")
+    _check_budget(budget)
     about = None if examples is None else check_texts("examples", examples)
     away = None if against is None else check_texts("against", against)
     if prompt is not None:
@@ -71,6 +76,66 @@ def concept(
     return Concept.from_dict(
         remembered("concept", [_SEARCH, fixed, name, about, away, prompt, float(budget)], make)
     )
+
+
+def concept_table(
+    model: Model,
+    words: Sequence[str],
+    *,
+    dictionary: Dictionary | str | None = None,
+    budget: float = BUDGET,
+    seed: int = 0,
+    file: str | Path | None = None,
+    shard: str | None = None,
+    executor: str | Executor | None = None,
+    progress: Progress | None = None,
+) -> ConceptTable:
+    """`concept` of each of several words or phrases, one after the other.
+
+    dictionary, budget, seed: as `concept` has them; examples are the model's own.
+    file, shard, executor: as `ablation_sweep` has them; a unit is a word, and a shard has its own.
+
+    Raises what `concept` does, and `SteerError` for no words, a word twice, and a file of other
+    words.
+    """
+    if isinstance(words, str) or not words:
+        raise SteerError("give a list of words, one or more; a single one is for `concept`")
+    names = tuple(check_word(word) for word in words)
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise SteerError(f"{', '.join(sorted(twice))} is there twice: give each word once")
+    _check_budget(budget)
+    used = _dictionary(model, dictionary)
+    spread = Spread.of(file, shard, executor_of(executor))
+    search = partial(_row, names, used, budget, seed)
+    header = {
+        "concepts": _SEARCH,
+        "model": model.fingerprint,
+        "dtype": model.dtype,
+        "dictionary": content(used),
+        "words": names,
+        "budget": budget,
+        "seed": seed,
+    }
+    job = Each("concepts", "searching", "word", len(names), search)
+    rows = run(job, model, spread, header, progress)
+    return ConceptTable(tuple(Concept.from_dict(row) for row in rows), shard or "")
+
+
+def _row(
+    names: Sequence[str],
+    dictionary: Dictionary,
+    budget: float,
+    seed: int,
+    model: Model,
+    number: int,
+) -> list[Row]:
+    answer = concept(model, names[number], dictionary=dictionary, budget=budget, seed=seed)
+    return [answer.to_dict()]
+
+
+def _check_budget(budget: object) -> None:
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < math.inf:
+        raise SteerError(f"budget={budget!r} is not allowed: it is nats a token, above 0")
 
 
 def _dictionary(model: Model, given: Dictionary | str | None) -> Dictionary:

@@ -69,7 +69,7 @@ def told(model: Model, word: str, texts: Sequence[str]) -> Told:
     padded = [row + [row[-1]] * (length - len(row)) for row in rows]
     weights = torch.zeros(len(rows), length - 1)
     weights[:, len(opening) - 1 :] = gained[:, : length - len(opening)].float() ** 2
-    return Told(torch.tensor(padded), weights)
+    return Told(torch.tensor(padded, device=model.device), weights)
 
 
 def _log_probabilities(

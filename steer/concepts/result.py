@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from steer.edits import Intervention
 from steer.maths.statistics import Interval
+from steer.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas
 
 Verdict = Literal["works", "weak", "none here"]
 
@@ -131,6 +135,47 @@ class Concept:
             values[name] = tuple(values[name])
         values["dose"] = _number(values["dose"])
         return cls(**values)
+
+
+@dataclass(frozen=True, repr=False)
+class ConceptTable(Shown):
+    """Several words, each with its answer. shard: such as `2/3` where these are a part of them."""
+
+    concepts: tuple[Concept, ...]
+    shard: str = ""
+
+    _columns: ClassVar = ("word", "verdict", "dose", "on_topic", "untouched", "nats")
+
+    def _title(self) -> str:
+        part = f"shard {self.shard} of a " if self.shard else ""
+        verdicts = [concept.verdict for concept in self.concepts]
+        counts = ", ".join(f"{verdicts.count(v)} {v}" for v in get_args(Verdict))
+        return f"{part}ConceptTable of {len(verdicts)} words: {counts}"
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A row a word: verdict, method, features and dose of its edit; means of the share of texts
+        on topic with it and untouched, and of nats a token more, each with its interval."""
+        import pandas
+
+        rows: list[dict[str, Any]] = []
+        for concept in self.concepts:
+            edit = concept.intervention is not None
+            row: dict[str, Any] = {"word": concept.word, "verdict": concept.verdict}
+            row |= {"method": concept.method, "features": list(concept.features)}
+            row["dose"] = concept.dose if edit else None
+            measured = {
+                "on_topic": concept.on_topic,
+                "untouched": concept.on_topic_baseline,
+                "nats": concept.loss_increase,
+            }
+            for name, value in measured.items():
+                row |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+            rows.append(row)
+        return pandas.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON; None for NaN."""
+        return {"concepts": [concept.to_dict() for concept in self.concepts]}
 
 
 def nothing(n: int = 0) -> Interval:

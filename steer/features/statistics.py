@@ -1,101 +1,70 @@
-"""What each feature of any dictionary does on any texts: one streaming pass, kept beside it.
-
-So `"5x max"` and feature cards need neither a service nor the corpus that it was trained on.
-"""
+"""What each feature of any dictionary does on contexts, and what its decoder row writes."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from dictionaries.beside.statistics import TOP, FeatureStatistics
 from dictionaries.dictionary import Dictionary
-from dictionaries.measures.corpus import Corpus, collect_statistics, with_tokens
-from dictionaries.sites import in_residual_space
-from dictionaries.training.activations import keep_mask
+from dictionaries.measures.corpus import Corpus, tally, with_tokens
+from dictionaries.measures.tally import Tally
+from dictionaries.training.activations import keep_below, keep_mask
 from steer.errors import ModelError
-from steer.features.contexts import OUTLIER_MEDIANS, contexts
-from steer.features.fit import site_of
-from steer.features.norm_gain import after_gain
+from steer.features.contexts import OUTLIER_MEDIANS, TOKENS, collect
 from steer.lm.language_model import LanguageModel
 from steer.lm.unembedding import direct_logits
-from steer.progress import Progress
 
-CONTEXT = 256
+_HELD = 64
+"""Contexts whose activations are in memory at once."""
 _BATCH = 8
 
 
-def feature_statistics(
-    model: LanguageModel,
-    dictionary: Dictionary,
-    texts: Sequence[str],
-    *,
-    tokens: int = 200_000,
-    context: int = CONTEXT,
-    corpus: str = "",
-    progress: Progress | None = None,
-) -> FeatureStatistics:
-    """Density, maximum, mean, quantiles, top contexts and promoted tokens of every feature.
+def cutoff(model: LanguageModel, hookpoint: str, ids: Tensor) -> float:
+    """The norm above which an activation is massive and does not count: four medians, of about
+    4,096 tokens in contexts [n, length] that lie evenly among them."""
+    count = min(len(ids), -(-TOKENS // ids.shape[1]))
+    few = ids[torch.linspace(0, len(ids) - 1, count).long()]
+    (x,) = collect(model, few, hookpoint)
+    return keep_mask(x.norm(dim=-1), OUTLIER_MEDIANS)[1]
 
-    The texts are joined and cut into contexts; first tokens and massive activations (norms above
-    four medians) don't count, as in training. Activations lie in a temporary file of
-    tokens · d · 4 bytes, exact; nothing is kept of it.
 
-    tokens: most to read. corpus: the texts in words, kept with the figures.
-    Raises `PromptError` for too little text, `DictionaryError` for another model's dictionary.
+def tallied(
+    model: LanguageModel, dictionary: Dictionary, hookpoint: str, ids: Tensor, most: float
+) -> Tally:
+    """What a dictionary's features do on contexts [n, length], a few at a time in memory.
+
+    most: the norm of activations that count; first tokens don't.
     """
-    dictionary = after_gain(model, dictionary)
-    hookpoint = site_of(model, dictionary)
-    ids = contexts(model, texts, tokens, context)
-    dictionary = dictionary.to(dtype=torch.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        x = _collected(model, ids, hookpoint, Path(folder) / "activations.f32", progress)
-        norms = torch.cat([part.norm(dim=-1) for part in x.split(64)])
-        keep, _ = keep_mask(norms, OUTLIER_MEDIANS)
-        shown = torch.ones(len(ids), dtype=torch.bool)
-        statistics = collect_statistics(
-            dictionary,
-            Corpus(activations=x, tokens=ids.cpu(), keep=keep, shippable=shown),
-            (lambda done, total: progress("statistics", done, total)) if progress else None,
-        )
-        del x
-    statistics = replace(statistics, corpus=corpus)
-    written = dictionary.config.hookpoint_out or hookpoint
-    return _named(model, dictionary, statistics) if in_residual_space(written) else statistics
+    parts = []
+    for rows in ids.split(_HELD):
+        x = _collected(model, rows, hookpoint)
+        keep = keep_below(torch.cat([part.norm(dim=-1) for part in x.split(64)]), most)
+        shown = torch.ones(len(rows), dtype=torch.bool)
+        corpus = Corpus(activations=x, tokens=rows.cpu(), keep=keep, shippable=shown)
+        parts.append(tally(dictionary, corpus))
+    return reduce(Tally.merged, parts)
 
 
-def _collected(
-    model: LanguageModel, ids: Tensor, hookpoint: str, file: Path, progress: Progress | None
-) -> Tensor:
-    """float32 [n, length, d], mapped from a file."""
-    n, length = ids.shape
-    mapped: Tensor | None = None
-    for start in range(0, n, _BATCH):
-        rows = ids[start : start + _BATCH]
+def _collected(model: LanguageModel, ids: Tensor, hookpoint: str) -> Tensor:
+    """float32 [n, length, d]."""
+    parts = []
+    for rows in ids.split(_BATCH):
         (stream,) = model.collect(rows, torch.ones_like(rows), [hookpoint]).values()
-        if mapped is None:
-            size = n * length * stream.shape[-1]
-            flat = torch.from_file(str(file), shared=True, size=size, dtype=torch.float32)
-            mapped = flat.view(n, length, -1)
-        mapped[start : start + _BATCH] = stream.float().cpu()
-        if progress:
-            progress("reading", min(start + _BATCH, n), n)
-    assert mapped is not None
-    return mapped
+        parts.append(stream.float().cpu())
+    return torch.cat(parts)
 
 
-def _named(
-    model: LanguageModel, dictionary: Dictionary, found: FeatureStatistics
+def named(
+    model: LanguageModel, dictionary: Dictionary, statistics: FeatureStatistics
 ) -> FeatureStatistics:
+    """With the tokens that each decoder row moves, where the model has a final norm."""
     try:
-        return name_tokens(model, dictionary.to(device=model.device), found)
+        return name_tokens(model, dictionary.to(device=model.device), statistics)
     except ModelError:  # no final norm that is known: the figures stand without tokens
-        return found
+        return statistics
 
 
 @torch.inference_mode()

@@ -16,8 +16,11 @@ def overflowed(values: Tensor) -> Tensor:
 
 
 def first_of(bad: Tensor, real: Tensor | None = None) -> tuple[int, int] | None:
-    """Row and column of the first that is set in bad [b, s], at real tokens; one sync."""
-    chosen = bad if real is None else bad & real
+    """Row and column of the first that is set in bad [b, s], at real tokens; one sync.
+
+    real: on any device: a site may lie elsewhere than the token ids.
+    """
+    chosen = bad if real is None else bad & real.to(bad.device)
     if not bool(chosen.any()):
         return None
     row, column = chosen.nonzero()[0].tolist()

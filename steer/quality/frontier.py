@@ -34,7 +34,7 @@ def reconstruction(
     """activations [n, length, d] with keep [n, length]; mean [d] is what x is centred on."""
     errors, variances = [], []
     code = inner = active = 0.0
-    fired = torch.zeros(dictionary.width, dtype=torch.bool)
+    fired = torch.zeros(dictionary.width, dtype=torch.bool, device=activations.device)
     for context, real in zip(activations, keep, strict=True):
         x = context[real].float()
         features, norm = dictionary.encode(x)

@@ -72,7 +72,7 @@ class Run:
     def __repr__(self) -> str:
         return "\n".join(
             (
-                f"Run of {self.model}, {self.dtype}, seed {self.sampling.seed}",
+                f"Run of {self.model}, decoded in {self.dtype}, seed {self.sampling.seed}",
                 f"prompt    {_cut(self.prompt)}",
                 f"baseline  {_cut(self.baseline.text)}",
                 f"edited    {_cut(self.text)}",

@@ -104,7 +104,7 @@ def main() -> None:
         sys.exit(HOW)
     from apps.playground import launch
 
-    app = launch(wait=False)
+    app = launch(dtype="float32", wait=False)
     for path in shoot(app.local_url, Path(sys.argv[1] if len(sys.argv) > 1 else "screenshots")):
         print(path)
     app.close()

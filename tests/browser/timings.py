@@ -51,7 +51,7 @@ def main() -> None:
     from apps.playground.studio.apart import apart
     from steer.lm import default_model
 
-    studio = apart(open_studio)()
+    studio = apart(open_studio)(dtype="float32")
     app = serve(studio)
     print(f"start to ready: {time.perf_counter() - started:.1f} s")
     apart(studio.shelf.index(studio.default).warm)()

@@ -19,6 +19,12 @@ ModelName = Annotated[
 ]
 DictionaryName = Annotated[str, typer.Option("--dictionary", help="A catalogue name or a folder.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+WritingDtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype", help="By default bfloat16 where it is multiplied in hardware, else float32."
+    ),
+]
 DeviceMap = Annotated[
     str | None,
     typer.Option("--device-map", help="auto, disk, cuda:1, ...: where weights lie."),

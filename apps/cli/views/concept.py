@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apps.cli.output import table
+from apps.cli.output import records, table
 from steer.shown import number
 
 if TYPE_CHECKING:
-    from steer.concepts.result import Concept
+    from steer.concepts.result import Concept, ConceptTable
     from steer.maths.statistics import Interval
 
 
@@ -39,6 +39,13 @@ def concept_view(concept: Concept) -> list[Any]:
         lines += ["", f"{pair.prompt} [seed {pair.seed}, {about}]"]
         lines += [f"  untouched: {_line(pair.baseline)}", f"  edited:    {_line(pair.edited)}"]
     return lines
+
+
+def concepts_view(several: ConceptTable) -> Any:
+    """A line a word."""
+    frame = several.to_frame()
+    frame["features"] = [", ".join(map(str, features)) for features in frame["features"]]
+    return table(records(frame), repr(several).splitlines()[0])
 
 
 def _detects(detector: dict[str, Any]) -> str:

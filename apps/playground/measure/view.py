@@ -59,6 +59,8 @@ def welcome_measure_view() -> str:
 def _said(found: Measured, stopped: bool) -> str:
     prompts = "1 prompt" if found.prompts == 1 else f"{found.prompts} prompts"
     said = f"{prompts}, {esc(found.dtype)}"
+    if found.dtype != "float32":
+        said += " (for figures to publish: steer app --dtype float32)"
     if found.prompts > 1:
         said += f"; {why('interval', '95% intervals')} are bootstraps over them"
     if stopped:

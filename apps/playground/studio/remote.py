@@ -42,17 +42,12 @@ class Remote:
     @classmethod
     def of(cls, url: str, model: Model) -> Remote:
         """Raises `FetchError` if there is no server, `ModelError` if it has another model."""
-        url = url.rstrip("/").removesuffix("/v1")
-        try:
-            told = httpx.get(f"{url}/v1/models", headers=_key(), timeout=10)
-            told.raise_for_status()
-            about, name = told.json()["steer"], told.json()["data"][0]["id"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            raise FetchError(f"no steer serve answers at {url}: {error}") from error
-        theirs, ours = about["fingerprint"], model.fingerprint
-        if (theirs, about["dtype"]) != (ours, model.dtype):
+        url = _place(url)
+        name, theirs, dtype = _about(url)
+        ours = model.fingerprint
+        if (theirs, dtype) != (ours, model.dtype):
             raise ModelError(
-                f"{url} serves {name} ({theirs}, {about['dtype']}), and the page has {model.name} "
+                f"{url} serves {name} ({theirs}, {dtype}), and the page has {model.name} "
                 f"({ours}, {model.dtype}): give both the same --model and --dtype"
             )
         return cls(url, name)
@@ -100,6 +95,27 @@ class Remote:
             model=model.name,
             inherited=inherited(model.module, sampling.options),
         )
+
+
+def dtype_of(url: str) -> str:
+    """Of the model that a server has. Raises `FetchError` if there is no server."""
+    *_, dtype = _about(_place(url))
+    return dtype
+
+
+def _place(url: str) -> str:
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def _about(url: str) -> tuple[str, str, str]:
+    """Name, fingerprint and dtype of a server's model."""
+    try:
+        told = httpx.get(f"{url}/v1/models", headers=_key(), timeout=10)
+        told.raise_for_status()
+        about, name = told.json()["steer"], told.json()["data"][0]["id"]
+        return name, about["fingerprint"], about["dtype"]
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise FetchError(f"no steer serve answers at {url}: {error}") from error
 
 
 class _Texts:

@@ -28,7 +28,7 @@ from steer.progress import Progress
 class Search:
     """steps of Adam, each on `batch` pairs, drawn without repeats within a pass over them."""
 
-    steps: int = 60
+    steps: int = 40
     batch: int = 6
     rate: float = 0.01
     seed: int = 0

@@ -50,7 +50,7 @@ COUNTS = (0, 1, 2, 4, 8, 16, 32, 64)
 count twice too, a feature for each sign."""
 SHARES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Of all features: the sizes of the Mechanistic Interpretability Benchmark."""
-DIMENSIONS = (1, 4, 16, 32)
+DIMENSIONS = (1, 4, 32)
 LEARNED = "learned subspace (DAS)"
 
 

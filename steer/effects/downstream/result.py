@@ -51,6 +51,7 @@ class Downstream(Shown):
 
     prompts: one `Changed` each. intervention: as JSON. at: which tokens count.
     matched: the features of the matched controls, None if there are none.
+    shard: such as `2/3` where only a part of the prompts was run, which these are.
     """
 
     changed: tuple[Changed, ...]
@@ -60,6 +61,7 @@ class Downstream(Shown):
     at: str
     dtype: str
     matched: Matched | None = None
+    shard: str = ""
 
     _columns: ClassVar = (
         "feature",
@@ -72,10 +74,14 @@ class Downstream(Shown):
         "token",
     )
 
+    def __repr__(self) -> str:
+        return super().__repr__() if self.changed else self._title()
+
     def _title(self) -> str:
+        part = f"shard {self.shard} of a " if self.shard else ""
         return (
-            f"Downstream: {len(self.features):,} features of {self.dictionary} change at tokens "
-            f"{self.at} of {len(self.prompts)} prompts"
+            f"{part}Downstream: {len(self.features):,} features of {self.dictionary} change at "
+            f"tokens {self.at} of {len(self.prompts)} prompts"
         )
 
     def plot(self, top: int = 20) -> Figure:

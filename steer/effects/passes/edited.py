@@ -15,6 +15,7 @@ from steer.effects.passes.plans import plan_each
 from steer.errors import SilentEditError
 from steer.lm.anatomy import Site
 from steer.model import Model
+from steer.splice.plan import SitePlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +58,27 @@ def edited_prompts(
     plans = plan_each(model, intervention, dictionaries, len(prompts))
     acted = False
     for number, (prompt, plan) in enumerate(zip(prompts, plans, strict=True)):
-        read = [] if plan.site == plan.out else [plan.site]
-        ids = model.tokenize([prompt])[0][0]
-        clean = run_clean(model, ids, plan.out, [*read, *others], every=False)
-        edited = EditedPrompt(number, clean, *edit_delta(clean, plan))
+        edited = edited_prompt(model, number, prompt, plan, others)
         acted |= edited.acted
         yield edited
     if not acted:
-        kinds = ", ".join(edit.kind for edit in intervention.edits) or "no edit"
-        raise SilentEditError(
-            f"{kinds} of {intervention.dictionary} changes nothing on these {len(prompts)} "
-            "prompts, so there is no effect to measure; see what is active with Model.features"
-        )
+        raise silent(intervention, len(prompts))
+
+
+def edited_prompt(
+    model: Model, number: int, prompt: str, plan: SitePlan, others: Sequence[Site] = ()
+) -> EditedPrompt:
+    """One prompt run clean, with the activations at `others` kept."""
+    read = [] if plan.site == plan.out else [plan.site]
+    ids = model.tokenize([prompt])[0][0]
+    clean = run_clean(model, ids, plan.out, [*read, *others], every=False)
+    return EditedPrompt(number, clean, *edit_delta(clean, plan))
+
+
+def silent(intervention: Intervention, prompts: int) -> SilentEditError:
+    """The error of an intervention that changes nothing on any of so many prompts."""
+    kinds = ", ".join(edit.kind for edit in intervention.edits) or "no edit"
+    return SilentEditError(
+        f"{kinds} of {intervention.dictionary} changes nothing on these {prompts} "
+        "prompts, so there is no effect to measure; see what is active with Model.features"
+    )

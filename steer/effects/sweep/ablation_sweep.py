@@ -21,6 +21,7 @@ from steer.effects.defaults import BUDGET, TEXT
 from steer.effects.metric import Metric, as_metrics
 from steer.effects.sweep.controls import Against
 from steer.effects.sweep.prepared import EditOf
+from steer.effects.sweep.remote import refuse
 from steer.effects.sweep.result import PairSweep, Sweep
 from steer.effects.sweep.screen import Screen, screened
 from steer.effects.sweep.units import Asked, Effects, Pairs, controls
@@ -28,6 +29,7 @@ from steer.errors import SteerError
 from steer.jobs.executors import Executor, executor_of
 from steer.jobs.run import Spread, run
 from steer.lm.prompts import as_texts
+from steer.lm.remote import Remote, host_of
 from steer.maths.numbers import check_whole
 from steer.model import Model
 from steer.progress import Progress
@@ -50,6 +52,7 @@ def ablation_sweep(
     file: str | Path | None = None,
     shard: str | None = None,
     executor: str | Executor | None = None,
+    remote: Remote = False,
     progress: Progress | None = None,
 ) -> Sweep:
     """The effect of editing each feature alone, on each prompt.
@@ -67,6 +70,8 @@ def ablation_sweep(
     shard: such as `2/3`, to run one of three parts into its file: `steer merge` joins them. No
         controls then, whose features are known once all are there: give the merged file.
     executor: `ray`, or `steer.jobs.ray.Ray(address)`, to spread it over many processes.
+    remote: as for `Model.generate`, of the edited passes: a job is a batch of them, and what was
+        sent is not sent again, also after this process has ended (`steer jobs`).
 
     Raises `SteerError` for an unknown metric or a file of another sweep, and what `Model.plans`
     and `Model.tokenize` raise.
@@ -74,6 +79,8 @@ def ablation_sweep(
     asked = _asked(
         model, prompts, dictionary, features, metric, edit, positions, budget, block, most_tokens
     )
+    refuse(remote, screen=screen, against=against, executor=executor)
+    asked = replace(asked, remote=remote)
     header = {"sweep": 2, **_header(model, asked)}
     header["against"] = None if against is None else asdict(against)
     spread = Spread.of(file, shard, executor_of(executor))
@@ -119,17 +126,21 @@ def pair_sweep(
     file: str | Path | None = None,
     shard: str | None = None,
     executor: str | Executor | None = None,
+    remote: Remote = False,
     progress: Progress | None = None,
 ) -> PairSweep:
     """Interactions: the joint effect of each pair of features minus the sum of the two alone.
 
-    block: pairs of a unit of work at most; file, shard, executor: as `ablation_sweep` has them.
+    block: pairs of a unit of work at most; file, shard, executor, remote: as `ablation_sweep` has
+        them.
     Raises as `ablation_sweep`, and `SteerError` for fewer than two features.
     """
     if len(set(features)) < 2:
         raise SteerError(f"features {list(features)}: a pair needs at least two different ones")
     chosen = list(dict.fromkeys(features))
     asked = _asked(model, prompts, dictionary, chosen, metric, edit, positions, budget, block)
+    refuse(remote, executor=executor)
+    asked = replace(asked, remote=remote)
     header = {"pair_sweep": 1, **_header(model, asked)}
     spread = Spread.of(file, shard, executor_of(executor))
     rows = run(Pairs(asked), model, spread, header, progress)
@@ -162,7 +173,9 @@ def _header(model: Model, asked: Asked) -> dict[str, Any]:
     described.pop("feature", None)
     measured = repr((asked.prompts, [metric.to_dict() for metric in asked.measures]))
     dictionary, features = asked.dictionary, asked.features
+    where = {"remote": host_of(asked.remote)} if asked.remote else {}
     return {
+        **where,
         "model": model.fingerprint,
         "dtype": model.dtype,
         "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],

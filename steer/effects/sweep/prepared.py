@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -50,6 +50,13 @@ class Prepared:
         reference = Reference.of(self.clean.logits, self.clean.ids, edited.start, self.metric.every)
         with torch.inference_mode():
             return self.metric.change(edited.logits, reference)
+
+    def only(self, features: Sequence[int]) -> Prepared:
+        """Of the changes, those of these features."""
+        wanted = set(features)
+        index = [i for i, feature in enumerate(self.features) if feature in wanted]
+        chosen = [self.features[i] for i in index]
+        return replace(self, features=chosen, changes=self.changes.only(index))
 
     def acting(self) -> list[int]:
         """Indices of the features whose edit changes anything."""

@@ -19,8 +19,9 @@ from torch import Tensor
 from steer.disk.ledger import Row
 from steer.effects.metric import Reference
 from steer.effects.sweep.prepared import Prepared
+from steer.effects.sweep.remembered import Chosen, Remembered
 from steer.effects.sweep.result import Screened, Sweep
-from steer.effects.sweep.units import Asked, Effects
+from steer.effects.sweep.units import Asked
 from steer.errors import SteerError
 from steer.jobs.job import Each
 from steer.jobs.run import Spread, run
@@ -57,9 +58,9 @@ class Screen:
             raise SteerError(f"most={self.most} is not allowed: a share above 0, and at most 1")
 
 
-def estimated(asked: Asked, model: Model, number: int) -> list[Row]:
+def estimated(remembered: Remembered, model: Model, number: int) -> list[Row]:
     """A row for each feature that acts on a prompt: its estimated effect alone."""
-    ready, _ = asked.ready(model, number)
+    ready, _ = remembered.ready(model, number)
     acting = ready.acting()
     values = estimates(ready)[acting].tolist() if acting else []
     run = (ready.clean.length - ready.changes.first).tolist()
@@ -121,7 +122,9 @@ def screened(
     progress: Progress | None,
 ) -> tuple[list[Row], Screened]:
     """Rows of the features that were run, and what the screen did."""
-    first = Each("estimates", "screening", "prompt", len(asked.prompts), partial(estimated, asked))
+    remembered = Remembered(asked)
+    rows_of = partial(estimated, remembered)
+    first = Each("estimates", "screening", "prompt", len(asked.prompts), rows_of)
     guessed = run(first, model, spread, header, progress)
     size, cost = _sizes(guessed, len(asked.prompts))
     whole = sum(cost.values())
@@ -130,7 +133,8 @@ def screened(
     chosen: list[int] = []
     sure = False
     for number, batch in enumerate(_batches(cost, screen, whole, paid)):
-        job = Effects(replace(asked, features=batch), stage=f"effects {number + 1}")
+        mine = replace(asked, features=batch)
+        job = Chosen(mine, stage=f"effects {number + 1}", remembered=remembered)
         rows += run(job, model, spread, header, progress)
         chosen += batch
         rest = [feature for feature in size if feature not in set(chosen)]

@@ -7,7 +7,7 @@ of a fixed size, and not of one measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -20,7 +20,9 @@ from steer.edits.positions import Positions
 from steer.effects.metric import Metric
 from steer.effects.sweep.controls import Against, control_rows
 from steer.effects.sweep.prepared import EditOf, Prepared, effects_in_batches, prepare
+from steer.effects.sweep.remote import remote_effects
 from steer.jobs.job import Each, Opened, blocks
+from steer.lm.remote import Remote
 from steer.maths.memory import measured
 from steer.model import Model
 
@@ -32,7 +34,7 @@ class Asked:
     """What is done to a model: the same for all units.
 
     measures: one a prompt. budget: bytes beside the model. block: features (or pairs) of a unit at
-    most. most_tokens: of a batch.
+    most. most_tokens: of a batch. remote: where the edited passes run.
     """
 
     prompts: tuple[str, ...]
@@ -44,6 +46,15 @@ class Asked:
     budget: int
     block: int
     most_tokens: int | None = None
+    remote: Remote = False
+
+    def effects(
+        self, ready: Prepared, sets: Sequence[tuple[int, ...]], budget: int
+    ) -> Iterator[tuple[list[tuple[int, ...]], Tensor]]:
+        """Sets of edits and their effects [b, 1], in batches."""
+        if self.remote:
+            return remote_effects(ready, sets, self.remote)
+        return effects_in_batches(ready, sets, budget, self.most_tokens)
 
     @property
     def most_features(self) -> int:
@@ -86,7 +97,10 @@ class Effects:
         return len(blocks(self.asked.most_features, self.asked.block))
 
     def open(self, model: Model, part: int) -> Opened:
-        ready, budget = self.asked.ready(model, part)
+        return self.opened(*self.asked.ready(model, part))
+
+    def opened(self, ready: Prepared, budget: int) -> Opened:
+        """The units of a prompt that is ready."""
         first = ready.changes.first.tolist()
         acting = sorted(ready.acting(), key=lambda i: (first[i], i))
         cut = blocks(len(acting), self.asked.block)
@@ -95,9 +109,7 @@ class Effects:
             sets = [(acting[i],) for i in cut[unit]]
             rows = [
                 row
-                for batch, effects in effects_in_batches(
-                    ready, sets, budget, self.asked.most_tokens
-                )
+                for batch, effects in self.asked.effects(ready, sets, budget)
                 for row in _rows(ready, [i for (i,) in batch], effects[:, 0])
             ]
             return sorted(rows, key=lambda row: row["feature"])
@@ -139,7 +151,8 @@ class Pairs:
         return len(blocks(len(_pairs(self.asked.features)), self.asked.block))
 
     def open(self, model: Model, part: int) -> Opened:
-        ready, budget = self.asked.ready(model, part)
+        asked = self.asked
+        ready, budget = asked.ready(model, part)
         pairs = _pairs(self.asked.features)
         cut = blocks(len(pairs), self.asked.block)
 
@@ -148,7 +161,7 @@ class Pairs:
             alone = sorted({i for pair in mine for i in pair})
             wanted: list[tuple[int, ...]] = [*((i,) for i in alone), *mine]
             effect: dict[tuple[int, ...], float] = {}
-            for batch, effects in effects_in_batches(ready, wanted, budget):
+            for batch, effects in asked.effects(ready, wanted, budget):
                 effect |= dict(zip(batch, effects[:, 0].tolist(), strict=True))
             return [_interaction(ready, pair, effect) for pair in mine]
 

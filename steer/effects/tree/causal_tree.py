@@ -20,7 +20,7 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Ablate
 from steer.edits.positions import Positions
 from steer.effects.defaults import BUDGET, TEXT
-from steer.effects.downstream.downstream import later_activations
+from steer.effects.downstream.units import later_activations
 from steer.effects.passes.batches import Set, in_rows
 from steer.effects.passes.changes import encode_clean, read_changes
 from steer.effects.passes.clean import Clean, run_clean

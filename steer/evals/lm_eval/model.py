@@ -19,8 +19,9 @@ likelihoods each window is a text of its own, whose prompt is what lm-eval puts 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,6 +49,22 @@ _REFUSED = ("parallelize", "tp_plan", "peft", "delta", "autogptq", "gptqmodel")
 _SAMPLING = {"do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p"}
 _OPTIONS = {*_SAMPLING, "repetition_penalty", *GENERATE_OPTIONS}
 _ONE = ("num_beams", "num_return_sequences")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What goes through the model together.
+
+    texts: token ids, a list a row. blank: answers of the right form that say nothing.
+    ask: runs it; the answers are plain data, for JSON.
+    """
+
+    texts: list[list[int]]
+    blank: list[Any]
+    ask: Callable[[], list[Any]] = field(repr=False)
+
+    def run(self) -> list[Any]:
+        return self.ask()
 
 
 @register_model("steer")
@@ -95,6 +112,7 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         self.plans = self.edited.plans(self.interventions, dictionaries)
         self.tally = Tally.of(self.interventions)
         self.inherited = Inherited()
+        self.answer: Callable[[Batch], list[Any]] = Batch.run
         self.tally.enforce(if_silent)
 
     # -- lm-eval's three kinds of request ----------------------------------------------------
@@ -157,15 +175,29 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         with tqdm(total=len(requests), disable=quiet, desc="loglikelihood") as bar:
             for start in range(0, len(rows), int(size)):
                 batch = rows[start : start + int(size)]
-                for row, logits in zip(batch, self._logits(batch), strict=True):
-                    scores = logits.log_softmax(-1, dtype=self.softmax_dtype)
-                    for number in row.numbers:
-                        key, _, continuation = requests[number]
-                        scored[number] = score(scores[-len(continuation) :], continuation)
-                        if key is not None:
-                            self.cache_hook.add_partial("loglikelihood", key, scored[number])
-                    bar.update(len(row.numbers))
+                numbers = [number for row in batch for number in row.numbers]
+                texts = [[row.prompt_length, *row.ids] for row in batch]
+                blank = [(0.0, False)] * len(numbers)
+                asked = Batch(texts, blank, partial(self._scores, requests, batch))
+                for number, (value, greedy) in zip(numbers, self.answer(asked), strict=True):
+                    scored[number] = value, greedy
+                    key = requests[number][0]
+                    if key is not None:
+                        self.cache_hook.add_partial("loglikelihood", key, scored[number])
+                bar.update(len(numbers))
         return [scored[number] for number in range(len(requests))]
+
+    def _scores(
+        self, requests: Sequence[TokenRequest], batch: Sequence[Row]
+    ) -> list[tuple[float, bool]]:
+        """The answers of each row's requests, one row after the other."""
+        answers = []
+        for row, logits in zip(batch, self._logits(batch), strict=True):
+            scores = logits.log_softmax(-1, dtype=self.softmax_dtype)
+            for number in row.numbers:
+                continuation = requests[number][2]
+                answers.append(score(scores[-len(continuation) :], continuation))
+        return answers
 
     def _logits(self, batch: Sequence[Row]) -> list[Tensor]:
         """Logits [length of the continuation, V] of each row, one forward pass for all."""
@@ -195,6 +227,13 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         drawn = {} if options.get("do_sample") else DRAWING
         self.inherited = inherited(self.edited.module, options, {**IMPOSSIBLE, **drawn})
         options = {**self.inherited.options, **options}
+        texts = [row[real.bool()].tolist() for row, real in zip(context, mask, strict=True)]
+        asked = Batch(texts, [[]] * len(texts), partial(self._generated, context, mask, options))
+        answers = torch.tensor(self.answer(asked), dtype=torch.long, device=context.device)
+        return torch.cat([context, answers], dim=1)
+
+    def _generated(self, context: Tensor, mask: Tensor, options: dict[str, Any]) -> list[list[int]]:
+        """The ids that follow each row of a context [b, s], as many for each."""
         span = self.edited.span(context, mask)
         watch = Watch()
         with self.edited.lock:
@@ -209,7 +248,8 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         # The last token of a text was never read.
         read = self._lengths(ids[:, context.shape[1] :]) - 1
         self.tally = self.tally.plus(steps, span.prompt_length + read, torch.ones_like(read))
-        return ids
+        generated: list[list[int]] = ids[:, context.shape[1] :].tolist()
+        return generated
 
     def _lengths(self, generated: Tensor) -> Tensor:
         """How many of the generated ids [b, t] are a row's own: up to its end token, [b]."""

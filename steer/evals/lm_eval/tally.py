@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -130,6 +130,11 @@ class Tally:
             )
         )
 
+    def merged(self, other: Tally) -> Tally:
+        """Of both together: of the same edits, over other requests."""
+        pairs = zip(self.entries, other.entries, strict=True)
+        return Tally(tuple(_sum(one, another) for one, another in pairs))
+
     @property
     def silent(self) -> tuple[EditTally, ...]:
         """The edits that have changed nothing although something was run."""
@@ -157,6 +162,11 @@ def _name(edit: Edit, dictionary: str) -> str:
     if isinstance(edit, FeatureEdit):
         return f"{edit.kind} {edit.feature} of {dictionary}"
     return f"{edit.kind} {edit.target} of {dictionary}"
+
+
+def _sum(one: EditTally, other: EditTally) -> EditTally:
+    summed = ("requests", "acted_requests", *_COUNTS, *_SUMS)
+    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in summed})
 
 
 def _added(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dictionaries import catalogue
+from dictionaries.beside.statistics import FILE
 from tests.support import tiny
 from tests.support.command import Run
 
@@ -43,3 +44,26 @@ def test_shards_are_shown_as_shards_and_merged_as_the_whole(
     assert json.loads(out)["written"] == str(merged)
     assert said("--file", merged) == result
     assert merged.read_bytes() == whole.read_bytes()
+
+
+def test_statistics_of_three_parts_of_a_corpus_are_those_of_the_whole(
+    run: Run, model_folder: Callable[[], Path], tmp_path: Path
+) -> None:
+    model, text = model_folder(), tmp_path / "text.txt"
+    text.write_text(" ".join(f"w{3 + number * 7 % 60}" for number in range(17_000)))
+    for name in ("one", "three"):
+        catalogue.save(tiny.dictionary(with_statistics=False), tmp_path / name)
+    files = [tmp_path / f"{number}.jsonl" for number in (3, 1, 2)]
+
+    def measure(name: str, *more: object) -> None:
+        asked = ["statistics", tmp_path / name, "--corpus", text, "--model", model]
+        answer = run(*asked, *more, "--json")
+        assert (answer.code, answer.err) == (0, "")
+
+    for number, file in zip((3, 1, 2), files, strict=True):
+        measure("three", "--file", file, "--shard", f"{number}/3")
+    assert not (tmp_path / "three" / FILE).exists()
+    assert run("merge", *files, "--out", tmp_path / "all.jsonl").code == 0
+    measure("three", "--file", tmp_path / "all.jsonl")
+    measure("one")
+    assert (tmp_path / "three" / FILE).read_bytes() == (tmp_path / "one" / FILE).read_bytes()

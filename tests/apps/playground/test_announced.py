@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from dictionaries import catalogue
+from steer.lm.decoding import decoding_dtype
 from tests.support import ROOT, tiny
 
 STEER = [sys.executable, "-P", "-c", "from apps.cli import main; main()"]
@@ -33,7 +34,7 @@ def test_the_page_is_announced_in_one_line_of_json(tmp_path: Path) -> None:
         said = json.loads(process.stdout.readline())
         assert said["model"] == str(model)
         assert said["dictionaries"] == [str(sae)]
-        assert said["dtype"] == "float32"
+        assert said["dtype"] == decoding_dtype()
         assert said["pid"] == process.pid
         assert httpx.get(said["url"], timeout=60).status_code == 200
     finally:

@@ -8,7 +8,7 @@ import torch
 import steer
 from apps.playground.start import open_studio
 from apps.playground.state.setup import Row, Setup
-from apps.playground.studio.remote import Remote
+from apps.playground.studio.remote import Remote, dtype_of
 from apps.playground.studio.studio import Studio
 from steer.errors import FetchError, ModelError
 from tests.support import tiny
@@ -47,6 +47,10 @@ def test_a_run_of_a_server_is_the_run_of_the_model_here(here: Studio, there: Stu
         assert other.acted_tokens == one.acted_tokens
         assert [token.token for token in other.tokens] == [token.token for token in one.tokens]
         assert other.relative_dose == pytest.approx(one.relative_dose, rel=1e-3)
+
+
+def test_a_page_that_is_told_no_dtype_takes_the_server_s(server: Server) -> None:
+    assert dtype_of(server.url) == dtype_of(f"{server.url}/v1") == "float32"
 
 
 def test_it_is_watched_token_by_token(there: Studio) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import torch
 import steer
 from steer.effects.metric import Metric, as_metrics
 from steer.effects.sweep.prepared import prepare
+from steer.effects.sweep.remembered import SHARE, Chosen, Remembered
 from steer.effects.sweep.screen import estimates
+from steer.effects.sweep.units import Asked
 from steer.errors import SteerError
 from steer.maths.statistics import benjamini_hochberg
 from tests.support import tiny
@@ -87,3 +91,30 @@ def test_bad_screens() -> None:
             shard="1/2",
             file="x",
         )
+
+
+def asked_of(model: steer.Model, budget: int = 2**26) -> Asked:
+    measures = tuple(as_metrics(model, "kl", len(tiny.PROMPTS)))
+    return Asked(
+        tuple(tiny.PROMPTS), measures, tiny.dictionary(), "active", steer.Ablate, "1:", budget, 256
+    )
+
+
+def test_whether_a_prompt_is_remembered_changes_no_bit() -> None:
+    model = tiny.tiny_model("llama")
+    here = Remembered(asked_of(model))
+    ready, _ = here.ready(model, 0)
+    assert here.ready(model, 0)[0] is ready
+    sent = pickle.loads(pickle.dumps(here))
+    assert not sent.there
+    some = replace(here.asked, features=ready.features[::3])
+    known, fresh = (Chosen(some, remembered=each).open(model, 0).rows(0) for each in (here, sent))
+    assert known == fresh
+    assert [row["feature"] for row in known] == ready.features[::3]
+
+
+def test_no_more_is_remembered_than_a_share_of_the_budget() -> None:
+    model = tiny.tiny_model("llama")
+    small = Remembered(asked_of(model, budget=SHARE - 1))
+    small.ready(model, 0)
+    assert not small.there

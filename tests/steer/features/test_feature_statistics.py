@@ -20,7 +20,7 @@ from dictionaries.training.activations import keep_mask
 from steer.errors import DictionaryError, PromptError
 from steer.features.contexts import contexts
 from steer.features.contrast import feature_contrast
-from steer.features.statistics import feature_statistics
+from steer.jobs.statistics import feature_statistics
 from tests.support import tiny
 
 SITE = "resid_post.1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,28 @@ from typing import Any
 import pytest
 
 import steer
+from dictionaries.dictionary import Dictionary
 from steer.disk.merge import Shard, merge
 from steer.errors import SteerError
 from steer.jobs.job import blocks
+from steer.jobs.statistics import feature_statistics
 from tests.support import tiny
 
 METRIC = steer.LogitDifference("w5", "w6")
 CHOSEN = list(range(0, tiny.WIDTH, 5))
 Start = Callable[..., Any]
+LATER = replace(tiny.dictionary("resid_post.2", seed=9), name="later")
+
+
+def downstream(model: steer.Model, prompts: list[str], given: Dictionary, **options: Any) -> Any:
+    edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0)])
+    return steer.downstream(model, prompts, edit, LATER, dictionaries=[given], draws=2, **options)
+
+
+def statistics(model: steer.Model, prompts: list[str], given: Dictionary, **options: Any) -> Any:
+    return feature_statistics(model, given, [*prompts] * 12, context=16, block=4, **options)
+
+
 JOBS: dict[str, Start] = {
     "sweep": partial(steer.ablation_sweep, metric=METRIC, block=5),
     "all features, a small budget": partial(
@@ -29,6 +44,8 @@ JOBS: dict[str, Start] = {
     "doses": partial(
         steer.dose_response, feature=7, doses=[-1.0, "2x max"], neutral=["w8 w9"], continuation=3
     ),
+    "downstream": downstream,
+    "statistics": statistics,
 }
 every_job = pytest.mark.parametrize("name", JOBS)
 

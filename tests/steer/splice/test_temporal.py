@@ -11,7 +11,7 @@ import steer
 from dictionaries.training.activations import keep_mask
 from steer.effects.attribution.attribution import attribution
 from steer.features.contexts import OUTLIER_MEDIANS, contexts
-from steer.features.statistics import feature_statistics
+from steer.jobs.statistics import feature_statistics
 from steer.lm.span import Span
 from steer.quality.check import check
 from steer.splice import passes

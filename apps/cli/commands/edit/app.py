@@ -12,7 +12,7 @@ import typer
 from apps.cli.command import command
 from apps.cli.options.port import free_port
 from apps.cli.options.run import Output
-from apps.cli.options.single import MODEL, Dtype, ModelName
+from apps.cli.options.single import MODEL, ModelName, WritingDtype
 from dictionaries.extras import need
 
 
@@ -27,7 +27,7 @@ def app(
         int | None,
         typer.Option(min=1, max=65535, help="By default the first free one from 7860."),
     ] = None,
-    dtype: Dtype = "float32",
+    dtype: WritingDtype = None,
     allow: Annotated[
         list[str] | None, typer.Option(help="Another host name to answer to, such as a proxy's.")
     ] = None,

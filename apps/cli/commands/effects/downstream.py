@@ -11,6 +11,7 @@ from apps.cli.options.edits import TextEdits
 from apps.cli.options.plot import Plot
 from apps.cli.options.run import EarlyReading
 from apps.cli.options.single import DICTIONARY, Draws, Prompts, Top
+from apps.cli.options.work import Work
 
 
 @command('steer downstream "The old bridge" --ablate 2843')
@@ -23,6 +24,7 @@ def downstream(
         str, typer.Option("--later", help="The dictionary of a later site to read.")
     ] = DICTIONARY,
     draws: Draws = 8,
+    work: Work,
     plot: Plot,
     run: EarlyReading,
     top: Top = 20,
@@ -38,6 +40,7 @@ def downstream(
     from steer.figures.effects import downstream_bars
 
     edit = edits.intervention(run.dictionary)
+    work.check(("--plot", plot.plot))
     with run.loaded() as (model, progress):
         changes = measure(
             model,
@@ -46,8 +49,11 @@ def downstream(
             model.dictionary(later),
             at=parse_positions(at),
             draws=draws,
+            **work.spread,
             progress=progress,
         )
+    if work.told(run.emit):
+        return
     plot.draw(lambda: downstream_bars(changes, top))
     document = {**changes.to_dict(top), "error": edit.error}
     title = f"features of {later}, mean over tokens {at}"

@@ -9,6 +9,7 @@ import typer
 from apps.cli.command import command
 from apps.cli.options.evaluation import Compared, Harness
 from apps.cli.options.run import Reading
+from apps.cli.options.work import Work
 from dictionaries.extras import need
 
 
@@ -25,6 +26,7 @@ def evaluate(
     compared: Compared,
     run: Reading,
     harness: Harness,
+    work: Work,
 ) -> None:
     """Scores of the model with and without edits, paired tests of the differences, and receipts.
 
@@ -41,6 +43,9 @@ def evaluate(
             [name for several in tasks for name in several.split(",") if name],
             edits,
             **vars(harness),
+            **work.spread,
             progress=progress,
         )
+    if work.told(run.emit):
+        return
     run.emit(evaluation.to_dict(), lambda: evaluation_view(evaluation))

@@ -1,0 +1,1 @@
+"""What runs on a CUDA device: the tests marked `gpu`, and figures with the card's name."""
