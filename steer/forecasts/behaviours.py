@@ -72,18 +72,17 @@ def disturbance(
 
 
 def readable(model: Model, panel: Sequence[Behaviour] = PANEL) -> tuple[Behaviour, ...]:
-    """Those whose words are all single tokens of the model."""
-    words = {
-        behaviour: [word for _, *pair in behaviour.questions for word in pair]
-        for behaviour in panel
-    }
+    """Those whose words are single tokens of the model, and not both the unknown one."""
     return tuple(
-        behaviour for behaviour in panel if all(_single(model, word) for word in words[behaviour])
+        behaviour
+        for behaviour in panel
+        if all(_told_apart(model, *pair) for _, *pair in behaviour.questions)
     )
 
 
-def _single(model: Model, word: str) -> bool:
-    return len(model.tokenizer(word, add_special_tokens=False)["input_ids"]) == 1
+def _told_apart(model: Model, right: str, wrong: str) -> bool:
+    ids = [model.tokenizer(word, add_special_tokens=False)["input_ids"] for word in (right, wrong)]
+    return all(len(tokens) == 1 for tokens in ids) and ids[0] != ids[1]
 
 
 def digest(panel: Sequence[Behaviour] = PANEL) -> str:
@@ -179,17 +178,22 @@ def fit(
 
 
 def fit_and_keep(
-    model: Model, dictionary: Dictionary, folder: Path, progress: Progress | None = None
+    model: Model,
+    dictionary: Dictionary,
+    folder: Path,
+    *,
+    panel: Sequence[Behaviour] = PANEL,
+    progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Fit on features drawn at random, and keep the map in the folder; names of the behaviours.
 
     Those whose words the model does not know are left out; none at all is no map.
     """
-    panel = readable(model)
-    if not panel:
+    known = readable(model, panel)
+    if not known:
         return ()
     drawn = torch.randperm(dictionary.width, generator=torch.Generator().manual_seed(0))
-    fitted = fit(model, dictionary, drawn[:FEATURES].tolist(), panel=panel, progress=progress)
+    fitted = fit(model, dictionary, drawn[:FEATURES].tolist(), panel=known, progress=progress)
     fitted.save(folder)
     return fitted.names
 

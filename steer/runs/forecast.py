@@ -128,7 +128,8 @@ class Forecast:
     def _others(self) -> str:
         told = [f"{move.behaviour} {move.change}" for move in self.moves if move.told]
         silent = [move.behaviour for move in self.moves if not move.told]
-        lost = f"right minus wrong, in logits: {'  '.join(told)}" if told else ""
+        through = "right minus wrong, in logits, by gradient and KL: "
+        lost = through + "  ".join(told) if told else ""
         unsure = f"no telling whether {', '.join(silent)}" if silent else ""
         return "; ".join(part for part in (lost, unsure) if part)
 

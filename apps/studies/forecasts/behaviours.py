@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from apps.studies.forecasts.drawn import SCORED, fresh
-from apps.studies.forecasts.score import bounds, coverage
+from apps.studies.forecasts.score import bounds
 from dictionaries.beside.behaviours import BehaviourMap
 from dictionaries.dictionary import Dictionary
 from steer.disk.cache import cache_folder
@@ -86,6 +86,7 @@ def scored(
     """A row a behaviour, of all lengths together; a row a feature, to compute it from."""
     said, off = known.forecast(pushes, nats), _off(known, pushes, nats, truth)
     size, count = nats.sqrt(), len(features)
+    within = _within(known, off)
     rows: list[dict[str, Any]] = []
     for number, (name, (low, high)) in enumerate(zip(known.names, known.off, strict=True)):
         value, true = said[:, number], truth[:, number]
@@ -96,16 +97,15 @@ def scored(
                 "behaviour": name,
                 "features": count,
                 "mean change": round(true.mean().item(), 4),
+                "by KL alone": _told(torch.corrcoef(torch.stack([nats, true]))[0, 1]),
                 "explained": round(1 - ((true - value).var() / true.var()).item(), 4),
                 "correlation": _told(torch.corrcoef(torch.stack([value, true]))[0, 1]),
-                "coverage": coverage(off[:, number], (low, high), count),
+                "coverage": _mean(within[:, number]),
                 "told": round(told.double().mean().item(), 4),
                 "sign right where told": _mean(right),
             }
         )
-    low, high = torch.tensor(known.off).T
-    within = ((off >= low) & (off <= high)).double().mean(1)
-    rows.append({"behaviour": "all", "features": count, "coverage": _mean(within)})
+    rows.append({"behaviour": "all", "features": count, "coverage": _mean(within.mean(1))})
     for number, feature in enumerate(features):
         rows.append(
             {
@@ -117,6 +117,12 @@ def scored(
             }
         )
     return rows
+
+
+def _within(known: BehaviourMap, off: Tensor) -> Tensor:
+    """1 where a truth lies in its interval, [n, b]."""
+    low, high = torch.tensor(known.off).T
+    return ((off >= low) & (off <= high)).double()
 
 
 def _mean(values: Tensor) -> list[float] | None:

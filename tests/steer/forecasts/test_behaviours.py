@@ -15,9 +15,19 @@ from dictionaries.dictionary import Dictionary
 from dictionaries.errors import FormatError
 from steer.edits import Edit
 from steer.errors import InterventionError
-from steer.forecasts.behaviours import digest, disturbance, fit, moved, readable, slopes, weighted
+from steer.forecasts.behaviours import (
+    digest,
+    disturbance,
+    fit,
+    fit_and_keep,
+    moved,
+    readable,
+    slopes,
+    weighted,
+)
 from steer.forecasts.fit import unit_rows
 from steer.runs.forecast import Bounded, Forecast, Moved
+from steer.verdicts import panel
 from steer.verdicts.panel import Behaviour
 from tests.support import tiny
 
@@ -118,6 +128,14 @@ def test_behaviours_whose_words_the_model_lacks_are_left_out(tmp_path: Path) -> 
     model = tiny.tiny_model("llama")
     unknown = Behaviour("unknown", (("w7 w8", "w5 w6", "w9"),))
     assert readable(model, (*PANEL, unknown)) == PANEL
+    assert readable(model) == ()  # " are" and " is" are both the unknown token
+    given = tiny.dictionary()
+    assert fit_and_keep(model, given, tmp_path) == ()
+    assert BehaviourMap.load(tmp_path) is None
+    assert fit_and_keep(model, given, tmp_path, panel=(*PANEL, unknown)) == ("left", "right")
+    fitted = BehaviourMap.load(tmp_path)
+    assert fitted is not None
+    assert (fitted.questions, fitted.off) == (digest(PANEL), ())
     with pytest.raises(InterventionError, match="not one; give one"):
         moved(model, tiny.dictionary(), torch.zeros(1, tiny.D), [unknown])
 
@@ -133,6 +151,20 @@ def test_the_file_and_a_damaged_one(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(FormatError, match="steer forecast"):
         BehaviourMap.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m/resid_post.20"])
+def test_a_shipped_map_is_of_the_panel_and_has_intervals(name: str) -> None:
+    place = catalogue.load(name).place
+    assert place is not None
+    shipped = BehaviourMap.load(place)
+    assert shipped is not None
+    assert (shipped.names, shipped.questions) == (
+        tuple(behaviour.name for behaviour in panel.PANEL),
+        digest(),
+    )
+    assert len(shipped.off) == len(shipped.names)
+    assert shipped.fingerprint == catalogue.read_card(name)["fingerprint"]
 
 
 # -- what explain says -----------------------------------------------------------------------------
@@ -181,5 +213,5 @@ def test_only_what_leaves_zero_out_is_told(saved: Dictionary) -> None:
     (line,) = (line for line in found.lines() if "also moves" in line)
     assert line.endswith("no telling whether right") or "no telling whether left, right" in line
     told = json.loads(json.dumps(found.to_dict()))["moves"]
-    assert [each["behaviour"] for each in told] == ["left", "right"]
+    assert [move["behaviour"] for move in told] == ["left", "right"]
     assert set(told[0]["change"]) == {"value", "low", "high"}

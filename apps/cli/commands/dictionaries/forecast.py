@@ -26,7 +26,7 @@ def forecast(
     with run.loaded() as (model, progress):
         dictionary = model.dictionary(name)
         folder = fit_and_keep(model, dictionary, features, progress)
-        names = behaviours.fit_and_keep(model, dictionary, folder, progress)
+        names = behaviours.fit_and_keep(model, dictionary, folder, progress=progress)
     document = {"dictionary": name, "model": model.name, "behaviours": names}
     others = ", ".join(names) or "no behaviour, since their words are not single tokens of it"
     run.emit(
