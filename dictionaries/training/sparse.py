@@ -67,8 +67,8 @@ class PreActivations:
 
 def select_tokens(pre: PreActivations, k: int) -> Pattern:
     """TopK: the k largest positive pre-activations of each token."""
-    found = [block.topk(k, dim=-1, sorted=False) for _, block in pre.blocks()]
-    values, columns = (torch.cat(parts) for parts in zip(*found, strict=True))
+    tops = [block.topk(k, dim=-1, sorted=False) for _, block in pre.blocks()]
+    values, columns = (torch.cat(parts) for parts in zip(*tops, strict=True))
     rows = torch.arange(len(columns), device=columns.device).unsqueeze(1).expand_as(columns)
     positive = values > 0
     return _pattern(rows[positive], columns[positive], pre.shape)
@@ -94,11 +94,11 @@ def select_batch(pre: PreActivations, k: int) -> Pattern:
 
 def _above(pre: PreActivations, floor: Tensor) -> tuple[Tensor, ...]:
     """Rows, columns and values of the entries above a floor."""
-    found = []
+    chosen = []
     for start, block in pre.blocks():
         rows, columns = (block > floor).nonzero(as_tuple=True)
-        found.append((rows + start, columns, block[rows, columns]))
-    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+        chosen.append((rows + start, columns, block[rows, columns]))
+    return tuple(torch.cat(parts) for parts in zip(*chosen, strict=True))
 
 
 def _csr(starts: Tensor, index: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:

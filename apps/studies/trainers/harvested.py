@@ -38,9 +38,9 @@ def harvested(
                 "`steer train smollm2-135m --harvest-only --work FOLDER` makes in FOLDER"
             )
         store = ActivationStore(folder, {SITE: D})
-    kept = kept_activations(recipe, SITE, store)
-    of = f"smollm2-135m/{SITE}, {len(kept.train)} activations"
-    return Activations.scaled(kept.train[: size.samples], kept.heldout[:HELDOUT], of)
+    corpus = kept_activations(recipe, SITE, store)
+    of = f"smollm2-135m/{SITE}, {len(corpus.train)} activations"
+    return Activations.scaled(corpus.train[: size.samples], corpus.heldout[:HELDOUT], of)
 
 
 def _recipe(size: Size) -> Recipe:

@@ -48,7 +48,7 @@ def goals(benched: Benched) -> list[str]:
         sentence = f"{ratio:.2f} times {library} in fp32 (goal {least:g}: {reached})"
         ways = [name for name in benched.versions if name.partition(",")[0] == library]
         quicker = [_times(benched, OURS_BF16, name) for name in ways]
-        if low := [each for each in quicker if each is not None]:
+        if low := [ratio for ratio in quicker if ratio is not None]:
             sentence += f"; chosen in bf16, {min(low):.2f} times its fastest way"
         said.append(sentence)
     return said

@@ -52,12 +52,12 @@ def bench_training(
     with output.progress() as progress:
         benched = bench(harvested(size, activations, progress), size, only or (), progress)
     rows, goals = tables.lines(benched), tables.goals(benched)
-    found = benched.to_dict()
+    document = benched.to_dict()
     if out:
         with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found) + "\n")
+            file.write(json.dumps(document) + "\n")
     title = f"TopK {width}, k {k}, batch {batch}, {samples} samples of {benched.of}"
     output.emit(
-        {**found, "lines": rows, "goals": goals},
+        {**document, "lines": rows, "goals": goals},
         lambda: table(rows, title, [*goals, *benched.missing]),
     )

@@ -73,9 +73,9 @@ def test_a_library_that_is_not_there_is_named_with_its_command() -> None:
 
 def made(seconds: dict[str, tuple[float, ...]], rounds: int) -> Benched:
     turns = tuple(
-        Turn(name, number, 100, each, 9.0)
+        Turn(name, number, 100, time_, 9.0)
         for name, times in seconds.items()
-        for number, each in enumerate(times)
+        for number, time_ in enumerate(times)
     )
     there = dict.fromkeys(seconds, "1")
     size = replace(SIZE, rounds=rounds)
