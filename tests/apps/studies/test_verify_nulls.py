@@ -9,7 +9,21 @@ import pytest
 import typer
 
 from apps.studies.planted import REAL
-from apps.studies.verify_nulls import main, planted_cases, rows, run, table
+from apps.studies.verify_nulls import RESULTS, main, planted_cases, rows, run, table
+from tests.support import ROOT
+
+README = (ROOT / "steer" / "verdicts" / "README.md").read_text(encoding="utf-8")
+
+
+def accepted(part: str) -> str:
+    """How many of the kept verdicts of a part say `steers`."""
+    verdicts = [row["verdict"] for row in rows(RESULTS / f"{part}.jsonl")]
+    return f"{verdicts.count('steers')} of {len(verdicts)}"
+
+
+def test_the_readme_says_what_is_kept() -> None:
+    assert f"| {accepted('rows')} accepted" in README
+    assert f"| `steers` in {accepted('seeds')} |" in README
 
 
 def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
