@@ -64,6 +64,7 @@ PANELS = {
         "fetch",
         "bench",
         "bench-truth",
+        "bench-training",
         "docs",
     ),
 }

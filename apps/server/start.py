@@ -20,7 +20,6 @@ from apps.server.guard import Rules
 from apps.server.request.offer import Offer
 from apps.server.state import State
 from steer.errors import SteerError
-from steer.lm.decoding import decoding_dtype
 from steer.loading import load
 from steer.model import Model
 from steer.serving.engine import Engine, Limits
@@ -28,8 +27,7 @@ from steer.serving.engine import Engine, Limits
 
 @dataclass(frozen=True)
 class Settings:
-    """model, dictionary, edits: see `Offer`. dtype, device_map, quantization: see `steer.load`;
-    dtype: by default bfloat16 where it is multiplied in hardware, else float32.
+    """model, dictionary, edits: see `Offer`. dtype, device_map, quantization: see `steer.load`.
     port: 0 takes a free one.
 
     closing: seconds that what is served has to finish when the server is told to end.
@@ -38,7 +36,7 @@ class Settings:
     model: str | Model
     dictionary: str | None = None
     edits: Path | None = None
-    dtype: str | None = None
+    dtype: str = "float32"
     device_map: str | None = None
     quantization: str | None = None
     port: int = 8000
@@ -56,7 +54,7 @@ def open_state(settings: Settings) -> State:
     else:
         model = load(
             given,
-            dtype=settings.dtype or decoding_dtype(),
+            dtype=settings.dtype,
             device_map=settings.device_map,
             quantization=settings.quantization,
         )
@@ -116,6 +114,4 @@ def _line(state: State, listening: socket.socket, announce: bool) -> str:
     }
     if announce:
         return json.dumps(about)
-    said = f"steer serve: {url}/v1  models: {', '.join(state.offer.ids)}, in {about['dtype']}"
-    chosen = " (for scores as in Python: --dtype float32)"
-    return said + ("" if about["dtype"] == "float32" else chosen)
+    return f"steer serve: {url}/v1  models: {', '.join(state.offer.ids)}, in {about['dtype']}"

@@ -5,6 +5,7 @@ rows: features of the default model whose decoder row is replaced by a random on
 named: the fourteen features that the READMEs name, on what their names claim, at their doses.
 own: features that move the answers to indirect objects, on the tokens that each chooses itself.
 seeds: the first of the named, with other seeds of the draws.
+frozen: the named by a smaller protocol, with rows of a frozen decoder beside (--frozen FOLDER).
 
 A line of JSON a verdict is appended to the results as it is there; what is there is not run again.
 """
@@ -31,6 +32,7 @@ from steer.loading import load
 from steer.model import Model
 from steer.verdicts.protocol import RANDOM
 from steer.verdicts.result import Verdict
+from steer.verdicts.texts import NEUTRAL, default_prompts
 from steer.verdicts.verify import verify
 
 RESULTS = Path(__file__).parent / "verdicts"
@@ -88,6 +90,20 @@ def named_cases(model: Model) -> Iterator[Case]:
     for named in (*STEER, *DO_NOT):
         edit = _clamped(named.feature, named.dose)
         yield f"feature {named.feature}", partial(verify, model, edit, named.claim)
+
+
+def frozen_cases(model: Model, frozen: str) -> Iterator[Case]:
+    """A third of a minute each: fewer prompts and draws, and no panel."""
+    smaller: dict[str, Any] = {
+        "prompts": default_prompts()[:12],
+        "neutral": NEUTRAL[:4],
+        "draws": 12,
+        "panel": (),
+    }
+    for named in (*STEER, *DO_NOT):
+        edit = _clamped(named.feature, named.dose)
+        run_it = partial(verify, model, edit, named.claim, frozen=frozen, **smaller)
+        yield f"feature {named.feature}", run_it
 
 
 def own_cases(model: Model) -> Iterator[Case]:
@@ -166,8 +182,16 @@ def table(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(part: str, count: int = 0, dtype: str = "float32", out: Path = RESULTS) -> None:
-    """PART is planted, rows, named, own or seeds; --count of rows or seeds."""
+def main(
+    part: str,
+    count: int = 0,
+    dtype: str = "float32",
+    out: Path = RESULTS,
+    frozen: str | None = None,
+) -> None:
+    """PART is planted, rows, named, own, seeds or frozen; --count of rows or seeds."""
+    if (part == "frozen") != (frozen is not None):
+        raise typer.BadParameter("the part frozen and --frozen FOLDER, trained so, go together")
     results = out / f"{part}.jsonl"
     if part == "planted":
         run(planted_cases(), results)
@@ -179,6 +203,8 @@ def main(part: str, count: int = 0, dtype: str = "float32", out: Path = RESULTS)
             "own": lambda: own_cases(model),
             "seeds": lambda: seed_cases(model, count or SEEDS),
         }
+        if frozen is not None:
+            cases["frozen"] = lambda: frozen_cases(model, frozen)
         if part not in cases:
             raise typer.BadParameter(f"{part!r} is unknown; allowed: planted, {', '.join(cases)}")
         run(cases[part](), results)

@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 from dictionaries.training.config import TrainConfig
-from dictionaries.training.sparse import reconstruct_sparsely, select_batch, select_tokens
+from dictionaries.training.sparse import (
+    PreActivations,
+    reconstruct_sparsely,
+    select_batch,
+    select_tokens,
+)
 from dictionaries.training.state import TrainState, first_rows
 
 
@@ -23,13 +28,12 @@ def batch_loss(x: Tensor, state: TrainState, config: TrainConfig) -> tuple[Tenso
         return loss, error.item(), (features > 0).sum(0)
     with torch.no_grad():
         low = getattr(torch, config.candidates_dtype)
-        pre = centred.to(low) @ encoder.to(low) + w["b_enc"].to(low)
+        pre = PreActivations(centred.to(low), encoder.to(low), w["b_enc"].to(low))
         select = select_batch if config.architecture == "batchtopk" else select_tokens
         pattern = select(pre, config.k)
-    # The encoder reads x − b_dec. With that bias folded, the sparse code need not give a gradient
-    # to its input for b_dec to get both of its parts.
-    b_enc = w["b_enc"] - w["b_dec"] @ encoder
-    reconstruction, active = reconstruct_sparsely(x, encoder, b_enc, w["W_dec"], pattern)
+    reconstruction, active = reconstruct_sparsely(
+        x, w["b_dec"], encoder, w["b_enc"], w["W_dec"], pattern
+    )
     residual = centred - reconstruction
     error = residual.square().sum(-1).mean()
     return error + _aux_loss(centred, residual.detach(), state, config), error.item(), active

@@ -15,7 +15,7 @@ in fp32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ from dictionaries.training.state import (
     variance,
 )
 
-REVISION = 2
+REVISION = 3
 """Raised when the same config and activations come to give other weights."""
 
 
@@ -73,28 +73,42 @@ def train(
     Raises `TrainingError` for a checkpoint of another config, activations that nothing can be
     learned from, or a training that diverged; the last checkpoint is then the one before it.
     """
-    n, d = activations.shape
     check_activations(activations, config.batch)
-    steps = config.samples // config.batch
-    state = resume(checkpoint, config, d) or initialise(activations, config)
-    order = _Order(n, config)
+    total = config.samples // config.batch
+    state = resume(checkpoint, config, activations.shape[1]) or initialise(activations, config)
     mean_variance = variance(activations, state.scale)
-    while state.step < steps:
+    for seen in steps(activations, config, state):
+        if report and (state.step % 20 == 0 or state.step == total):
+            dead = (state.idle > config.dead_after).float().mean().item()
+            l0 = seen.active.sum().item() / config.batch
+            report(Step(state.step, total, seen.error / mean_variance, l0, dead))
+        if checkpoint and state.step % checkpoint_every == 0:
+            check_weights(state)
+            save_checkpoint(checkpoint, state, config)
+    return finish(state, activations, config, dictionary_config)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a step saw: the squared error a token, and how often each feature was active [width]."""
+
+    error: float
+    active: Tensor
+
+
+def steps(activations: Tensor, config: TrainConfig, state: TrainState) -> Iterator[Seen]:
+    """Go on from `state`, which changes, to the end of the training, a step at a time."""
+    total = config.samples // config.batch
+    order = _Order(len(activations), config)
+    while state.step < total:
         chosen = order.batch(state.step)
         x = activations[chosen].float() * state.scale
         loss, error, active = batch_loss(x, state, config)
         check_loss(loss, x, activations, chosen, state.step)
-        update(loss, state, config, steps)
+        update(loss, state, config, total)
         _count_idle(active, state, len(x))
         state.step += 1
-        if report and (state.step % 20 == 0 or state.step == steps):
-            dead = (state.idle > config.dead_after).float().mean().item()
-            l0 = active.sum().item() / len(x)
-            report(Step(state.step, steps, error / mean_variance, l0, dead))
-        if checkpoint and state.step % checkpoint_every == 0:
-            check_weights(state)
-            save_checkpoint(checkpoint, state, config)
-    return _finish(state, activations, config, dictionary_config)
+        yield Seen(error, active)
 
 
 def _count_idle(active: Tensor, state: TrainState, samples: int) -> None:
@@ -120,7 +134,7 @@ class _Order:
 
 
 @torch.no_grad()
-def _finish(
+def finish(
     state: TrainState, activations: Tensor, config: TrainConfig, about: DictionaryConfig
 ) -> Dictionary:
     """Fold the scale and the centring into the weights; calibrate the threshold.
@@ -154,4 +168,4 @@ def _calibrate(sample: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> float:
     return values.kthvalue(max(1, len(values) - k * len(sample))).values.item()
 
 
-__all__ = ["REVISION", "Step", "TrainConfig", "train"]
+__all__ = ["REVISION", "Seen", "Step", "TrainConfig", "finish", "steps", "train"]

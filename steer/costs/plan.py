@@ -46,7 +46,7 @@ class Plan(Shown):
     @property
     def hours_here(self) -> float | None:
         """On this machine; None where nothing was measured."""
-        return None if self.here is None else self.work.units / self.here.units_a_second / 3600
+        return None if self.here is None else self.here.hours(self.work.units)
 
     def _title(self) -> str:
         return (

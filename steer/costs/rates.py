@@ -16,6 +16,7 @@ import torch
 from dictionaries.config import DictionaryConfig
 from dictionaries.dictionary import Dictionary
 from dictionaries.training.config import TrainConfig
+from dictionaries.training.learnable import CALIBRATED_ON
 from dictionaries.training.train import train
 from steer.edits import Ablate
 from steer.effects.defaults import BUDGET, TEXT
@@ -36,12 +37,20 @@ TEXTS = (
 
 @dataclass(frozen=True)
 class Rate:
-    """machine: in words; units_a_second: as measured on `sample` units in `seconds`."""
+    """machine: in words; units_a_second: as measured on `sample` units in `seconds`.
+
+    once: seconds that the work takes beside that, however many its units are.
+    """
 
     machine: str
     units_a_second: float
     sample: float
     seconds: float
+    once: float = 0.0
+
+    def hours(self, units: float) -> float:
+        """Of so many units."""
+        return (self.once + units / self.units_a_second) / 3600
 
 
 def sweep_rate(
@@ -79,20 +88,27 @@ def harvest_rate(model: Model, hookpoints: Sequence[str], context: int, batch: i
     return _timed(model, work, range(3))
 
 
-def train_rate(d: int, config: TrainConfig) -> Rate:
+def train_rate(d: int, config: TrainConfig, activations: int | None = None) -> Rate:
     """Samples a second of training on random activations of width d: the steps of a longer run
-    less those of a shorter one, so that what is done once does not count."""
+    less those of a shorter one. The rest is done once: BatchTopK's threshold is set on as many
+    activations as there are, up to 65,536.
+
+    activations: distinct ones that the work has; by default as many as its samples.
+    """
     seconds = []
     generator = torch.Generator().manual_seed(0)
-    activations = torch.randn(4 * config.batch, d, generator=generator)
+    drawn = torch.randn(4 * config.batch, d, generator=generator)
     for steps in (1, *_STEPS):  # the first warms up
         begun = _processor()
         short = replace(config, samples=steps * config.batch)
-        train(activations, short, DictionaryConfig(d, config.width, "resid_post.0"))
+        train(drawn, short, DictionaryConfig(d, config.width, "resid_post.0"))
         seconds.append(_processor() - begun)
     samples = float((_STEPS[1] - _STEPS[0]) * config.batch)
     spent = max(seconds[2] - seconds[1], 1e-9)
-    return Rate(_threads(), samples / spent, samples, spent)
+    first = max(seconds[1] - _STEPS[0] * config.batch * spent / samples, 0.0)
+    judged = min(CALIBRATED_ON, activations or config.samples)
+    once = first * judged / min(CALIBRATED_ON, len(drawn))
+    return Rate(_threads(), samples / spent, samples, spent, once)
 
 
 def fits(needed: float) -> bool:

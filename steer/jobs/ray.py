@@ -75,7 +75,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         try:
             _reach(where)
             ray.init(where or LOCAL, log_to_driver=False, logging_level="ERROR", **options)
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # what Ray raises where its node does not start in time
             first = str(error).strip().splitlines()[0].rstrip(".")
             raise SteerError(
                 f"no Ray cluster can be used at {where or 'this machine'}: {first}; start one with "

@@ -22,13 +22,15 @@ import torch
 from torch import Tensor
 
 from dictionaries.files.whole import in_one_move, write_whole
-from steer.disk.cache import cache_part
+from steer.disk.cache import cache_folder, cache_part
 from steer.errors import FetchError, SteerError
 from steer.lm.remote import Remote, backend, host_of, poll, sending
 
 ANSWER = "answer"
 """What a trace body calls the one value that it saves."""
 _LOCAL = "local"
+_PART = "remote"
+"""Of the cache."""
 _GONE = 600.0
 """Seconds after which a job that the server does not know will not come."""
 _WAITS = (0.1, 5.0)
@@ -108,7 +110,7 @@ def digest_of(*parts: object) -> str:
 
 def kept_jobs() -> list[RemoteJob]:
     """Those whose answers were not taken, the oldest first."""
-    jobs = [_read(path) for path in _place().glob("*.json")]
+    jobs = [_read(path) for path in (cache_folder() / _PART).glob("*.json")]
     return sorted(jobs, key=lambda job: (job.sent, job.digest))
 
 
@@ -172,7 +174,7 @@ def _looked(job: RemoteJob) -> str:
 
 
 def _place() -> Path:
-    return cache_part("remote")
+    return cache_part(_PART)
 
 
 def _read(path: Path) -> RemoteJob:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
@@ -101,7 +102,7 @@ CALLS: dict[str, Callable[[steer.Model], Any]] = {
     ],
     "attribution": lambda m: steer.attribution(
         m, tiny.PROMPT, tiny.dictionary(), steer.LogitDifference("w9", "w14")
-    ).frame["attribution"],
+    ).frame["effect"],
     "dose": lambda m: steer.dose_response(
         m, tiny.PROMPTS, tiny.dictionary(), 5, [1.0, 2.0]
     ).frame.select_dtypes("number"),
@@ -111,8 +112,8 @@ CALLS: dict[str, Callable[[steer.Model], Any]] = {
 @pytest.mark.parametrize("name", CALLS)
 def test_a_measurement_is_the_same(name: str) -> None:
     here, away = both(CALLS[name])
-    one, other = (torch.as_tensor(getattr(each, "values", each)) for each in (here, away))
-    assert torch.allclose(other.double(), one.double(), atol=NEAR, equal_nan=True)
+    one, other = (torch.as_tensor(numpy.asarray(each)).double() for each in (here, away))
+    assert torch.allclose(other, one, atol=NEAR, equal_nan=True)
 
 
 def test_concepts_and_checks_run() -> None:

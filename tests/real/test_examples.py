@@ -39,6 +39,7 @@ TOO_LONG = {
     "plan harvest": "a minute; tests/steer/costs",
     "merge": "it needs shards; tests/apps/cli/test_merge.py",
     "bench-truth": "minutes; tests/apps/studies/truth",
+    "bench-training": "minutes; tests/apps/studies/trainers",
     "bench": "minutes",
     "serve": "serves until it is stopped; tests/apps/server",
     "certify": "it names a release on the hub; tests/real/test_certify_real.py",

@@ -92,7 +92,7 @@ def test_an_example_is_what_the_command_prints(
 
 SAYS = {
     "Everything compared": ("longer", "wider", "thicker", "lighter"),
-    "A devout city": ("endless love", "infinite mercy"),
+    "A devout city": ("endless love", "infinite"),
     "From crimes to music": ("music", "literature", "art"),
 }
 

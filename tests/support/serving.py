@@ -67,11 +67,11 @@ def write_edits(folder: Path) -> Path:
 
 @contextmanager
 def serving(*arguments: object, **environment: str) -> Iterator[Server]:
-    """`steer serve` on a free port, in the dtype of `steer.load`, while the block lasts."""
+    """`steer serve` on a free port, while the block lasts."""
     command = [sys.executable, "-P", "-c", "from apps.cli import main; main()", "serve"]
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
     process = subprocess.Popen(
-        [*command, "--port", "0", "--json", "--dtype", "float32", *map(str, arguments)],
+        [*command, "--port", "0", "--json", *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **own},

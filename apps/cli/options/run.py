@@ -19,7 +19,6 @@ from apps.cli.options.single import (
     Quantize,
     StatedDtype,
     StatedModel,
-    WritingDtype,
 )
 from apps.cli.output import emit
 from apps.cli.progress import progress_bars
@@ -98,18 +97,6 @@ class Run(_Loads):
     model: ModelName = MODEL
     _: KW_ONLY
     dtype: Dtype = "float32"
-    device_map: DeviceMap = None
-    quantize: Quantize = None
-    json_output: Json = False
-
-
-@dataclass(frozen=True)
-class Writing(_Reports):
-    """A model that writes, and is not measured."""
-
-    model: ModelName = MODEL
-    _: KW_ONLY
-    dtype: WritingDtype = None
     device_map: DeviceMap = None
     quantize: Quantize = None
     json_output: Json = False

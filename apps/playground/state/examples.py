@@ -34,7 +34,7 @@ EXAMPLES = (
     ),
     _example(
         "A devout city",
-        "“god” and “earth” at twice their maximum: endless love, infinite mercy",
+        "“god” and “earth” at twice their maximum: endless love, and something infinite",
         "My favourite thing about the city is",
         Clamp(1840, "2x max"),
     ),

@@ -28,8 +28,8 @@ from steer.progress import Progress
 class Search:
     """steps of Adam, each on `batch` pairs, drawn without repeats within a pass over them."""
 
-    steps: int = 40
-    batch: int = 6
+    steps: int = 36
+    batch: int = 3
     rate: float = 0.01
     seed: int = 0
 

@@ -79,16 +79,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Asked:
-    """Pairs to learn and to rank on, and others to judge on."""
+    """Pairs to rank features on, others to judge on, and more to learn the subspace on."""
 
-    learn: tuple[Pair, ...]
+    rank: tuple[Pair, ...]
     judge: tuple[Pair, ...]
+    learn: tuple[Pair, ...]
 
     @classmethod
     def of(cls, model: Model, count: int, seed: int) -> Asked:
-        """`count` of each; none shares its prompt with another."""
-        drawn = ioi_prompts.pairs(model, 2 * count, seed)
-        return cls(tuple(drawn[:count]), tuple(drawn[count:]))
+        """`count` to rank on and to judge on, three times as many to learn on; no prompt twice."""
+        drawn = ioi_prompts.pairs(model, 5 * count, seed)
+        parts = (drawn[:count], drawn[count : 2 * count], drawn[2 * count :])
+        return cls(*map(tuple, parts))
 
 
 def toward(pairs: Sequence[Pair]) -> list[LogitDifference]:
@@ -104,12 +106,12 @@ def ends(patchable: Sequence[Patchable], wanted: Sequence[LogitDifference]) -> T
 
 
 def dictionary_rows(model: Model, name: str, dictionary: Dictionary, asked: Asked) -> Iterator[Row]:
-    """Nodes ranked by integrated gradients of the logit difference, over all learning pairs.
+    """Nodes ranked by integrated gradients of the logit difference, over other pairs.
 
     Those that do not differ there, and may in the others, come last.
     """
-    learn = as_patchable(model, dictionary, asked.learn)
-    best = rank(learn, "ig", metric=toward(asked.learn), steps=4)
+    others = as_patchable(model, dictionary, asked.rank)
+    best = rank(others, "ig", metric=toward(asked.rank), steps=4)
     order = [*best, *sorted(set(range(dictionary.width)) - set(best))]
     judge = as_patchable(model, dictionary, asked.judge)
     wanted = toward(asked.judge)
@@ -239,9 +241,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
         sizes = {row["features"]: row for row in own if row["what"] == "size"}
         areas = {row["what"]: row for row in own if row["what"] != "size"}
         near, whole = areas["upto"], areas.get("all sizes")
-        shares = ", ".join(
-            f"{sizes[n]['share']:.2f}" if n in sizes else "–" for n in (1, 8, 32, 64)
-        )
+        shares = ", ".join(f"{sizes[n]['share']:.2f}" if n in sizes else "–" for n in SHOWN)
         cells = [name, _shown(near, "cpr"), _shown(near, "cmd"), shares, _shown(sizes[64], "kl")]
         cells.append(f"{_shown(whole, 'cpr')}, {_shown(whole, 'cmd')}" if whole else "–")
         lines.append("| " + " | ".join(cells) + " |")
@@ -254,7 +254,7 @@ def _shown(row: dict[str, Any], cell: str) -> str:
 
 def main(
     dictionary: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER; repeat it.")] = None,
-    pairs: int = 24,
+    pairs: int = 6,
     out: Path = RESULTS,
 ) -> None:
     """Run what is missing, and print the table."""

@@ -39,6 +39,8 @@ def main(
     parts: Annotated[list[Part], typer.Argument(help="What to measure.")],
     rounds: Annotated[int, typer.Option(min=1, help="Pairs of `speed`.")] = 7,
     documents: Annotated[int, typer.Option(min=1, help="Of each task of `scores`.")] = 50,
+    dtype: Annotated[str, typer.Option(help="Of the server and of what is beside it.")] = "float32",
+    tokens: Annotated[int, typer.Option(min=1, help="Of a text of `together`.")] = 40,
     minutes: Annotated[float, typer.Option(help="Of `soak`.")] = 30.0,
     out: Annotated[
         Path | None,
@@ -54,13 +56,13 @@ def main(
         results.mkdir(parents=True, exist_ok=True)
         for name, edit in _EDITS.items():
             edit.save(Path(folder) / f"{name}.json")
-        model = load("smollm2-135m")
-        with started("--edits", folder) as target:
+        model = load("smollm2-135m", dtype=dtype)
+        with started("--edits", folder, "--dtype", dtype) as target:
             for part in parts:
                 figures: Any
                 match part:
                     case Part.together:
-                        figures = together(target, model)
+                        figures = together(target, model, tokens)
                     case Part.speed:
                         figures = speed(target, model, rounds)
                     case Part.scores:

@@ -16,8 +16,6 @@ import httpx
 MODEL = "smollm2-135m"
 NAME = "smollm2-135m/resid_post.20"
 _MEGABYTE = 2**20
-_DTYPE = ("--dtype", "float32")
-"""What `steer.load` has, beside which it is measured."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def started(*arguments: str) -> Iterator[Target]:
     """While the block lasts."""
     command = [sys.executable, "-P", "-c", "from apps.cli import main; main()", "serve"]
     process = subprocess.Popen(
-        [*command, "--port", "0", "--json", *_DTYPE, *arguments], stdout=subprocess.PIPE, text=True
+        [*command, "--port", "0", "--json", *arguments], stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None

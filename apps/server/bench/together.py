@@ -61,9 +61,9 @@ def bodies(tokens: int = _TOKENS) -> list[dict[str, Any]]:
     ]
 
 
-def together(target: Target, model: Model) -> dict[str, Any]:
+def together(target: Target, model: Model, tokens: int = _TOKENS) -> dict[str, Any]:
     """How many texts, and proofs, are the same together, alone, and in process."""
-    asked = bodies()
+    asked = bodies(tokens)
     alone = [target.complete(**body) for body in asked]
     with ThreadPoolExecutor(len(asked)) as pool:
         at_once = list(pool.map(lambda body: target.complete(**body), asked))
@@ -73,7 +73,7 @@ def together(target: Target, model: Model) -> dict[str, Any]:
         run = model.generate(
             body["prompt"],
             acting or Intervention(NAME, [Scale(1176, 1.0)]),
-            max_new_tokens=_TOKENS,
+            max_new_tokens=tokens,
             temperature=body["temperature"],
             seed=body["seed"],
             if_silent="ignore",

@@ -69,7 +69,7 @@ def trained() -> Job:
         train(activations, config, DictionaryConfig(D, config.width, SITE))
         return config.samples
 
-    return train_rate(D, config), work
+    return train_rate(D, config, len(activations)), work
 
 
 JOBS: dict[str, Callable[[], Job]] = {"sweep": sweep, "harvest": harvested, "train": trained}
@@ -84,7 +84,7 @@ def main(job: str) -> None:
     units = work()
     threads = torch.get_num_threads()
     true = (time.process_time() - begun) / threads
-    planned = units / rate.units_a_second
+    planned = 3600 * rate.hours(units)
     row: dict[str, Any] = {"job": job, "units": units, "threads": threads}
     row |= {"planned_seconds": round(planned, 2), "true_seconds": round(true, 2)}
     row |= {"ratio": round(planned / true, 3), "sample_seconds": round(rate.seconds, 2)}

@@ -15,7 +15,7 @@ from apps.reproduce.e3_localisation.faithful import Asked
 from tests.apps.reproduce.test_localised import PAIRS
 from tests.support import tiny
 
-ASKED = Asked(tuple(PAIRS[:2]), tuple(PAIRS))
+ASKED = Asked(tuple(PAIRS[:2]), tuple(PAIRS), tuple(PAIRS[1:]))
 
 
 @pytest.fixture(scope="module")

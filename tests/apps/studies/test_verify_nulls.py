@@ -5,8 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+import pytest
+import typer
+
 from apps.studies.planted import REAL
-from apps.studies.verify_nulls import planted_cases, rows, run, table
+from apps.studies.verify_nulls import main, planted_cases, rows, run, table
 
 
 def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
@@ -19,3 +22,9 @@ def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
     assert [row["name"] for row in found] == ["real 0", f"null {REAL}"]
     assert [row["verdict"] for row in found] == ["steers", "no better than random direction"]
     assert "real: steers 1" in table(found)
+
+
+@pytest.mark.parametrize(("part", "frozen"), [("frozen", None), ("named", "folder")])
+def test_a_frozen_dictionary_goes_with_its_part(part: str, frozen: str | None) -> None:
+    with pytest.raises(typer.BadParameter, match="go together"):
+        main(part, frozen=frozen)

@@ -87,7 +87,8 @@ def test_rates_are_measured_and_make_hours(llama: steer.Model) -> None:
         assert rate.units_a_second > 0
         assert rate.sample > 0
         hours = Plan(works[unit], rate, ()).hours_here
-        assert hours == pytest.approx(works[unit].units / rate.units_a_second / 3600)
+        assert hours == pytest.approx((rate.once + works[unit].units / rate.units_a_second) / 3600)
+    assert rates["samples"].once >= 0 == rates["rows"].once
     assert works["tokens"].disk_bytes == 5000 * tiny.D * 2 * 2
 
 

@@ -32,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def known() -> steer.Model:
     """A tiny model as if it had been loaded by its hub id."""
-    model = tiny.tiny_model("llama")
+    model = steer.load(tiny.build("llama"), tokenizer=tiny.tokenizer())  # not the shared one
     model.nn.repo_id = HUB
     return model
 

@@ -1,4 +1,4 @@
-"""In what dtype the page and the server write, unless they are told."""
+"""In what dtype the page writes, unless it is told."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+import steer
 from apps.playground.start import open_studio
 from apps.playground.state.setup import Row, Setup
 from apps.playground.take_away.forms import forms
-from apps.server.start import Settings, open_state
+from apps.server.start import Settings
 from dictionaries import catalogue
 from steer import Clamp
 from steer.lm.decoding import decoding_dtype
@@ -50,13 +51,10 @@ def test_it_is_bf16_where_the_processor_says_that_it_multiplies_it() -> None:
     assert (decoding_dtype() == "bfloat16") == bool(flags & {"avx512_bf16", "amx_bf16"})
 
 
-def test_the_page_and_the_server_write_in_it_unless_told(folder: str, sae: str) -> None:
-    for dtype in (None, "float32"):
-        expected = dtype or decoding_dtype()
-        assert open_studio(folder, sae, dtype=dtype).model.dtype == expected
-        state = open_state(Settings(folder, sae, dtype=dtype))
-        state.engine.close()
-        assert state.offer.model.dtype == expected
+def test_the_page_writes_in_it_unless_told_and_nothing_else_does(folder: str, sae: str) -> None:
+    assert open_studio(folder, sae).model.dtype == decoding_dtype()
+    assert open_studio(folder, sae, dtype="float32").model.dtype == "float32"
+    assert steer.load(folder).dtype == Settings(folder).dtype == "float32"
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

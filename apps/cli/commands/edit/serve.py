@@ -9,7 +9,7 @@ import typer
 
 from apps.cli.command import command
 from apps.cli.options.port import free_port
-from apps.cli.options.run import Writing
+from apps.cli.options.run import Run
 from apps.cli.options.serving import Address, Load
 from dictionaries.extras import need
 
@@ -27,7 +27,7 @@ def serve(
     ] = None,
     address: Address,
     load: Load,
-    run: Writing,
+    run: Run,
 ) -> None:
     """Serve the model and its edits over HTTP, on this machine (127.0.0.1)."""
     need("fastapi", "uvicorn", "prometheus_client")

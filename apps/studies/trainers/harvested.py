@@ -1,0 +1,51 @@
+"""The activations that trainers are compared on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from apps.studies.trainers.bench import Activations
+from apps.studies.trainers.size import Size
+from apps.training.kept import kept_activations
+from apps.training.recipe import Recipe, load_recipe
+from apps.training.train import run_harvest
+from dictionaries.errors import TrainingError
+from dictionaries.training.activations import ActivationStore
+from steer.disk.cache import cache_folder
+from steer.progress import Progress
+
+SITE, D = "resid_post.20", 576
+HELDOUT = 4_096
+
+
+def harvested(
+    size: Size, folder: Path | None = None, progress: Progress | None = None
+) -> Activations:
+    """Of the default model's block 20 on the corpora of its recipe.
+
+    folder: where `steer train --harvest-only` left them, `activations` in its `--work`; by default
+    as many as are needed are harvested, and kept. Raises `TrainingError` if none are there.
+    """
+    recipe = _recipe(size)
+    if folder is None:
+        work = cache_folder() / "training" / f"{recipe.name}-{recipe.tokens}"
+        store = run_harvest(recipe, work, progress or (lambda what, done, total: None))
+    else:
+        if not (folder / f"{SITE}.bf16").is_file():
+            raise TrainingError(
+                f"{folder} holds no activations of {SITE}: give the folder `activations` that "
+                "`steer train smollm2-135m --harvest-only --work FOLDER` makes in FOLDER"
+            )
+        store = ActivationStore(folder, {SITE: D})
+    corpus = kept_activations(recipe, SITE, store)
+    of = f"smollm2-135m/{SITE}, {len(corpus.train)} activations"
+    return Activations.scaled(corpus.train[: size.samples], corpus.heldout[:HELDOUT], of)
+
+
+def _recipe(size: Size) -> Recipe:
+    """That of the shipped dictionaries, for one site and few tokens."""
+    shipped = load_recipe("smollm2-135m")
+    tokens = round(size.samples * 1.25) + 20 * HELDOUT
+    train = {SITE: shipped.train[SITE]}
+    return replace(shipped, name="bench-training", sites=(SITE,), tokens=tokens, train=train)
