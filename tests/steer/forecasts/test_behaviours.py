@@ -153,7 +153,7 @@ def test_the_file_and_a_damaged_one(tmp_path: Path) -> None:
         BehaviourMap.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m/resid_post.20"])
+@pytest.mark.parametrize("name", catalogue.names())
 def test_a_shipped_map_is_of_the_panel_and_has_intervals(name: str) -> None:
     place = catalogue.load(name).place
     assert place is not None
