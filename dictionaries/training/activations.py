@@ -58,7 +58,10 @@ class ActivationStore:
         return Contexts.load(self.folder / "contexts.safetensors")
 
     def create(self, contexts: Contexts) -> None:
-        """Lay the folder out, or check that what lies there is of the same contexts and sites."""
+        """Lay the folder out, or check that what lies there is of the same contexts and sites.
+
+        Two processes that begin at once lay out the same, and neither takes the other's rows away.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "contexts.safetensors"
         if path.exists():
@@ -67,10 +70,10 @@ class ActivationStore:
                     f"{self.folder} holds activations of other contexts; use another folder"
                 )
             return
-        contexts.save(path)
         for site, d in self.sites.items():
-            with self._file(site).open("wb") as file:
+            with self._file(site).open("ab") as file:
                 file.truncate(contexts.tokens.numel() * d * 2)
+        contexts.save(path)  # last: where it lies, all else does
 
     @property
     def done(self) -> int:

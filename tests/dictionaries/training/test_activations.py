@@ -44,6 +44,18 @@ def test_written_batch_by_batch_and_taken_up(tmp_path: Path) -> None:
         assert torch.equal(store.mapped(site), value)
 
 
+def test_who_begins_at_the_same_moment_takes_no_rows_away(tmp_path: Path) -> None:
+    """The other process has written, and this one has not seen its contexts yet."""
+    store = ActivationStore(tmp_path, SITES)
+    store.create(contexts())
+    values = {site: torch.randn(2, 5, d).to(torch.bfloat16) for site, d in SITES.items()}
+    store.write(0, values)
+    (tmp_path / "contexts.safetensors").unlink()
+    store.create(contexts())
+    for site, value in values.items():
+        assert torch.equal(store.mapped(site)[:2], value)
+
+
 def test_other_contexts_are_refused(tmp_path: Path) -> None:
     store = ActivationStore(tmp_path, SITES)
     store.create(contexts())
