@@ -9,6 +9,7 @@ from apps.training.contexts import build_contexts
 from apps.training.recipe import Recipe
 from apps.training.train import run_harvest, run_training
 from dictionaries.dictionary import Dictionary
+from dictionaries.errors import TrainingError
 from dictionaries.training.activations import ActivationStore, Contexts
 from steer.disk.cache import cache_folder
 from steer.loading import load
@@ -38,9 +39,12 @@ def harvest_some(recipe: Recipe, tokens: int, work: Path, progress: Progress) ->
     """Activations of the recipe's first `tokens` tokens.
 
     Its contexts are shuffled, so they are a fair part of all its corpora.
+    Raises `TrainingError` for a folder with a harvest of another number of tokens.
     """
     path = work / "contexts.safetensors"
-    if not path.exists():
+    if path.exists():
+        _check_same(Contexts.load(path), recipe, tokens, work)
+    else:
         work.mkdir(parents=True, exist_ok=True)
         tokenizer = load(recipe.model, dtype=recipe.harvest_dtype).tokenizer
         _first(build_contexts(recipe, tokenizer, cache_folder(), progress), tokens).save(path)
@@ -59,8 +63,22 @@ def train_seed(
     return run_training(seeded, site, store, work / site / f"seed-{seed}", progress=progress)
 
 
+def _check_same(there: Contexts, recipe: Recipe, tokens: int, work: Path) -> None:
+    """A recipe's corpora may end before `tokens`, but not before its own number."""
+    held, wanted = there.tokens.numel(), _contexts_of(there, tokens) * there.tokens.shape[1]
+    if held > wanted or (held < wanted and tokens < recipe.tokens):
+        raise TrainingError(
+            f"{work} holds a harvest of {held:,} tokens, and {tokens:,} were asked for: give "
+            f"--tokens {held}, or another --work"
+        )
+
+
+def _contexts_of(contexts: Contexts, tokens: int) -> int:
+    return tokens // contexts.tokens.shape[1]
+
+
 def _first(contexts: Contexts, tokens: int) -> Contexts:
-    count = tokens // contexts.tokens.shape[1]
+    count = _contexts_of(contexts, tokens)
     return Contexts(
         tokens=contexts.tokens[:count],
         source=contexts.source[:count],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from dictionaries.beside.statistics import FeatureStatistics
 from dictionaries.config import DictionaryConfig
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
+from dictionaries.files.strict_json import read_json
+from dictionaries.files.whole import write_whole
 from dictionaries.formats import load_folder
 from dictionaries.measures.corpus import Corpus, collect_statistics
 from dictionaries.training.activations import ActivationStore, Contexts
+from dictionaries.training.config import TrainConfig
 from dictionaries.training.train import Step, train
 from steer.disk.cache import atomic_folder, cache_folder
 from steer.evals.steering.written import with_written
@@ -96,12 +100,15 @@ def run_training(
     *,
     progress: Progress,
 ) -> Dictionary:
-    """Train one site's dictionary on the kept positions of the contexts that are not held out."""
-    trained = work / "trained"
+    """Train one site's dictionary on the kept positions of the contexts that are not held out.
+
+    What is there already is read. Raises `TrainingError` where that was trained otherwise.
+    """
+    trained, config = work / "trained", recipe.train[site]
+    work.mkdir(parents=True, exist_ok=True)
+    _check_same(work / "settings.json", config)
     if trained.exists():
         return replace(load_folder(trained), name=f"{recipe.name}/{site}")
-    work.mkdir(parents=True, exist_ok=True)
-    config = recipe.train[site]
     corpus = kept_activations(recipe, site, store)
     about = DictionaryConfig(
         d_in=store.sites[site], width=config.width, hookpoint=site, model=recipe.model
@@ -117,6 +124,20 @@ def run_training(
     with atomic_folder(trained, 2**28) as scratch:
         catalogue.save(dictionary, scratch)
     return replace(dictionary, name=f"{recipe.name}/{site}")
+
+
+def _check_same(path: Path, config: TrainConfig) -> None:
+    """Keep the settings beside what is trained, and refuse others."""
+    now = json.loads(json.dumps(config.to_dict()))
+    if not path.exists():
+        write_whole(path, json.dumps(now, indent=1) + "\n")
+        return
+    there = read_json(path.read_bytes(), f"{path} can't be read", TrainingError)
+    if differing := [name for name in now if there.get(name) != now[name]]:
+        said = ", ".join(f"{name} {there.get(name)}, now {now[name]}" for name in differing)
+        raise TrainingError(
+            f"{path.parent} holds a training with other settings ({said}): give another --work"
+        )
 
 
 def finish(

@@ -247,6 +247,25 @@ def test_several_seeds(recipe: Recipe, tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+def test_what_was_made_otherwise_is_not_taken_for_what_is_asked(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    def run(samples: int, tokens: int) -> None:
+        run_stability(
+            recipe, "resid_post.1", seeds=range(4), samples=samples, tokens=tokens,
+            work=tmp_path / "work", dictionary=None, out=tmp_path / "out",
+            progress=lambda what, done, total: None,
+        )  # fmt: skip
+
+    run(1600, 3200)
+    run(1600, 3200)
+    with pytest.raises(TrainingError, match=r"samples 1600, now 3200\): give another --work"):
+        run(3200, 3200)
+    for tokens in (1600, 4800):
+        with pytest.raises(TrainingError, match=f"of 3,200 tokens, and {tokens:,} were asked for"):
+            run(1600, tokens)
+
+
 def test_baselines_differ_from_the_trained_one_in_what_is_frozen(
     recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ def stability(
             seeds=range(1, seeds + 1),
             samples=samples,
             tokens=tokens,
-            work=work or cache_folder() / "stability" / loaded.name,
+            work=work or cache_folder() / "training" / f"{loaded.name}-{tokens}",
             dictionary=judged,
             out=out,
             progress=progress or (lambda what, done, total: None),
