@@ -77,8 +77,7 @@ def top(studio: Studio) -> None:
     model = studio.model
     ours(
         '<div class="bar-top"><h1>steer</h1>'
-        f'<span class="model">{esc(model.name)} · decoded in {model.dtype} · '
-        f"{esc(model.device)}</span>"
+        f'<span class="model">{esc(model.name)} · {model.dtype} · {esc(model.device)}</span>'
         '<button class="quiet" data-act="theme">light / dark</button></div>'
         f'<p class="about">Turn single {why("feature", "features")} of a language model up or '
         "down, and see what it writes then, beside what it would have written. A feature is one "
