@@ -33,9 +33,8 @@ ORDER = {
         "releases catalogue label_imports convert baselines concepts erasure measures training"
     ),
     "steer": listed(
-        "errors progress maths shown disk lm features quality interpretation edits figures splice "
-        "runs exchange "
-        "model loading jobs certificates serving effects verdicts costs evals concepts "
+        "errors progress threads maths shown disk lm features quality interpretation edits figures "
+        "splice runs exchange model loading jobs certificates serving effects verdicts costs evals concepts "
         "forecasts"
     ),
     "steer.effects": listed(

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import socket
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from steer.lm.default_model import NAME
 from steer.loading import load
 from steer.model import Model
 from steer.progress import Progress
+from steer.threads import begin
 
 if TYPE_CHECKING:
     from apps.playground.server import Server
@@ -101,7 +101,7 @@ def open_studio(
     remote = Remote.of(server, loaded) if server else None
     studio = Studio(loaded, Shelf(loaded, names, dictionaries), remote=remote)
     index = studio.shelf.index(studio.default)
-    threading.Thread(target=index.warm, daemon=True).start()
+    begin(index.warm, lambda: None)
     return studio
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from steer.errors import SteerError
 from steer.runs.generate import Run
 from steer.runs.sampling import OnStep
+from steer.threads import begin
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ class Stream:
         self._cancelled = threading.Event()
         self._outcome: Run | BaseException | None = None
         self._prompt_length: int | None = None
-        self._thread = threading.Thread(target=self._work, args=(start,), daemon=True)
-        self._thread.start()
+        self._thread = begin(partial(self._work, start), self.cancel)
 
     def _work(self, start: Callable[[OnStep, OnStep], Run]) -> None:
         try:

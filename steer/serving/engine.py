@@ -25,6 +25,7 @@ from steer.serving.batch import Batch, Served, read_part
 from steer.serving.row import Row
 from steer.serving.rows_cache import check_cache
 from steer.serving.ticket import Listener, Ticket, promised, settle
+from steer.threads import begin
 
 T = TypeVar("T")
 _WHOLE = 8
@@ -86,8 +87,7 @@ class Engine:
         self._batch = Batch(model)
         self._wake = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="steer-engine", daemon=True)
-        self._thread.start()
+        self._thread = begin(self._work, self.close, name="steer-engine")
 
     # -- for other threads ---------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from steer.concepts.concept import concept
 from steer.concepts.result import Concept
 from steer.errors import SteerError
 from steer.lm.default_model import NAME as DEFAULT_MODEL
+from steer.threads import begin
 
 _BEYOND = 1.3
 """How far the slider goes past the largest dose that was tried, where that was still fluent."""
@@ -53,7 +54,7 @@ def search(
             told.put(error)
 
     last = Doing("beginning", 0, 1)
-    threading.Thread(target=work, daemon=True).start()
+    begin(work, stop.set)
     while not stop.is_set():
         try:
             said = told.get(timeout=_TICK)
