@@ -34,8 +34,8 @@ ORDER = {
     ),
     "steer": listed(
         "errors progress threads maths shown disk lm features quality interpretation edits figures "
-        "splice runs exchange model loading jobs certificates serving effects verdicts costs evals concepts "
-        "forecasts"
+        "splice runs exchange model loading jobs certificates serving effects verdicts costs evals "
+        "concepts forecasts"
     ),
     "steer.effects": listed(
         "defaults metric positionwise passes controls logits sweep attribution patching dose "
