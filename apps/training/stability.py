@@ -19,16 +19,19 @@ from dictionaries.errors import TrainingError
 from dictionaries.extras import need
 from dictionaries.files.place import writable_folder
 from dictionaries.measures.stability import chances, cosines, stability
+from dictionaries.training.config import TrainConfig
 from steer.progress import Progress
 
 LEAST = 4
-"""Seeds: three to learn from, and one that is asked about."""
+"""Dictionaries that differ in their seed alone: three to learn from, and one to ask about."""
 BINS = 10
 
 
 @dataclass(frozen=True)
 class Foretold:
-    """Which features of the first seeds the last one has, said from the first ones alone.
+    """Which features of the first dictionaries the last one has, said from the first ones alone.
+
+    The one that is asked about is among them where it was trained as the seeds were.
 
     auroc: of the chance, None if all or none returned; share: of features that returned.
     calibration: mean |chance − share that returned| over ten bins of equal size.
@@ -80,26 +83,51 @@ def run_stability(
     """Train the seeds (what is there is read), compare, and write what is known of each feature.
 
     samples: for each; as many as the recipe says if None, and fewer say little (README).
-    dictionary: whose features are asked about; that of the first seed if None.
-    Raises `TrainingError` for too few seeds, or a site that the recipe does not have.
+    dictionary: whose features are asked about; that of the first seed if None. Where it is of the
+        same training with another seed, it counts as one of them.
+    Raises `TrainingError` for too few seeds, one that is the dictionary's own, or a site that the
+    recipe does not have.
     """
-    if len(seeds) < LEAST:
-        raise TrainingError(f"{len(seeds)} seeds are too few to say what one more has: {LEAST}")
     if site not in recipe.sites:
         raise TrainingError(f"the recipe has no site {site}; it has {', '.join(recipe.sites)}")
-    full = recipe.train[site].samples
     fewer = recipe if samples is None else reduced(recipe, samples)
+    config = fewer.train[site]
+    own = _own_seed(dictionary, config)
+    if own in seeds:
+        raise TrainingError(f"seed {own} is that of the dictionary itself: leave it out")
+    if len(seeds) + (own is not None) < LEAST:
+        raise TrainingError(f"{len(seeds)} seeds are too few to say what one more has: {LEAST}")
     writable_folder(out)
     store = harvest_some(fewer, tokens, work, progress)
     trained = [train_seed(fewer, site, seed, store, work, progress).W_dec for seed in seeds]
-    return report(dictionary, trained, samples or full, out)
+    return report(dictionary, trained, config, out)
+
+
+def other_seeds(recipe: Recipe, site: str, dictionary: Dictionary | None, count: int) -> list[int]:
+    """The first `count` seeds from 1 on that are not the dictionary's own."""
+    config = recipe.train.get(site)
+    own = None if config is None else _own_seed(dictionary, config)
+    return [seed for seed in range(1, count + 2) if seed != own][:count]
+
+
+def _own_seed(dictionary: Dictionary | None, config: TrainConfig) -> int | None:
+    """The seed of a dictionary that was trained by this config but for that; else None."""
+    if dictionary is None or dictionary.card is None:
+        return None
+    told = dictionary.card.get("train")
+    if not isinstance(told, dict) or not isinstance(told.get("seed"), int):
+        return None
+    alike = {**config.to_dict(), "seed": 0, "candidates_dtype": ""}
+    return told["seed"] if {**told, "seed": 0, "candidates_dtype": ""} == alike else None
 
 
 def report(
-    dictionary: Dictionary | None, trained: Sequence[Tensor], samples: int, out: Path
+    dictionary: Dictionary | None, trained: Sequence[Tensor], config: TrainConfig, out: Path
 ) -> StabilityReport:
-    """From the decoder rows of each seed."""
+    """From the decoder rows of each seed, all trained by the config."""
     rows, others = (trained[0], trained[1:]) if dictionary is None else (dictionary.W_dec, trained)
+    alike = dictionary is None or _own_seed(dictionary, config) is not None
+    samples = config.samples
     card = {} if dictionary is None or dictionary.card is None else dictionary.card
     measured = stability(rows, others, samples, card.get("samples_seen"))
     measured.save(out)
@@ -113,16 +141,16 @@ def report(
         cosine=measured.cosine.mean().item(),
         share=measured.share.mean().item(),
         histogram=tuple(counts.tolist()),
-        foretold=foretell(trained),
+        foretold=foretell([rows, *others] if alike else others),
         too_short=measured.samples < (measured.own_samples or 0),
         written=str(out),
     )
 
 
 def foretell(trained: Sequence[Tensor]) -> Foretold:
-    """From all seeds but the last, which of their features the last has.
+    """From the decoder rows of all but the last, which of their features the last has.
 
-    It is learned from the first seeds alone: which features of each another of them has, from the
+    It is learned from the first ones alone: which features of each another of them has, from the
     rest.
     """
     need("sklearn")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from apps.corpora import SOURCES
 from apps.training import contexts as contexts_module
 from apps.training.baselines import Baseline, run_baseline
 from apps.training.recipe import Recipe, load_recipe
-from apps.training.stability import StabilityReport, run_stability
+from apps.training.stability import StabilityReport, other_seeds, run_stability
 from apps.training.train import run_recipe
 from dictionaries import catalogue
 from dictionaries.beside.stability import Stability
+from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
+from dictionaries.training.activations import Contexts
 from dictionaries.training.config import TrainConfig
 from dictionaries.training.state import first_rows
 from steer.lm.hookpoints import parse
@@ -245,6 +248,32 @@ def test_several_seeds(recipe: Recipe, tmp_path: Path) -> None:
             recipe, "resid_post.1", seeds=range(3), samples=3200, tokens=3200, work=tmp_path,
             dictionary=None, out=tmp_path, progress=lambda what, done, total: None,
         )  # fmt: skip
+
+
+def test_a_dictionary_of_the_recipe_is_one_of_the_seeds(recipe: Recipe, tmp_path: Path) -> None:
+    """Three more seeds do then, and its own is not trained again to be found in full."""
+    work = tmp_path / "work"
+    (folder,) = run_recipe(recipe, tmp_path / "out", work, sites=["resid_post.1"])
+    own = catalogue.load(folder)
+    tokens = Contexts.load(work / "contexts.safetensors").tokens.numel()
+
+    def run(seeds: list[int], dictionary: Dictionary) -> StabilityReport:
+        return run_stability(
+            recipe, "resid_post.1", seeds=seeds, samples=None, tokens=tokens, work=work,
+            dictionary=dictionary, out=tmp_path, progress=lambda what, done, total: None,
+        )  # fmt: skip
+
+    seed = recipe.train["resid_post.1"].seed
+    others = other_seeds(recipe, "resid_post.1", own, 3)
+    assert len(set(others) - {seed}) == 3
+    answer = run(others, own)
+    assert (answer.seeds, answer.foretold.features) == (3, 3 * own.width)
+    with pytest.raises(TrainingError, match=f"seed {seed} is that of the dictionary itself"):
+        run([seed, *others], own)
+    assert own.card is not None
+    longer = replace(own, card={**own.card, "train": {**own.card["train"], "samples": 9}})
+    with pytest.raises(TrainingError, match="3 seeds are too few"):
+        run(others, longer)
 
 
 def test_what_was_made_otherwise_is_not_taken_for_what_is_asked(

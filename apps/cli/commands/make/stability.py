@@ -16,7 +16,7 @@ def stability(
     *,
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped one.")],
     site: Annotated[str, typer.Option(help="The site to train.")],
-    seeds: Annotated[int, typer.Option(min=4, help="How many dictionaries to train.")] = 5,
+    seeds: Annotated[int, typer.Option(min=3, help="How many dictionaries to train.")] = 5,
     samples: Annotated[
         int | None, typer.Option(min=1, help="Activations for each; the recipe's if left out.")
     ] = None,
@@ -36,7 +36,7 @@ def stability(
     """Train a site with several seeds: which features come back, and in what subspace."""
     from apps.cli.views.stability import stability_view
     from apps.training.recipe import load_recipe
-    from apps.training.stability import dictionary_named, run_stability
+    from apps.training.stability import dictionary_named, other_seeds, run_stability
     from steer.disk.cache import cache_folder
 
     loaded = load_recipe(recipe)
@@ -45,7 +45,7 @@ def stability(
         report = run_stability(
             loaded,
             site,
-            seeds=range(1, seeds + 1),
+            seeds=other_seeds(loaded, site, judged, seeds),
             samples=samples,
             tokens=tokens,
             work=work or cache_folder() / "training" / f"{loaded.name}-{tokens}",
