@@ -159,4 +159,5 @@ class SitePlan:
 
     def touched(self, span: Span) -> list[Tensor]:
         """For each edit, mask [b, s] of the tokens that its positions mean."""
-        return [select(edit.positions, span) for edit in self.edits]
+        masks = {places: select(places, span) for places in {e.positions for e in self.edits}}
+        return [masks[edit.positions] for edit in self.edits]

@@ -82,15 +82,18 @@ def observe(
     columns, traces = list(targets.unbind(-1)), []
     scale = live.new_ones(()) if norm.scale is None else norm.scale.squeeze(-1)
     length, row_norm = live.norm(dim=-1), plan.row_norm
+    # A feature is in the dictionary's units, a direction in those of x itself.
+    units = {True: scale, False: torch.ones_like(scale)}
+    lengths = {of_feature: length / unit for of_feature, unit in units.items()}
     held: dict[Leaf, Tensor] = {
         leaf: _leaf(targets[..., column], leaf, span, memory, number)
         for leaf, column in plan.leaves.items()
     }
     for edit, touched in zip(plan.edits, plan.touched(span), strict=True):
         before = columns[edit.target]
-        # A feature is in the dictionary's units, a direction in those of x itself.
-        unit = scale if edit.target < len(plan.columns) else torch.ones_like(scale)
-        value = edit.value(length / unit, row_norm, span)
+        of_feature = edit.target < len(plan.columns)
+        unit = units[of_feature]
+        value = edit.value(lengths[of_feature], row_norm, span)
         if edit.table is not None:
             noise = length * _rounding(x.dtype, plan.dtype) / (row_norm[edit.target] * unit)
             value = torch.where((value - before).abs() <= noise, before, value)
