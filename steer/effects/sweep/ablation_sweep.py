@@ -93,7 +93,7 @@ def ablation_sweep(
                 "a screen can't be split into shards: what is run next depends on all before; "
                 "leave one of the two out"
             )
-        header["screen"] = asdict(screen)
+        header["screen"] = {"version": 2, **asdict(screen)}
         rows, done = screened(model, asked, screen, spread, header, progress)
     sweep = Sweep(
         rows=tuple(sorted(rows, key=lambda row: (row["prompt"], row["feature"]))),

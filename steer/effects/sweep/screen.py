@@ -165,11 +165,11 @@ def _sizes(guessed: Sequence[Row], prompts: int) -> tuple[dict[int, float], dict
 
 
 def _batches(cost: dict[int, int], screen: Screen, whole: int, paid: float) -> Iterator[list[int]]:
-    """Features to run next: half more than the top, then half of it at a time, as far as the cost
-    allows. The top themselves are run whatever they cost.
+    """Features to run next: half more than the top, then a tenth of it at a time, as far as the
+    cost allows. The top themselves are run whatever they cost.
     """
-    order, half = list(cost), -(-screen.top // 2)
-    start, length = 0, screen.top + half
+    order, tenth = list(cost), -(-screen.top // 10)
+    start, length = 0, screen.top + -(-screen.top // 2)
     while start < len(order):
         batch: list[int] = []
         for feature in order[start : start + length]:
@@ -181,7 +181,7 @@ def _batches(cost: dict[int, int], screen: Screen, whole: int, paid: float) -> I
             yield batch
         if len(batch) < min(length, len(order) - start):
             return
-        start, length = start + len(batch), half
+        start, length = start + len(batch), tenth
 
 
 def _none_could_be(
