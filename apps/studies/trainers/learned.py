@@ -7,7 +7,7 @@ settings and at the same ones; a row is written as it is there. Seconds are the 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,8 +69,7 @@ def learned(
     cases = [_Case(activations.of, kind, rate, size) for rate in rates for kind in kinds]
     ledger = Ledger(file, {"training": REVISION})
     units = ledger.read().units
-    order = torch.randperm(size.samples, generator=torch.Generator().manual_seed(size.seed))
-    train = activations.train[: size.samples][order]
+    train = drawn(activations, size)
     rows = []
     for number, case in enumerate(cases):
         if case.unit not in units:
@@ -80,6 +79,12 @@ def learned(
             ledger.append(case.unit, units[case.unit])
         rows += units[case.unit]
     return rows
+
+
+def drawn(activations: Activations, size: Size) -> Tensor:
+    """The activations [samples, d] that every trainer sees, in one order."""
+    order = torch.randperm(size.samples, generator=torch.Generator().manual_seed(size.seed))
+    return activations.train[: size.samples][order]
 
 
 def missing(only: Sequence[str] = ()) -> list[str]:
@@ -103,10 +108,26 @@ def _asked_for(only: Sequence[str]) -> list[Kind]:
 
 
 def _trained(case: _Case, train: Tensor, heldout: Tensor) -> Row:
-    """Trained to the end, with the FVU at the end of each round."""
-    size = case.size
+    size, kind = case.size, case.kind
+    given = settings(kind.library, size, case.rate)
+    return {
+        "trainer": kind.name,
+        "version": kind.version,
+        "rate": case.rate,
+        **to_the_end(lambda: kind.make(train, size, **given), size, heldout),
+        "of": case.of,
+        "size": asdict(size),
+        "machine": machine(),
+    }
+
+
+def to_the_end(make: Callable[[], Trainer], size: Size, heldout: Tensor) -> Row:
+    """A trainer, trained and judged: FVU, L0 and silent features, and the FVU on the way.
+
+    curve: samples seen at the end of each round but the last, with the FVU there.
+    """
     with apart():
-        trainer = case.kind.make(train, size, **settings(case.kind.library, size, case.rate))
+        trainer = make()
     seconds, curve = 0.0, []
     for number in range(1, size.rounds + 1):
         with apart():
@@ -117,17 +138,11 @@ def _trained(case: _Case, train: Tensor, heldout: Tensor) -> Row:
             so_far = round(fvu(trainer, heldout[:ON_THE_WAY]), 4)
             curve.append([number * size.samples // size.rounds, so_far])
     return {
-        "trainer": case.kind.name,
-        "version": case.kind.version,
-        "rate": case.rate,
         "FVU": round(fvu(trainer, heldout), 4),
         **_active(trainer, heldout),
         "processor_seconds": round(seconds / torch.get_num_threads(), 2),
         "curve": curve,
         "heldout": len(heldout),
-        "of": case.of,
-        "size": asdict(size),
-        "machine": machine(),
     }
 
 
