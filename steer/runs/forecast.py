@@ -181,6 +181,9 @@ def forecast(
 def _push(record: Record, counted: slice) -> Tensor:
     """What is added at the site, mean over the tokens that count and the rows, [d]."""
     amounts = (record.after - record.before).to(record.wrote.dtype)[:, counted]
+    if record.wrote.dim() == 4:
+        moved = amounts.unsqueeze(-1) * record.wrote[:, counted]
+        return exact(moved.sum(-2).mean((0, 1)))
     return exact(amounts.mean((0, 1)) @ record.wrote)
 
 

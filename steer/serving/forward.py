@@ -77,4 +77,7 @@ def _joined(parts: Sequence[Record]) -> Record:
         return parts[0]
     by_token = [field.name for field in fields(Record) if field.name not in ("wrote", "site")]
     joined = {name: torch.cat([getattr(part, name) for part in parts], dim=1) for name in by_token}
-    return Record(**joined, wrote=parts[0].wrote, site=parts[0].site)
+    wrote = parts[0].wrote
+    if wrote.dim() == 4:
+        wrote = torch.cat([part.wrote for part in parts], dim=1)
+    return Record(**joined, wrote=wrote, site=parts[0].site)

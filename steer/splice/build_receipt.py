@@ -18,7 +18,10 @@ from steer.splice.record import Record
 
 @dataclass(frozen=True, eq=False)
 class _Flat:
-    """A plan's records of one row, steps joined: [t] or [t, k]; wrote [k, d]. See `Record`."""
+    """A plan's records of one row, steps joined: [t] or [t, k]; wrote [k, d] or [t, k, d].
+
+    See `Record`.
+    """
 
     absolute: Tensor
     touched: Tensor
@@ -33,6 +36,7 @@ class _Flat:
     moved: Tensor
     norm: Tensor
     delta_norm: Tensor
+    wrote: Tensor
 
     @classmethod
     def of(cls, steps: Sequence[Record], row: int, stop: int) -> _Flat:
@@ -48,7 +52,9 @@ class _Flat:
 
         absolute = join("absolute")
         read = (absolute >= 0) & (absolute < stop)
-        return cls(**{name: join(name)[read] for name in cls.__dataclass_fields__})
+        by_token = [name for name in cls.__dataclass_fields__ if name != "wrote"]
+        wrote = steps[0].wrote if steps[0].wrote.dim() == 2 else join("wrote")[read]
+        return cls(**{name: join(name)[read] for name in by_token}, wrote=wrote)
 
     @property
     def massive(self) -> Tensor:
@@ -73,7 +79,7 @@ def build(
         for number in range(len(interventions))
     ]
     edits = [
-        (intervention, flat, column, _share(intervention, steps[0][number], flat, column))
+        (intervention, flat, column, _share(intervention, steps[0][number].site, flat, column))
         for number, (intervention, flat) in enumerate(zip(interventions, flats, strict=True))
         for column in range(len(intervention.edits))
     ]
@@ -86,13 +92,13 @@ def build(
     )
 
 
-def _share(intervention: Intervention, record: Record, flat: _Flat, column: int) -> Share:
+def _share(intervention: Intervention, site: str, flat: _Flat, column: int) -> Share:
     edit = intervention.edits[column]
     sign = (flat.after[:, column] - flat.before[:, column]).sign()
     return Share(
         name=f"{edit.kind} {_what(edit)} of {intervention.dictionary}",
-        site=record.site,
-        wrote=record.wrote[column],
+        site=site,
+        wrote=flat.wrote[..., column, :],
         asked=torch.where(flat.changed[:, column], flat.asked[:, column] * sign, 0.0),
         moved=flat.moved[:, column],
         stream=flat.delta_norm,

@@ -18,7 +18,8 @@ _NAMED = 3
 class Share:
     """What one edit had in the move of a site over t tokens.
 
-    wrote [d]: what a unit of it writes; asked [t]: norm of what it adds, negative where it lowers;
+    wrote [d], or [t, d] where it differs by token: what a unit of it writes.
+    asked [t]: norm of what it adds, negative where it lowers.
     moved, stream [t]: norm of what the stream moved because of it, and because of all.
     """
 
@@ -70,24 +71,25 @@ def cancelled(shares: Sequence[Share]) -> list[Cancelled | None]:
 
 
 def _at_site(shares: Sequence[Share]) -> list[Cancelled | None]:
-    wrote = torch.stack([share.wrote for share in shares])
+    wrote = torch.stack(torch.broadcast_tensors(*[share.wrote for share in shares]), dim=-2)
     units = wrote / wrote.norm(dim=-1, keepdim=True).clamp(min=1e-30)
     asked = torch.stack([share.asked for share in shares], dim=-1)
-    cosines = units @ units.T
-    cosines.fill_diagonal_(1.0)  # also for what has no one row: a subspace
+    cosines = units @ units.mT
+    cosines.diagonal(dim1=-2, dim2=-1).fill_(1.0)  # also of a row of zeros
     # What all of them add along each one's own direction.
-    along = (asked @ cosines) * asked.sign()
+    along = (asked.unsqueeze(-2) @ cosines).squeeze(-2) * asked.sign()
     taken = (along < _HALF * asked.abs()) & (asked != 0)
     return [
-        _by_others(shares, number, taken[:, number], asked, cosines[number]) if any_taken else None
-        for number, any_taken in enumerate(taken.any(0).tolist())
+        _by_others(shares, number, at, asked, cosines[..., number]) if at.any() else None
+        for number, at in enumerate(taken.T)
     ]
 
 
 def _by_others(
     shares: Sequence[Share], number: int, at: Tensor, asked: Tensor, cosines: Tensor
 ) -> Cancelled:
-    pull = (asked[at, number, None] * asked[at] * cosines).sum(0)
+    here = cosines[at] if cosines.dim() == 2 else cosines
+    pull = (asked[at, number, None] * asked[at] * here).sum(0)
     order = [int(i) for i in pull.argsort() if i != number and pull[i] < 0]
     share = shares[number]
     return Cancelled(

@@ -42,8 +42,8 @@ class Record:
     asked, moved [b, s, k]: norm of what the edit adds, and of what the stream would not have
         without it.
     undone [b, s, k]: whether other edits took all of it back.
-    site: where that was; wrote [k, d]: what a unit of each edit writes there, zeros for an edit of
-        a subspace, which writes another row at each token.
+    site: where that was; wrote [k, d]: what a unit of each edit writes there, or [b, s, k, d] where
+        an edit of a subspace writes another row at each token.
 
     Of a plan that writes several sites, dose, norm and delta_norm are, at each token, those of the
     site that moves most for its own norm; asked and moved are of all of them, and `wrote` of the
@@ -211,7 +211,7 @@ def _record(
         asked=dose,
         moved=moved,
         undone=(reading.change[..., targets] == 0) | (stream == 0).unsqueeze(-1),
-        wrote=_rows(plan, site),
+        wrote=_written(part, site),
         site=str(site.hookpoint),
         **stacked,
     )

@@ -23,7 +23,15 @@ from torch import Tensor
 from apps.studies.forecasts.drawn import CALIBRATING, CONTEXTS, SCORED, SHARES, Part, drawn
 from apps.studies.forecasts.exact import joined, measured
 from apps.studies.forecasts.examples import examples
-from apps.studies.forecasts.score import World, coverage, off, other_texts, overlaps, widths
+from apps.studies.forecasts.score import (
+    AXES,
+    World,
+    coverage,
+    off,
+    other_texts,
+    overlaps,
+    widths,
+)
 from dictionaries.beside.forecast import Bounds, ForecastMap
 from dictionaries.dictionary import Dictionary
 from steer.disk.cache import cache_folder
@@ -137,7 +145,7 @@ def _scores(
     for name, bounds in known.items():
         if not scored[name].isfinite().any():
             continue  # one length alone says nothing of the dose of one nat
-        held = coverage(scored[name], bounds, len(world.units))
+        held = coverage(scored[name], bounds, AXES.get(name, -1))
         rows.append({**about, "interval of": name, "bounds": bounds, "coverage": held})
     return rows
 

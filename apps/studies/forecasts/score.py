@@ -20,6 +20,8 @@ from steer.runs.forecast import GROWTH, MAPPED, SAFE, TOP
 
 SETS = 50
 """Sets of texts that intervals are drawn from."""
+AXES = {"logit": -2}
+"""Where features are in what `off` gives, if not last."""
 TAIL = 0.05
 """Left out on each side: intervals are to hold nine times in ten."""
 
@@ -90,6 +92,7 @@ def _told(values: Tensor) -> list[float]:
 def off(world: World, sets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     """How far each forecast was off, over lengths, features and sets of texts.
 
+    Features are the last axis, and of `logit` the last but one: see `AXES`.
     Logarithms of truth over forecast; of `logit` the quotient itself. Truth is a mean over a set
     of texts, but of `one_text`, which is of every text, and `spread`, of each eight.
     """
@@ -156,12 +159,11 @@ def bounds(values: Tensor) -> Bounds:
     return low, high
 
 
-def coverage(values: Tensor, within: Bounds, features: int) -> list[float]:
-    """Share of values within bounds, with an interval over the features, one of the axes."""
+def coverage(values: Tensor, within: Bounds, axis: int = -1) -> list[float]:
+    """Share of values within bounds, with an interval over the features, which are one axis."""
     held = ((values >= within[0]) & (values <= within[1])).double()
     held = torch.where(values.isfinite(), held, torch.nan)
-    others = [axis for axis, size in enumerate(held.shape) if size != features]
-    shares = held.nanmean(others)
+    shares = held.movedim(axis, 0).reshape(held.shape[axis], -1).nanmean(1)
     return _told(shares[shares.isfinite()])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apps.studies.bench import machine
+from apps.studies.machine import machine
 from apps.studies.trainers.size import Size, Trainer
 from apps.studies.trainers.trainers import KINDS, Kind
 from steer.errors import SteerError
@@ -100,12 +100,12 @@ def bench(
         if progress:
             progress(f"{name}, round {number + 1}", len(turns), len(trainers) * size.rounds)
         turns.append(_timed(name, trainer, number, size))
-    fvu = {name: _fvu(trainer, activations.heldout) for name, trainer in trainers.items()}
+    unexplained = {name: fvu(trainer, activations.heldout) for name, trainer in trainers.items()}
     return Benched(
         size=size,
         of=activations.of,
         turns=tuple(turns),
-        fvu=fvu,
+        fvu=unexplained,
         versions={kind.name: kind.version or "" for kind in there},
         missing=tuple(dict.fromkeys(kind.missing for kind in kinds if kind.missing)),
     )
@@ -120,12 +120,12 @@ def _turns(trainers: dict[str, Trainer], rounds: int) -> Iterator[tuple[int, str
 
 
 def _quietly_made(kind: Kind, train: Tensor, size: Size) -> Trainer:
-    with _apart():
+    with apart():
         return kind.make(train, size)
 
 
 def _timed(name: str, trainer: Trainer, number: int, size: Size) -> Turn:
-    with _apart():
+    with apart():
         clock, processor = time.perf_counter(), time.process_time()
         trainer.go_on(size.steps_a_round)
         processor = (time.process_time() - processor) / torch.get_num_threads()
@@ -134,7 +134,7 @@ def _timed(name: str, trainer: Trainer, number: int, size: Size) -> Turn:
 
 
 @contextlib.contextmanager
-def _apart() -> Iterator[None]:
+def apart() -> Iterator[None]:
     """Without what a library prints, and without what it sets for the whole process."""
     precision = torch.get_float32_matmul_precision()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -145,6 +145,7 @@ def _apart() -> Iterator[None]:
 
 
 @torch.no_grad()
-def _fvu(trainer: Trainer, heldout: Tensor) -> float:
+def fvu(trainer: Trainer, heldout: Tensor) -> float:
+    """Share of the variance of activations [n, d] that the dictionary, as it is, leaves."""
     error = (heldout - trainer.reconstruct(heldout)).square().sum()
     return (error / (heldout - heldout.mean(0)).square().sum()).item()

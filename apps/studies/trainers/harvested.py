@@ -20,32 +20,40 @@ HELDOUT = 4_096
 
 
 def harvested(
-    size: Size, folder: Path | None = None, progress: Progress | None = None
+    size: Size,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    site: str = SITE,
+    heldout: int = HELDOUT,
 ) -> Activations:
-    """Of the default model's block 20 on the corpora of its recipe.
+    """Of a site of the default model on the corpora of its recipe; heldout: at most as many.
 
     folder: where `steer train --harvest-only` left them, `activations` in its `--work`; by default
     as many as are needed are harvested, and kept. Raises `TrainingError` if none are there.
     """
-    recipe = _recipe(size)
+    recipe = _recipe(size, site)
     if folder is None:
         work = cache_folder() / "training" / f"{recipe.name}-{recipe.tokens}"
         store = run_harvest(recipe, work, progress or (lambda what, done, total: None))
     else:
-        if not (folder / f"{SITE}.bf16").is_file():
+        if not (folder / f"{site}.bf16").is_file():
             raise TrainingError(
-                f"{folder} holds no activations of {SITE}: give the folder `activations` that "
+                f"{folder} holds no activations of {site}: give the folder `activations` that "
                 "`steer train smollm2-135m --harvest-only --work FOLDER` makes in FOLDER"
             )
-        store = ActivationStore(folder, {SITE: D})
-    corpus = kept_activations(recipe, SITE, store)
-    of = f"smollm2-135m/{SITE}, {len(corpus.train)} activations"
-    return Activations.scaled(corpus.train[: size.samples], corpus.heldout[:HELDOUT], of)
+        store = ActivationStore(folder, {site: D})
+    corpus = kept_activations(recipe, site, store)
+    of = f"smollm2-135m/{site}, {len(corpus.train)} activations"
+    return Activations.scaled(corpus.train[: size.samples], corpus.heldout[:heldout], of)
 
 
-def _recipe(size: Size) -> Recipe:
+def _recipe(size: Size, site: str) -> Recipe:
     """That of the shipped dictionaries, for one site and few tokens."""
     shipped = load_recipe("smollm2-135m")
+    if site not in shipped.train:
+        raise TrainingError(f"no site {site}; the recipe has {', '.join(shipped.sites)}")
+    name = "bench-training" if site == SITE else f"bench-training-{site}"
     tokens = round(size.samples * 1.25) + 20 * HELDOUT
-    train = {SITE: shipped.train[SITE]}
-    return replace(shipped, name="bench-training", sites=(SITE,), tokens=tokens, train=train)
+    train = {site: shipped.train[site]}
+    return replace(shipped, name=name, sites=(site,), tokens=tokens, train=train)

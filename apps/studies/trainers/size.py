@@ -60,3 +60,6 @@ class Trainer(Protocol):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """What the dictionary, as it is now, makes of activations [n, d]."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Its features' activations [n, width]."""

@@ -8,25 +8,32 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from torch import Tensor
-
 from apps.studies.trainers.ours import Ours
-from apps.studies.trainers.size import Size, Trainer
+from apps.studies.trainers.size import Trainer
 from apps.studies.trainers.with_dictionary_learning import DictionaryLearning
 from apps.studies.trainers.with_sae_lens import SAELens
 from apps.studies.trainers.with_sparsify import Sparsify
 
 OURS, OURS_BF16 = "steer", "steer, chosen in bf16"
+AUTOCAST = "sae-lens, autocast to bf16"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A trainer. package: as it is registered; install: the command that gets it."""
+    """A trainer. package: as it is registered; install: the command that gets it.
+
+    make: with settings by the library's own names, where it is to have others.
+    """
 
     name: str
     package: str
     install: str
-    make: Callable[[Tensor, Size], Trainer]
+    make: Callable[..., Trainer]
+
+    @property
+    def library(self) -> str:
+        """The name without how it computes."""
+        return self.name.partition(",")[0]
 
     @property
     def version(self) -> str | None:
@@ -61,6 +68,6 @@ KINDS = (
     _kind(OURS_BF16, _HERE, partial(Ours, dtype="bfloat16")),
     _kind("sparsify", _SPARSIFY, Sparsify),
     _kind("sae-lens", _SAE_LENS, SAELens),
-    _kind("sae-lens, autocast to bf16", _SAE_LENS, partial(SAELens, autocast=True)),
+    _kind(AUTOCAST, _SAE_LENS, partial(SAELens, autocast=True)),
     _kind("dictionary_learning", _LEARNING, DictionaryLearning),
 )

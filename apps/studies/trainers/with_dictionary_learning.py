@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,9 +11,12 @@ from apps.studies.trainers.size import Size
 
 
 class DictionaryLearning:
-    """Its TopK, its learning rate warmed up over 2% of the steps as ours is."""
+    """Its TopK, its learning rate warmed up over 2% of the steps as ours is.
 
-    def __init__(self, activations: Tensor, size: Size) -> None:
+    Its own 1,000 steps of warming up are more than there are. settings: of its trainer.
+    """
+
+    def __init__(self, activations: Tensor, size: Size, **settings: Any) -> None:
         from dictionary_learning.trainers.top_k import TopKTrainer
 
         self.batches = iter(activations.split(size.batch))
@@ -23,10 +28,9 @@ class DictionaryLearning:
             k=size.k,
             layer=0,
             lm_name="activations",
-            lr=size.learning_rate,
-            warmup_steps=size.steps // 50,
             seed=size.seed,
             device="cpu",
+            **{"lr": size.learning_rate, "warmup_steps": size.steps // 50, **settings},
         )
 
     def go_on(self, steps: int) -> None:
@@ -36,3 +40,6 @@ class DictionaryLearning:
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return torch.cat([self.trainer.ae(part) for part in x.split(2048)])
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.trainer.ae.encode(x)

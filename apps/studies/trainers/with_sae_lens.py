@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,12 +11,14 @@ from apps.studies.trainers.size import Size
 
 
 class SAELens:
-    """Its TopK. autocast: forward passes in bf16.
+    """Its TopK. autocast: forward passes in bf16. settings: of its trainer.
 
     Its activations as sparse tensors are left out: torch's processor has no such kernels.
     """
 
-    def __init__(self, activations: Tensor, size: Size, *, autocast: bool = False) -> None:
+    def __init__(
+        self, activations: Tensor, size: Size, *, autocast: bool = False, **settings: Any
+    ) -> None:
         from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
         from sae_lens.config import SAETrainerConfig
         from sae_lens.training.sae_trainer import SAETrainer
@@ -25,9 +29,8 @@ class SAELens:
         config = SAETrainerConfig(
             total_training_samples=size.samples,
             train_batch_size_samples=size.batch,
-            lr=size.learning_rate,
-            lr_end=size.learning_rate,
             autocast=autocast,
+            **{"lr": size.learning_rate, "lr_end": size.learning_rate, **settings},
         )
         self.trainer = SAETrainer(config, TopKTrainingSAE(shape), self.batches)
 
@@ -39,3 +42,6 @@ class SAELens:
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return torch.cat([self.trainer.sae(part) for part in x.split(2048)])
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.trainer.sae.encode(x)

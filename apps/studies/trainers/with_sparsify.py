@@ -7,8 +7,12 @@ in the tensor in memory, so that what is timed is the trainer.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -53,7 +57,10 @@ class _Sequences:
 
 
 class Sparsify:
-    """Its defaults: TopK, SignSGD without a schedule at its own learning rate, no AuxK."""
+    """Its defaults: TopK, SignSGD without a schedule at its own learning rate, no AuxK.
+
+    settings: of its trainer. Its Adam is torch's, since the one of 8 bits needs a GPU.
+    """
 
     def __init__(self, activations: Tensor, size: Size, **settings: Any) -> None:
         if not torch.cuda.is_available():  # its own switch: it would take triton's kernels for it
@@ -77,7 +84,8 @@ class Sparsify:
             save_every=size.steps + 2,
             **settings,
         )
-        self.trainer = Unsaved(config, _Sequences(self.ids), _Reader(activations))
+        with mock.patch.dict(sys.modules, {"bitsandbytes.optim": None}):  # as if not installed
+            self.trainer = Unsaved(config, _Sequences(self.ids), _Reader(activations))
 
     def go_on(self, steps: int) -> None:
         """`fit` goes on from its step to the end of the data, which is moved on a round."""
@@ -86,10 +94,23 @@ class Sparsify:
         self.trainer.fit()
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """With the averaged weights, which are those that it saves."""
+        with self._averaged() as sae:
+            return torch.cat([sae(part).sae_out for part in x.split(2048)])
+
+    def encode(self, x: Tensor) -> Tensor:
+        with self._averaged() as sae:
+            code = sae.encode(x)
+            return torch.zeros_like(code.pre_acts).scatter(-1, code.top_indices, code.top_acts)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[Any]:
+        """With the averaged weights, which are those that it saves; Adam has no others."""
         (optimizer,) = self.trainer.optimizers
-        optimizer.eval()
+        averages = hasattr(optimizer, "eval")
+        if averages:
+            optimizer.eval()
         try:
-            return torch.cat([self.trainer.saes["site"](part).sae_out for part in x.split(2048)])
+            yield self.trainer.saes["site"]
         finally:
-            optimizer.train()
+            if averages:
+                optimizer.train()

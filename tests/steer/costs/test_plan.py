@@ -92,6 +92,20 @@ def test_rates_are_measured_and_make_hours(llama: steer.Model) -> None:
     assert works["tokens"].disk_bytes == 5000 * tiny.D * 2 * 2
 
 
+def test_the_threshold_of_a_small_corpus_is_set_on_what_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock that says 1 second, then 3 for 4 steps and 8 for 24: 2 are spent once."""
+    config = TrainConfig(width=48, k=4, batch=32, samples=64_000)
+    rates = []
+    for there in (None, 64):
+        clock = iter((0.0, 1.0, 1.0, 4.0, 4.0, 12.0))
+        monkeypatch.setattr("steer.costs.rates._processor", lambda now=clock: next(now))
+        rates.append(train_rate(tiny.D, config, there))
+    assert [rate.once for rate in rates] == [2 * 64_000 / 128, 2 * 64 / 128]
+    assert rates[0].units_a_second == rates[1].units_a_second == 20 * 32 / 5
+
+
 def test_wrong_plans() -> None:
     shape = Shape("tiny", 1, 1, 32, 3, 96)
     with pytest.raises(SteerError, match="blocks 0 to 2, not 3"):

@@ -298,6 +298,25 @@ def test_two_that_partly_cancel_both_acted_and_say_so(first: int) -> None:
         assert f"alone it moves the stream by {size}, with them it moves by 1" in str(entry.note)
 
 
+@pytest.mark.parametrize("added", [1.0, 0.9])
+def test_an_edit_of_a_subspace_is_named_where_it_takes_another_back(added: float) -> None:
+    """Its row differs by token: here it is along the stream of each, and so is what is added."""
+    model = tiny.tiny_model("llama")
+    x = residual(model, [])[3, : tiny.D]
+    along = x / x.norm()
+    aside = along + 0.1 * torch.nn.functional.normalize(along.roll(1), dim=0)
+    add = steer.AddDirection(steer.Vector(aside), added * x.norm().item(), positions=3)
+    ablate = steer.AblateSubspace(steer.Subspace([steer.Vector(along)]), positions=3)
+    pair = [steer.Intervention("resid_post.1", [edit]) for edit in (add, ablate)]
+    given: Any = {"max_new_tokens": 1, "temperature": 0}
+    receipt = model.generate(PROMPT, pair, **given).receipt
+    adding, ablating = receipt
+    assert adding.cancelled_by == (f"ablate_subspace {ablating.direction} of resid_post.1",)
+    assert ablating.cancelled_by == (f"add_direction {adding.direction} of resid_post.1",)
+    left = added * torch.nn.functional.normalize(aside, dim=0) - along
+    assert ablating.left == pytest.approx(left.norm().item(), abs=1e-3)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_two_in_order_that_cancel_exactly_give_that_as_the_reason(dtype: torch.dtype) -> None:
     edits = [steer.Add(5, 0.7), steer.Add(5, -0.7)]

@@ -18,6 +18,9 @@ def train(
     width: Annotated[int, typer.Option(min=1, help="Features.")],
     k: Annotated[int, typer.Option(min=1, help="Active features a token.")] = 32,
     batch: Annotated[int, typer.Option(min=1, help="Activations a step.")] = 2048,
+    activations: Annotated[
+        int | None, typer.Option(min=1, help="Distinct ones that there are; as many as samples.")
+    ] = None,
     machines: Machines,
     run: Float32,
 ) -> None:
@@ -34,6 +37,6 @@ def train(
     shape = Shape.of(run.model)
     config = TrainConfig(width=width, k=k, samples=samples, batch=batch)
     work = train_work(shape.d, samples=samples, width=width, k=k, batch=batch)
-    here = train_rate(shape.d, config) if fits(work.beside_bytes) else None
+    here = train_rate(shape.d, config, activations) if fits(work.beside_bytes) else None
     plan = machines.plan(work, here)
     run.emit(plan.to_dict(), lambda: plan_view(plan))
