@@ -189,8 +189,10 @@ class Dictionary(ABC):
         return decoded.to(x.dtype)
 
     def check_features(self, features: Sequence[int]) -> None:
-        """Raise `DictionaryError` for a feature id outside 0..width-1."""
+        """Raise `DictionaryError` for a feature that is no whole number in 0..width-1."""
         for feature in features:
+            if isinstance(feature, bool) or not hasattr(feature, "__index__"):
+                raise DictionaryError(f"a feature is a whole number, not {feature!r}")
             if not 0 <= feature < self.width:
                 raise DictionaryError(
                     f"feature {feature} is out of range: {self.name or 'this dictionary'} has "

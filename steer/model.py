@@ -19,10 +19,11 @@ from steer.lm.remote import Remote
 from steer.quality.check import Check, check
 from steer.runs import generate as runs
 from steer.runs.explain import NEUTRAL, Explanation, explain
-from steer.runs.generate import Request, Run, pair_up
+from steer.runs.generate import Request, Run, pair_up, refuse_one
 from steer.runs.sampling import OnStep, Sampling, sampling_from
 from steer.runs.stream import Stream
 from steer.splice.plan import SitePlan
+from steer.splice.receipt import check_if_silent
 from steer.splice.resolve import dictionary_of, plans
 
 IfSilent = Literal["warn", "raise", "ignore"]
@@ -94,7 +95,7 @@ class Model(LanguageModel):
         top_k: int | None = None,
         min_p: float | None = None,
         repetition_penalty: float = 1.0,
-        watch: Sequence[str | int] = (),
+        watch: str | int | Sequence[str | int] = (),
         dictionaries: Sequence[Dictionary] = (),
         if_silent: IfSilent = "warn",
         on_step: OnStep | None = None,
@@ -108,7 +109,7 @@ class Model(LanguageModel):
 
         prompt: text, or a chat as a list of messages.
         temperature: 0 is greedy; see `steer.runs.sampling.Sampling` for the other choices.
-        watch: tokens whose log-probability under both texts to keep.
+        watch: token or tokens whose log-probability under both texts to keep.
         dictionaries: to look names up in before the catalogue.
         if_silent: what to do when an edit changed nothing: warn, raise or ignore.
         on_step: called after each token with ids [2, so far], baseline first; True stops.
@@ -118,6 +119,7 @@ class Model(LanguageModel):
             address.
         options: of transformers' generate, see `steer.runs.sampling.GENERATE_OPTIONS`.
         """
+        check_if_silent(if_silent)
         sampling = Sampling(
             temperature, top_p, top_k, min_p, repetition_penalty, seed, options=options
         )
@@ -142,16 +144,18 @@ class Model(LanguageModel):
         *,
         max_new_tokens: int = 40,
         dictionaries: Sequence[Dictionary] = (),
-        watch: Sequence[str | int] = (),
+        watch: str | int | Sequence[str | int] = (),
         if_silent: IfSilent = "warn",
         remote: Remote = False,
         **sampling: Any,
     ) -> list[Run]:
         """A different intervention for each row, in one batch; each run as it would be alone.
 
-        prompts, interventions: as many of one as of the other, or one for all.
+        prompts, interventions: as many of one as of the other, or one for all; each in a list.
         watch, remote: as for `generate`; sampling: its other options.
         """
+        check_if_silent(if_silent)
+        refuse_one(prompts)
         rows = [interventions] if isinstance(interventions, Intervention) else interventions
         requests = pair_up(
             [read_prompt(self, prompt) for prompt in prompts], [as_tuple(row) for row in rows]

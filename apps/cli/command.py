@@ -16,12 +16,12 @@ from apps.cli.options.gather import TYPED, flattened
 class Once(TyperCommand):
     """Refuses an option that is given twice and can't be, instead of dropping the first.
 
-    The names of the options in the order in which they were typed are kept in the context.
+    The options in the order in which they were typed are kept in the context.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        ctx.meta[TYPED] = tuple(option.name for option in order)
+        ctx.meta[TYPED] = tuple(option.opts[0] for option in order)
         for option, times in Counter(order).items():
             if times > 1 and option.param_type_name == "option" and not option.multiple:
                 raise typer.BadParameter(f"{option.opts[0]} was given twice; give it once")

@@ -15,7 +15,7 @@ source itself has: of a `Random` that is about √d, the length of a standard no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -74,6 +74,15 @@ class DecoderRow(Direction):
     feature: int
     kind: ClassVar[str] = "decoder_row"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.dictionary, str) or not self.dictionary:
+            raise InterventionError(
+                f"a decoder row is of a dictionary that is named, not of {self.dictionary!r}"
+            )
+        whole = isinstance(self.feature, int) and not isinstance(self.feature, bool)
+        if not whole or self.feature < 0:
+            raise InterventionError(f"feature must be an index, not {self.feature!r}")
+
 
 @dataclass(frozen=True)
 class Difference(Direction):
@@ -86,7 +95,7 @@ class Difference(Direction):
     def __post_init__(self) -> None:
         for name in ("positive", "negative"):
             prompts = getattr(self, name)
-            if isinstance(prompts, str | Mapping) or not prompts:
+            if isinstance(prompts, str) or not isinstance(prompts, Sequence) or not prompts:
                 raise InterventionError(f"{name} must be one or more prompts, not {prompts!r}")
             object.__setattr__(self, name, tuple(prompts))
 

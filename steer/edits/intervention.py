@@ -57,6 +57,8 @@ class Intervention:
         if self.conflicts not in CONFLICTS:
             allowed = ", ".join(CONFLICTS)
             raise InterventionError(f"conflicts={self.conflicts!r} is unknown; allowed: {allowed}")
+        if not isinstance(self.edits, Edit | Sequence):
+            raise InterventionError(f"edits is a list of edits, not {self.edits!r}")
         edits = (self.edits,) if isinstance(self.edits, Edit) else tuple(self.edits)
         for edit in edits:
             if not isinstance(edit, Edit):

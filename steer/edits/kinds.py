@@ -36,7 +36,7 @@ arbitrary one, about √d, if it is `Random`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -169,7 +169,8 @@ class Resample(FeatureEdit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.reference, str | Mapping) or not self.reference:
+        listed = isinstance(self.reference, Sequence) and not isinstance(self.reference, str)
+        if not listed or not self.reference:
             raise InterventionError(
                 f"reference must be one or more prompts, not {self.reference!r}"
             )

@@ -72,6 +72,9 @@ class LogitDifference(Metric):
     positive: Tokens
     negative: Tokens = ()
 
+    def __post_init__(self) -> None:
+        _check_some("positive", self.positive)
+
     def __call__(self, logits: Tensor, reference: Reference) -> Tensor:
         last = logits[:, -1]
         value = last[:, _ids(self.positive)].mean(-1)
@@ -93,6 +96,9 @@ class LogProbability(Metric):
 
     tokens: Tokens
 
+    def __post_init__(self) -> None:
+        _check_some("tokens", self.tokens)
+
     def __call__(self, logits: Tensor, reference: Reference) -> Tensor:
         return logits[:, -1].log_softmax(-1)[:, _ids(self.tokens)].logsumexp(-1)
 
@@ -109,6 +115,12 @@ class Divergence(Metric):
 
     direction: Literal["clean_edited", "edited_clean"] = "clean_edited"
     flat: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("clean_edited", "edited_clean"):
+            raise SteerError(
+                f"direction={self.direction!r} is unknown; allowed: clean_edited, edited_clean"
+            )
 
     def __call__(self, logits: Tensor, reference: Reference) -> Tensor:
         clean = reference.logits[-1:].log_softmax(-1)
@@ -145,7 +157,12 @@ def as_metrics(model: Model, metric: Metric | str | Sequence[Metric], prompts: i
                 "LogitDifference(' Mary', ' John')"
             )
         metric = NAMED[metric]
-    several = [metric] * prompts if isinstance(metric, Metric) else list(metric)
+    several = [metric] * prompts if isinstance(metric, Metric) else metric
+    if not isinstance(several, Sequence) or not all(isinstance(one, Metric) for one in several):
+        raise SteerError(
+            f"metric={metric!r} is not allowed: give {', '.join(NAMED)}, a Metric such as "
+            "LogitDifference(' Mary', ' John'), or a list with one for each prompt"
+        )
     if len(several) != prompts:
         raise SteerError(f"{len(several)} metrics were given for {prompts} prompts; give one each")
     return [one.resolve(model) for one in several]
@@ -158,6 +175,12 @@ def token_ids(model: Model, tokens: Tokens) -> tuple[int, ...]:
 
 def _several(tokens: Tokens) -> tuple[str | int, ...]:
     return (tokens,) if isinstance(tokens, str | int) else tuple(tokens)
+
+
+def _check_some(name: str, tokens: Tokens) -> None:
+    """The mean over no token is no number."""
+    if not isinstance(tokens, str | int | Sequence) or not _several(tokens):
+        raise SteerError(f"{name}={tokens!r} is not allowed: give a token or several, such as ' a'")
 
 
 def _ids(tokens: Tokens) -> list[int]:

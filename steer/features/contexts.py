@@ -9,6 +9,7 @@ from torch import Tensor
 
 from steer.errors import PromptError
 from steer.lm.language_model import LanguageModel
+from steer.lm.prompts import as_texts
 
 TOKENS, CONTEXT = 4096, 256
 OUTLIER_MEDIANS = 4.0
@@ -18,7 +19,7 @@ _LEAST_TOKENS = 32
 
 def contexts(
     model: LanguageModel,
-    texts: Sequence[str],
+    texts: Sequence[str] | str,
     tokens: int = TOKENS,
     context: int = CONTEXT,
     *,
@@ -30,7 +31,7 @@ def contexts(
     Raises `PromptError` for too few tokens.
     """
     joined: list[int] = []
-    for text in texts:
+    for text in as_texts(texts):
         joined += model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         if len(joined) >= tokens:
             break

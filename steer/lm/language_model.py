@@ -102,6 +102,11 @@ class LanguageModel:
         return [torch.tensor(row, device=self.device) for row in self._read(prompts)]
 
     def _read(self, prompts: Sequence[str]) -> list[list[int]]:
+        if isinstance(prompts, str):
+            raise PromptError(
+                f"prompts is a list of texts; {prompts[:60]!r} would be read letter by letter: put "
+                "it in brackets"
+            )
         if not prompts:
             raise PromptError("no prompts were given; pass at least one")
         for prompt in prompts:
@@ -153,6 +158,8 @@ class LanguageModel:
 
         Raises `InterventionError` for anything else.
         """
+        if isinstance(token, bool) or not isinstance(token, str | int):
+            raise InterventionError(f"a token is a text or an id, not {token!r}")
         if isinstance(token, int):
             size = self.module.config.get_text_config().vocab_size
             if not 0 <= token < size:

@@ -24,7 +24,7 @@ from steer.splice.build_receipt import build
 from steer.splice.edited import edited_logits
 from steer.splice.plan import LoweredEdit, SitePlan
 from steer.splice.receipt import EditReceipt
-from steer.splice.resolve import dictionary_of, plans
+from steer.splice.resolve import by_name, dictionary_of, plans
 
 NEUTRAL = "The committee met on Tuesday to discuss the plans for the new library in the town."
 FLUENT_DOSE = 0.6
@@ -155,7 +155,7 @@ def explain(
     ]
     entries, described = zip(*receipts, strict=True), []
     maps: list[Maps] = []
-    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    given = by_name(dictionaries)
     for intervention, plan in zip(interventions, lowered, strict=True):
         known = dictionary_of(model, intervention, given)
         edits = tuple(_edit_plan(edit, known, next(entries)) for edit in plan.edits)

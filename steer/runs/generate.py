@@ -126,7 +126,7 @@ def generate(
     max_new_tokens: int,
     sampling: Sampling,
     dictionaries: Sequence[Dictionary] = (),
-    watch: Sequence[str | int] = (),
+    watch: str | int | Sequence[str | int] = (),
     on_step: OnStep | None = None,
     on_first: OnStep | None = None,
     remote: Remote = False,
@@ -145,7 +145,8 @@ def generate(
     _check_length(model, prompts, max_new_tokens)
     if remote and (on_step or on_first):
         raise SteerError("a remote run can't call on_step or on_first here; leave them out")
-    watched = list(dict.fromkeys(model.token_id(token) for token in watch))
+    several = (watch,) if isinstance(watch, str | int) else watch
+    watched = list(dict.fromkeys(model.token_id(token) for token in several))
     first = len(baselines)
     by_request = [
         plans(model, request.interventions, dictionaries, rows=slice(row, row + 1))
@@ -200,6 +201,12 @@ def generate(
             )
         )
     return runs
+
+
+def refuse_one(prompts: object) -> None:
+    """Raise `PromptError` for a single prompt where several are expected."""
+    if isinstance(prompts, str) or not isinstance(prompts, Sequence):
+        raise PromptError(f"prompts is a list, not {prompts!r}; for a single text, use generate")
 
 
 def pair_up(

@@ -19,6 +19,12 @@ class SilentEditWarning(UserWarning):
     """An edit changed nothing."""
 
 
+def check_if_silent(value: object) -> None:
+    """Raise `SteerError` for what `Receipt.enforce` does not know."""
+    if value not in ("warn", "raise", "ignore"):
+        raise SteerError(f"if_silent={value!r} is unknown; allowed: warn, raise, ignore")
+
+
 @dataclass(frozen=True)
 class TokenEdit:
     """One edit at one token. Activations before, asked for and reached (re-encoded afterwards);
@@ -146,17 +152,11 @@ class Receipt:
 
     def enforce(self, if_silent: str) -> None:
         """Raise, warn about or ignore edits that changed nothing."""
-        match if_silent:
-            case "raise":
-                self.raise_if_silent()
-            case "warn":
-                self.warn_if_silent()
-            case "ignore":
-                pass
-            case _:
-                raise SteerError(
-                    f"if_silent={if_silent!r} is unknown; allowed: warn, raise, ignore"
-                )
+        check_if_silent(if_silent)
+        if if_silent == "raise":
+            self.raise_if_silent()
+        if if_silent == "warn":
+            self.warn_if_silent()
 
     def to_list(self) -> list[dict[str, Any]]:
         """Plain data, for JSON."""

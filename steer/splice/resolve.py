@@ -13,7 +13,7 @@ from steer.edits import Intervention
 from steer.edits.conflicts import named, refuse_opposite
 from steer.edits.directions import DecoderRow, Difference, Direction, Random, Vector
 from steer.edits.overlap import may_overlap
-from steer.errors import InterventionError
+from steer.errors import DictionaryError, InterventionError
 from steer.features.fit import load_dictionary, site_of
 from steer.lm.anatomy import Site
 from steer.lm.hookpoints import is_hookpoint
@@ -43,10 +43,33 @@ def plans(
     Raises `InterventionError` for interventions that want different things of one place, and what
     reading their dictionaries raises.
     """
-    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    given = by_name(dictionaries)
     lowered = [_plan(model, intervention, given, rows, clean) for intervention in interventions]
     refuse_conflicts_between(interventions, lowered)
     return lowered
+
+
+def by_name(dictionaries: Sequence[Dictionary]) -> dict[str, Dictionary]:
+    """Dictionaries by their names.
+
+    Raises `DictionaryError` for what is no list of them, and for two of one name: an edit would be
+    of the one or the other.
+    """
+    if not isinstance(dictionaries, Sequence) or isinstance(dictionaries, str):
+        raise DictionaryError(f"dictionaries is a list of dictionaries, not {dictionaries!r}")
+    named: dict[str, Dictionary] = {}
+    for dictionary in dictionaries:
+        if not isinstance(dictionary, Dictionary):
+            raise DictionaryError(
+                f"{dictionary!r} is no dictionary such as Model.dictionary gives; those that edits "
+                "name are read by themselves"
+            )
+        if named.setdefault(dictionary.name, dictionary) is not dictionary and dictionary.name:
+            raise DictionaryError(
+                f"two dictionaries are called {dictionary.name!r}, and an edit names one: give "
+                "them names of their own, such as dataclasses.replace(dictionary, name='other')"
+            )
+    return named
 
 
 def dictionary_of(

@@ -20,6 +20,7 @@ from steer.errors import SteerError
 from steer.lm.anatomy import Site
 from steer.model import Model
 from steer.splice.plan import SitePlan
+from steer.splice.resolve import by_name
 from steer.verdicts.frozen import frozen_dictionary
 from steer.verdicts.protocol import DENSITY, EDIT, FROZEN, RANDOM, TURNED, WRONG_SITE, Protocol
 from steer.verdicts.register import edited_features, testable_plan
@@ -129,9 +130,7 @@ def _rows(
     model: Model, protocol: Protocol, plan: SitePlan, dictionaries: Sequence[Dictionary]
 ) -> Iterator[Rows]:
     """Of the edit's own dictionary, and of the one whose decoder was frozen if there is one."""
-    whole = model.dictionary_of(
-        protocol.intervention, {dictionary.name: dictionary for dictionary in dictionaries}
-    )
+    whole = model.dictionary_of(protocol.intervention, by_name(dictionaries))
     assert whole is not None
     clean = _clean(model, protocol.neutral[0], plan)
     edited = edited_features(protocol.intervention)

@@ -17,6 +17,7 @@ from steer.errors import SteerError
 from steer.features.fit import load_dictionary, site_of
 from steer.model import Model
 from steer.splice.plan import SitePlan
+from steer.splice.resolve import by_name
 
 
 def frozen_dictionary(
@@ -27,7 +28,7 @@ def frozen_dictionary(
     Raises what `Model.dictionary` raises, and `SteerError` for one of another site than the edit
     writes, or whose card says that something else was frozen.
     """
-    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    given = by_name(dictionaries)
     dictionary = given[name] if name in given else load_dictionary(model, name)
     site, written = site_of(model, dictionary), str(plan.out.hookpoint)
     if dictionary.is_transcoder or site != written:

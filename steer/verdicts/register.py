@@ -13,6 +13,7 @@ from steer.errors import InterventionError, SteerError
 from steer.features.fit import refuse_later
 from steer.model import Model
 from steer.splice.plan import SitePlan
+from steer.splice.resolve import by_name
 from steer.verdicts.claim import Claim
 from steer.verdicts.frozen import digest, frozen_weights
 from steer.verdicts.panel import PANEL, Behaviour
@@ -95,7 +96,7 @@ def weights(
 ) -> str | None:
     """Digest of the numbers that the edited features are made of; None if none is edited."""
     features = edited_features(intervention)
-    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    given = by_name(dictionaries)
     whole = model.dictionary_of(intervention, given) if features else None
     if whole is None:
         return None

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import steer
 from steer.edits import parse_value
@@ -23,6 +28,34 @@ def generated(**options: Any) -> Any:
 
 def swept(prompts: Any = "w7", **options: Any) -> Any:
     return lambda place: steer.ablation_sweep(place.model, prompts, place.sae, **options)
+
+
+def batched(prompts: Any) -> Any:
+    def call(place: Place) -> Any:
+        edit = steer.Intervention(place.sae.name, ABLATE)
+        return place.model.generate_batch(prompts, edit, dictionaries=[place.sae])
+
+    return call
+
+
+def measured(**options: Any) -> Any:
+    def call(place: Place) -> Any:
+        edit = steer.Intervention(place.sae.name, ABLATE)
+        return steer.logit_effect(place.model, "w7", edit, dictionaries=[place.sae], **options)
+
+    return call
+
+
+def given_as(make: Callable[[steer.Dictionary], Any]) -> Any:
+    def call(place: Place) -> Any:
+        edit = steer.Intervention(place.sae.name, ABLATE)
+        return place.model.generate("w7", edit, dictionaries=make(place.sae))
+
+    return call
+
+
+def dosed(doses: Any) -> Any:
+    return lambda place: steer.dose_response(place.model, "w7", place.sae, 5, doses)
 
 
 def read(text: Any) -> Any:
@@ -68,6 +101,46 @@ ROWS: list[Called] = [
     called(generated(num_beams=4), "num_beams", "would not act"),
     called(lambda place: place.model.generate(anything, ()), "None", "messages"),
     called(lambda place: place.model.generate("w7", anything), "Intervention", "None"),
+    called(batched("w7 w8"), "'w7 w8'", "a list", "generate"),
+    called(batched(None), "None", "a list", "generate"),
+    called(lambda place: place.model.tokenize("w7 w8"), "'w7 w8'", "letter by letter"),
+    called(lambda place: place.model.tokenize_each("w7"), "'w7'", "letter by letter"),
+    called(generated(watch=[True]), "a text or an id", "True"),
+    called(generated(watch=[None]), "a text or an id", "None"),
+    called(dosed("12"), "'12'", "a list such as"),
+    called(lambda place: steer.LogitDifference(()), "positive=()", "a token or several"),
+    called(lambda place: steer.LogProbability([]), "tokens=[]", "a token or several"),
+    called(lambda place: steer.Divergence(anything), "direction=None", "clean_edited"),
+    called(swept(metric=5), "metric=5", "kl, loss"),
+    called(swept(metric=[5]), "metric=[5]", "one for each prompt"),
+    called(swept(features=[True]), "a whole number", "True"),
+    called(swept(features=[1.5]), "a whole number", "1.5"),
+    called(swept(features=torch.tensor([True, False])), "a whole number", "True"),
+    called(swept(features=5), "features=5", "active, all"),
+    called(measured(draws=-1), "draws=-1", "from 0"),
+    called(measured(top=0), "top=0", "from 1"),
+    called(measured(batch=0), "batch=0", "from 1"),
+    called(measured(continuation=1.5), "continuation=1.5", "whole number"),
+    called(measured(if_silent="so"), "if_silent='so'", "warn, raise, ignore"),
+    called(generated(if_silent="so", max_new_tokens=0), "if_silent='so'"),
+    called(
+        lambda place: steer.direct_logit_effect(place.model, place.sae, 5, amount=math.nan),
+        *("amount=nan", "finite"),
+    ),
+    called(
+        lambda place: steer.direct_logit_effect(place.model, place.sae, 5, draws=-1), "draws=-1"
+    ),
+    called(lambda place: steer.DecoderRow("x", True), "an index", "True"),
+    called(lambda place: steer.DecoderRow("x", -1), "an index", "-1"),
+    called(lambda place: steer.DecoderRow(anything, 5), "is named", "None"),
+    called(lambda place: steer.Difference(anything, ["w7"]), "positive", "None"),
+    called(lambda place: steer.Resample(5, anything), "reference", "None"),
+    called(lambda place: steer.Intervention("x", anything), "a list of edits", "None"),
+    called(given_as(lambda sae: sae), "a list of dictionaries"),
+    called(given_as(lambda sae: "tiny"), "a list of dictionaries", "'tiny'"),
+    called(given_as(lambda sae: ["tiny"]), "'tiny' is no dictionary", "Model.dictionary"),
+    called(given_as(lambda sae: [sae, replace(sae, W_dec=-sae.W_dec)]), "two dictionaries", "tiny"),
+    called(dosed(2.0), "2.0", "a list such as"),
     called(lambda place: place.model.features(anything, place.sae), "text", "None"),
     called(swept(()), "no prompts were given"),
     called(swept(None), "no prompts were given", "None"),

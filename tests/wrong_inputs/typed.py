@@ -122,6 +122,9 @@ _NUMBERS: list[Typed] = [
     typed("generate w7 {tiny}", "no edit was given", "--clamp 123=5x"),
     typed("generate w7 --ablate 5 --add 5=1 {tiny}", "feature 5", "in_order"),
     typed("generate w7 --ablate 5 --positions first {tiny}", "'first'", "last"),
+    typed("generate w7 --ablate 5 --positions '' {tiny}", "the tokens ''", "2:5"),
+    typed("generate w7 --ablate 5 --when '' {tiny}", "the condition ''", "seen 3"),
+    typed("generate w7 --ablate 5 --schedule '' {tiny}", "the schedule ''", "first 5"),
     typed("generate w7 --ablate 5 --when always {tiny}", "always"),
     typed("generate w7 --ablate 5 --schedule now {tiny}", "'now'", "ramp"),
     typed("generate ' ' --ablate 5 {tiny}", "at least one token"),
@@ -147,6 +150,44 @@ _NUMBERS: list[Typed] = [
     typed("generate w7 --ablat 5 {tiny}", "No such option", "--ablat"),
     typed("features w7 --top 0 {tiny}", "--top", "greater than or equal to 1"),
 ]
+_NOTHING: list[Typed] = [
+    typed(
+        "generate w7 --edit {place}/edit.json {bare}", "--dictionary would do nothing", "edit.json"
+    ),
+    typed("generate w7 --edit {place}/edit.json --error keep {model}", "--edit FILE", "not both"),
+    typed("direct w7 --ablate 5 --amount 2 {tiny}", "--amount would do nothing", "--feature"),
+    typed("direct w7 --feature 5 --positions last {tiny}", "--positions would do nothing"),
+    typed("direct w7 --feature 5 --when 7 {tiny}", "--when would do nothing", "is no edit"),
+    typed("direct w7 --feature 5 --answer w7 {tiny}", "--answer would do nothing", "every logit"),
+    typed("verify --again {place}/text --positions last {tiny}", "says all", "--dictionary"),
+    typed("verify --again {place}/text --positions last {model}", "says all", "--positions"),
+    typed("verify --again {place}/text --draws 24 {model}", "says all", "--draws"),
+    typed("check {place}/sae --outliers {model}", "--outliers would do nothing", "--full"),
+    typed("attribution w7 --answer w5 --steps 5 {tiny}", "--steps would do nothing", "ig"),
+    typed("sweep w7 --control matched --draws 0 {tiny}", "--control would do nothing", "--draws 0"),
+    typed("sweep w7 --shard 1/2 --file x --draws 2 {tiny}", "--draws would do nothing", "merge"),
+    typed(
+        "effects w7 --edit {place}/edit.json --edit {place}/other.json --draws 2 {model}",
+        *("{place}/other.json", "needs dictionary"),
+    ),
+    typed(
+        "effects w7 --edit {place}/edit.json --edit {place}/edit.json --draws 2 {model}",
+        *("--draws would do nothing", "one intervention"),
+    ),
+    typed("evaluate --tasks ioi --positions last {model}", "--positions would do nothing", "edit"),
+    typed("evaluate --tasks ioi {tiny}", "--dictionary would do nothing", "--clamp 123=5x"),
+    typed(
+        "plan sweep --features 5 --prompts 1 --width 9 {tiny}",
+        *("--width would do nothing", "{place}/sae says"),
+    ),
+    typed("bench-truth --part methods --samples 20000", "--samples would do nothing", "trainers"),
+    typed("labels judge --feature 5 --judge q", "--judge would do nothing", "--endpoint"),
+    typed(
+        "labels judge --feature 5 --endpoint {closed} --model x",
+        *("--model would do nothing", "--endpoint"),
+    ),
+]
+"""Options that would do nothing beside the others."""
 _SERVERS = [
     typed("score 5 --endpoint {closed} --judge q --concept x {tiny}", "{closed}", "refused"),
     typed("labels judge --feature 5 --endpoint {closed}", "{closed}", "refused"),
@@ -163,4 +204,4 @@ _PARTS: list[Typed] = [
     typed("sweep w7 --plot a.png", "kaleido is missing", "sae-steer[plots]", without="kaleido"),
     typed("docs site", "pdoc is missing", "sae-steer[docs]", without="pdoc"),
 ]
-ROWS = [*_FILES, *_MODELS, *_NUMBERS, *_SERVERS, *_PARTS]
+ROWS = [*_FILES, *_MODELS, *_NUMBERS, *_NOTHING, *_SERVERS, *_PARTS]

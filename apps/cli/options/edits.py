@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
 
-from apps.cli.options.gather import TYPED
+from apps.cli.options.given import Given
 
 if TYPE_CHECKING:
     from steer.edits import Edit, Intervention
 
 Value = TypeVar("Value")
 _KINDS = ("clamp", "ablate", "scale", "add", "cap_projection", "floor_projection")
+OF_AN_EDIT = ("--positions", "--when", "--schedule", "--error", "--in-order")
+"""What says how edits act, and nothing without one."""
 
 
 @dataclass(frozen=True)
-class Changes:
+class Changes(Given):
     """The options that describe edits, which together make one intervention."""
 
     default_positions: ClassVar[str] = "all"
@@ -69,9 +71,6 @@ class Changes:
         ),
     ] = False
 
-    typed: tuple[str, ...] = field(default=(), kw_only=True, metadata={TYPED: True})
-    """The names of the command's options in their order, which is that of the edits."""
-
     @property
     def given(self) -> bool:
         """Whether any edit was."""
@@ -108,9 +107,11 @@ class Changes:
         from steer.edits.phrases import parse_condition, parse_positions, parse_schedule
 
         common: dict[str, Any] = {
-            "positions": parse_positions(self.positions or self.default_positions),
-            "when": parse_condition(self.when) if self.when else None,
-            "schedule": parse_schedule(self.schedule) if self.schedule else None,
+            "positions": parse_positions(
+                self.default_positions if self.positions is None else self.positions
+            ),
+            "when": None if self.when is None else parse_condition(self.when),
+            "schedule": None if self.schedule is None else parse_schedule(self.schedule),
         }
 
         def read(kind: str, convert: Callable[[str], Any], make: Callable[..., Edit]) -> list[Edit]:
@@ -135,7 +136,8 @@ class Changes:
     def _as_typed(self, kinds: Mapping[str, Sequence[Value]]) -> Iterator[Value]:
         """What each kind's options became, in the order in which they were typed."""
         left = {kind: iter(values) for kind, values in kinds.items()}
-        for name in self.typed or [kind for kind, values in kinds.items() for _ in values]:
+        typed = [option.removeprefix("--").replace("-", "_") for option in self.typed]
+        for name in typed or [kind for kind, values in kinds.items() for _ in values]:
             if name in left:
                 yield next(left[name])
 
@@ -162,13 +164,15 @@ class Edits(Changes):
 
         if not self.edit:
             return super().interventions(dictionary)
-        others = (self.positions, self.when, self.schedule, self.error != "keep", self.in_order)
-        if super().given or any(others):
+        if super().given or set(OF_AN_EDIT) & set(self.typed):
             raise InterventionError(
                 "give either --edit FILE or edits such as --clamp 123=5x with --positions, --when, "
                 "--schedule, --error and --in-order, not both"
             )
-        return [read_intervention(file) for file in self.edit]
+        read = [read_intervention(file) for file in self.edit]
+        if dictionary not in (own.dictionary for own in read):
+            self.refuse(f"--edit {self.edit[0]} is of {read[0].dictionary}", "--dictionary")
+        return read
 
     def intervention(self, dictionary: str) -> Intervention:
         """As `interventions`, for what takes only one. Raises `InterventionError` for several."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apps.cli.options.edits import Changes
+from apps.cli.options.edits import OF_AN_EDIT, Changes
 
 if TYPE_CHECKING:
     from steer.edits import Intervention
@@ -38,6 +38,8 @@ class Compared(Changes):
         from steer.errors import InterventionError
         from steer.evals.files import read_interventions
 
+        if not self.given:
+            self.refuse("no edit such as --clamp 123=5x was typed", *OF_AN_EDIT)
         compared: dict[str, Sequence[Intervention]] = {}
         for given in self.edit or ():
             files = [Path(part) for part in given.split(os.pathsep)]
@@ -46,6 +48,9 @@ class Compared(Changes):
             if name in compared:
                 raise InterventionError(f"--edit {given} was given twice")
             compared[name] = read_interventions(files)
+        named = {own.dictionary for several in compared.values() for own in several}
+        if not self.given and dictionary not in named:
+            self.refuse("no edit such as --clamp 123=5x was typed", "--dictionary")
         if self.given:
             compared[str(self)] = self.interventions(dictionary)
         return compared

@@ -16,8 +16,8 @@ from typing import Any, get_type_hints
 import typer
 
 TYPED = "steer.typed"
-"""In the metadata of a group's field: it is no option, but the names of the command's options as
-often as each was typed, in that order. In the `meta` of the command's context: those names.
+"""In the metadata of a group's field: it is no option, but the command's options, such as
+`--clamp`, as often as each was typed, in that order. In the `meta` of the command's context: those.
 """
 _CONTEXT = "context"
 

@@ -21,6 +21,7 @@ from steer.effects.passes.edited import EditedPrompt
 from steer.errors import SteerError
 from steer.maths.statistics import benjamini_hochberg, exceeds
 from steer.model import Model
+from steer.splice.resolve import by_name
 
 KINDS = ("random", "matched")
 _ROWS = 8
@@ -49,7 +50,7 @@ class Equals:
         if draws < 0:
             raise SteerError(f"draws={draws} is not allowed: 0 or more")
         edited = tuple(e.feature for e in intervention.edits if isinstance(e, FeatureEdit))
-        given = {dictionary.name: dictionary for dictionary in dictionaries}
+        given = by_name(dictionaries)
         whole = model.dictionary_of(intervention, given) if edited and draws else None
         return cls(whole, edited, draws, seed)
 

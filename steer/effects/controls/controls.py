@@ -37,6 +37,7 @@ from steer.maths.precision import compute_dtype, exact
 from steer.maths.statistics import bootstrap
 from steer.model import Model
 from steer.shown import Shown
+from steer.splice.resolve import by_name
 
 if TYPE_CHECKING:
     import pandas
@@ -116,7 +117,7 @@ def controls(
     """Run an intervention and its controls. Raises what `plan_each` and `as_metrics` raise."""
     measures = as_metrics(model, metric, len(prompts))
     plans = plan_each(model, intervention, dictionaries, len(prompts))
-    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    given = by_name(dictionaries)
     whole = given.get(intervention.dictionary)
     if whole is None and plans[0].dictionary is not None:
         whole = model.dictionary(intervention.dictionary)

@@ -39,7 +39,7 @@ def dose_response(
     metric: Metric | str | Sequence[Metric] = "kl",
     edit: Callable[..., Edit] = Clamp,
     positions: Positions = TEXT,
-    neutral: Sequence[str] = (),
+    neutral: Sequence[str] | str = (),
     continuation: int = 0,
     seed: int = 0,
     file: str | Path | None = None,
@@ -57,13 +57,15 @@ def dose_response(
 
     Raises `SteerError` for no doses, and what `Model.plans` and `Model.tokenize` raise.
     """
+    if isinstance(doses, str) or not isinstance(doses, Sequence):
+        raise SteerError(f"doses is a list such as [-2, 0, 2] or ['1x max'], not {doses!r}")
     if not doses:
         raise SteerError("no doses were given; give some, such as [-2, 0, 2] or ['1x max']")
     texts = as_texts(prompts)
     asked = Doses(
         prompts=texts,
         measures=tuple(as_metrics(model, metric, len(texts))),
-        neutral=tuple(neutral),
+        neutral=as_texts(neutral) if neutral else (),
         dictionary=dictionary,
         edits=tuple(edit(feature, dose, positions=positions) for dose in doses),
         continuation=continuation,

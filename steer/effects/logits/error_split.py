@@ -16,7 +16,9 @@ from steer.edits import Intervention, as_tuple
 from steer.edits.rows import of_row
 from steer.effects.logits.logit_effect import logit_effect
 from steer.errors import InterventionError
+from steer.lm.prompts import as_texts
 from steer.model import Model
+from steer.splice.resolve import by_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ class ErrorSplit:
 
 def error_split(
     model: Model,
-    prompts: Sequence[str],
+    prompts: Sequence[str] | str,
     intervention: Intervention | Sequence[Intervention],
     later: str,
     *,
@@ -52,20 +54,20 @@ def error_split(
 
     Raises `InterventionError` if `later` is not behind every edited site.
     """
-    edits = as_tuple(intervention)
+    edits, texts = as_tuple(intervention), as_texts(prompts)
     frozen = Intervention(later, [], error="frozen")
-    given = {dictionary.name: dictionary for dictionary in dictionaries}
+    given = by_name(dictionaries)
     behind = model.dictionary_of(frozen, given)
     if behind is None:
         raise InterventionError(f"{later!r} is a hookpoint; name the dictionary that explains it")
     last = model.site(model.site_of(behind)).hookpoint.order
-    plans = model.plans(of_row(edits, 0, len(prompts)), dictionaries)
+    plans = model.plans(of_row(edits, 0, len(texts)), dictionaries)
     written = [site.hookpoint for plan in plans for site in plan.outs]
     if late := [str(hookpoint) for hookpoint in written if hookpoint.order >= last]:
         raise InterventionError(f"{later} must be behind every edit, and {', '.join(late)} is not")
-    whole = logit_effect(model, prompts, edits, dictionaries=dictionaries, draws=0)
+    whole = logit_effect(model, texts, edits, dictionaries=dictionaries, draws=0)
     held = logit_effect(
-        model, prompts, [*edits, frozen], dictionaries=dictionaries, draws=0, if_silent="ignore"
+        model, texts, [*edits, frozen], dictionaries=dictionaries, draws=0, if_silent="ignore"
     )
     return ErrorSplit(
         total=whole.delta_logit,

@@ -27,10 +27,11 @@ from steer.errors import SteerError
 from steer.lm.prompts import as_texts
 from steer.lm.remote import Remote
 from steer.maths import metrics
+from steer.maths.numbers import check_whole
 from steer.maths.precision import exact
 from steer.maths.statistics import interval
 from steer.model import Model
-from steer.splice.receipt import Receipt
+from steer.splice.receipt import Receipt, check_if_silent
 
 
 def logit_effect(
@@ -56,17 +57,27 @@ def logit_effect(
     metric: such as `LogitDifference(" Mary", " John")`, for the edit and its controls (KL for the
         controls if it is None).
     draws: how many random and matched controls to run, 8 if nothing is said; 0 for none. They
-        resume from a clean pass that is kept here, so a remote run has none.
+        resume from a clean pass that is kept here, so a remote run has none; nor have several
+        interventions.
     continuation: greedy tokens to write, clean and edited, and to read with both models.
     remote: as for `Model.generate`.
 
     Raises what `Model.plans` and `Model.tokenize` raise, `InterventionError` for a target that is
-    not one token, and `SteerError` for the draws of a remote run.
+    not one token, and `SteerError` for the draws of a remote run or of several interventions.
     """
     if remote and draws:
         raise SteerError(f"draws={draws}: controls can't be run remotely; leave draws out or at 0")
+    check_if_silent(if_silent)
+    for name, given, least in (("draws", draws, 0), ("top", top, 1), ("batch", batch, 1)):
+        check_whole(name, given, least=least, optional=name == "draws")
+    check_whole("continuation", continuation)
     texts = as_texts(prompts)
     interventions = as_tuple(intervention)
+    if draws and len(interventions) > 1:
+        raise SteerError(
+            f"draws={draws}: controls are of one intervention, and {len(interventions)} act "
+            "together; leave draws out, or put their edits into one"
+        )
     chosen = token_ids(model, targets)
     measures = None if metric is None else as_metrics(model, metric, len(texts))
     ids = model.tokenize_each(texts)

@@ -28,6 +28,7 @@ from steer.lm import anatomy
 from steer.lm.norm import Norm
 from steer.lm.prompts import as_texts
 from steer.lm.unembedding import direct_logits, norm_of
+from steer.maths.numbers import check_number, check_whole
 from steer.maths.precision import exact
 from steer.maths.statistics import Interval, interval
 from steer.model import Model
@@ -143,6 +144,8 @@ def direct_logit_effect(
     `DictionaryError` for a feature out of range, `ModelError` for an unknown final norm or for
     logits that are not made by norm and unembedding alone.
     """
+    check_number("amount", amount)
+    check_whole("draws", draws)
     texts = as_texts(prompts)
     refuse_later(dictionary.later, "the direct logit effect is")
     anatomy.check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))

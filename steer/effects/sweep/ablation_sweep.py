@@ -162,9 +162,14 @@ def _asked(
 ) -> Asked:
     check_whole("budget", budget, least=1)
     check_whole("block", block, least=1)
+    chosen: Any = getattr(features, "tolist", lambda: features)()
+    if not isinstance(chosen, str):
+        if not isinstance(chosen, Sequence):
+            raise SteerError(f"features={features!r} is not allowed: give active, all, or a list")
+        dictionary.check_features(chosen)
     texts = as_texts(prompts)
     measures = tuple(as_metrics(model, metric, len(texts)))
-    return Asked(texts, measures, dictionary, features, edit, positions, budget, block, most_tokens)
+    return Asked(texts, measures, dictionary, chosen, edit, positions, budget, block, most_tokens)
 
 
 def _header(model: Model, asked: Asked) -> dict[str, Any]:

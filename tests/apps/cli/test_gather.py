@@ -111,5 +111,5 @@ def test_a_group_may_know_the_order_in_which_options_were_typed() -> None:
     given = ["--two", "a", "--one=b", "--last", "--two", "c"]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
-    assert [("two", "one", "last", "two"), Near("here", last=True)] == SEEN
+    assert [("--two", "--one", "--last", "--two"), Near("here", last=True)] == SEEN
     assert "typed" not in CliRunner().invoke(app, ["--help"]).output

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from apps.cli.command import command
+from apps.cli.options.given import Given
 from apps.cli.options.run import Run
 from apps.cli.options.single import DICTIONARY, SourceName
 
@@ -31,10 +32,14 @@ def check(
             help="With --full: first tokens and massive activations too, as SAEBench does.",
         ),
     ] = False,
+    given: Given,
 ) -> None:
     """Whether a dictionary was loaded as it was meant, on real tokens; exit code 1 if not."""
     from apps.text_files import read_text
     from steer.quality.check import check as run_check
+
+    if not full:
+        given.refuse("it is of --full", "--outliers")
 
     texts = [read_text(path) for path in text] if text else None
     if full:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from apps.cli.command import command
+from apps.cli.options.given import Given
 from apps.cli.options.metric import Logit
 from apps.cli.options.plot import Plot
 from apps.cli.options.run import Reading
@@ -26,6 +27,7 @@ def attribution(
     positions: Where = "1:",
     run: Reading,
     top: Top = 20,
+    given: Given,
 ) -> None:
     """Estimated effect of every feature at once, from gradients; with --exact, how good it is."""
     from apps.cli.views.sweep import agreements
@@ -38,6 +40,8 @@ def attribution(
 
     if plot.plot is not None and not exact:
         raise SteerError("--plot draws the estimate against the exact effects: give --exact too")
+    if method != "ig":
+        given.refuse("it is of --method ig", "--steps")
     metric, where = logit.metric(prompts), parse_positions(positions)
     with run.loaded() as (model, progress):
         dictionary = model.dictionary(run.dictionary)

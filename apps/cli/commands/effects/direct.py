@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apps.cli.command import command
-from apps.cli.options.edits import TextEdits
+from apps.cli.options.edits import OF_AN_EDIT, TextEdits
 from apps.cli.options.metric import Measured
 from apps.cli.options.plot import Plot
 from apps.cli.options.run import Reading
@@ -47,6 +47,12 @@ def direct(
 
     if feature is not None and edits.given:
         raise InterventionError("give either --feature or edits such as --clamp 123=5x, not both")
+    if feature is None:
+        edits.refuse("it is of --feature", "--amount")
+    else:
+        edits.refuse("--feature is no edit", *OF_AN_EDIT)
+        of_metric = ("--answer", "--against", "--answers")
+        edits.refuse("the direct effect of --feature is on every logit", *of_metric)
     check_number("--amount", amount)
     metric = measured.metric(prompts)
     with run.loaded() as (model, _):

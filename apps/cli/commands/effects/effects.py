@@ -53,15 +53,17 @@ def effects(
     from steer.effects.logits.logit_effect import logit_effect
     from steer.figures.effects import effect_figure
 
-    metric = measured.metric(prompts)
+    metric, interventions = measured.metric(prompts), edits.interventions(run.dictionary)
+    if len(interventions) > 1:
+        edits.refuse("controls are of one intervention, and several act together", "--draws")
     with run.loaded() as (model, _):
         effect = logit_effect(
             model,
             prompts,
-            edits.interventions(run.dictionary),
+            interventions,
             tuple(target or ()),
             metric=None if metric == "kl" else metric,
-            draws=draws,
+            draws=draws if len(interventions) == 1 else None,
             if_silent="ignore",
         )
     plot.draw(lambda: effect_figure(effect))

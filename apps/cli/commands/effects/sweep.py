@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apps.cli.command import command
+from apps.cli.options.given import Given
 from apps.cli.options.metric import Measured
 from apps.cli.options.plot import Plot
 from apps.cli.options.run import Reading
@@ -61,6 +62,7 @@ def sweep(
     plot: Plot,
     run: Reading,
     top: Top = 20,
+    given: Given,
 ) -> None:
     """The exact effect of ablating each active feature. Metric: KL, or a logit (difference).
 
@@ -75,6 +77,14 @@ def sweep(
 
     metric = measured.metric(prompts)
     work.check(("--plot", plot.plot))
+    if not chosen.draws:
+        given.refuse("--draws 0 runs no controls", "--control")
+    if work.shard is not None:
+        given.refuse(
+            "a shard runs no controls, whose features are known once all effects are there: give "
+            "it with --file after steer merge",
+            *("--draws", "--control", "--top"),
+        )
     with run.loaded() as (model, progress):
         swept = ablation_sweep(
             model,

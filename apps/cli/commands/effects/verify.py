@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from steer.verdicts.claim import Claim
 
 
+OF_THE_RUN = ("--model", "--dtype", "--device-map", "--quantize", "--json")
+"""What a protocol leaves open."""
+
+
 @dataclass(frozen=True)
 class Claimed:
     """The tokens that are claimed; none for those that the edit chooses."""
@@ -83,8 +87,11 @@ def verify(
 
     claim = claimed.claim()
     if again is not None:
-        if edits.given or claim or prompts or out or seed or frozen or draws != 24:
-            raise SteerError("--again FILE runs the protocol in FILE: give no other option with it")
+        others = sorted(set(edits.typed) - {"--again", *OF_THE_RUN})
+        if others:
+            raise SteerError(
+                f"--again FILE runs the protocol in FILE, which says all: leave out {others[0]}"
+            )
         with run.loaded() as (model, progress):
             result = verify_again(model, again, progress=progress)
         document = {"same": result.same, "said": result.said, **result.verdict.to_dict()}

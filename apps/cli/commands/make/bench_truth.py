@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from apps.cli.command import command
+from apps.cli.options.given import Given
 from apps.cli.options.run import Output
 from apps.cli.output import table
 
@@ -31,6 +32,7 @@ def bench_truth(
         Path | None, typer.Option(metavar="FILE", help="Rows as they come; goes on from there.")
     ] = None,
     output: Output,
+    given: Given,
 ) -> None:
     """Score every method of effects on planted transformers, every trainer on known features.
 
@@ -43,6 +45,8 @@ def bench_truth(
     from apps.studies.truth.recovery import Size
     from steer.disk.cache import cache_folder
 
+    if part and "trainers" not in part:
+        given.refuse("it is of --part trainers", "--samples")
     checkpoints = cache_folder() / "truth"
     checkpoints.mkdir(parents=True, exist_ok=True)
     settings = study.Settings(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apps.cli.command import command
+from apps.cli.options.given import Given
 from apps.cli.options.labelling import Labelling
 from apps.cli.options.run import Float32
 from apps.cli.options.single import DICTIONARY, DictionaryName
@@ -32,6 +33,7 @@ def judge(
     labelling: Labelling,
     sharded: Sharded,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fragments drawn.")] = 0,
+    given: Given,
 ) -> None:
     """Let a language model explain features, and score its explanations; kept as labels.
 
@@ -46,7 +48,10 @@ def judge(
 
     sharded.check(("--out", labelling.out))
     if endpoint:
+        given.refuse("the judge at --endpoint is asked", "--model")
         check_endpoint(endpoint)
+    else:
+        given.refuse("without --endpoint the local --model is asked", "--judge")
     with run.progress() as progress:
         ask: Judge = (
             EndpointJudge(endpoint, judge_model)

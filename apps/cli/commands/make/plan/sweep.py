@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from apps.cli.command import command
+from apps.cli.options.given import Given
 from apps.cli.options.machines import Machines
 from apps.cli.options.run import Run
 from apps.cli.options.single import DICTIONARY, MODEL
@@ -25,6 +26,7 @@ def sweep(
     width: Annotated[int, typer.Option(min=1, help="And how many features it has.")] = 65_536,
     machines: Machines,
     run: Run,
+    given: Given,
 ) -> None:
     """Bytes, operations, hours and machines of ablating features exactly.
 
@@ -43,6 +45,7 @@ def sweep(
     named = dictionary or (DICTIONARY if run.model == MODEL and layer is None else None)
     here = None
     if named is not None:
+        given.refuse(f"{named} says where it is and how wide", "--layer", "--width")
         with run.loaded() as (model, _):
             read = model.dictionary(named)
             layer, width = parse(model.site_of(read)).layer, read.width
