@@ -78,9 +78,14 @@ _FILES: list[Typed] = [
     typed("labels import {place}/folder", "{place}/folder holds no batches"),
     typed("sweep w7 --answers {place}/none {tiny}", "{place}/none", "as text"),
     typed("sweep w7 w9 --answers {place}/text {tiny}", "1 answers for 2 prompts"),
-    typed("evaluate --tasks {place}/none.yaml {tiny}", "no task file", "--include-path"),
-    typed("evaluate --tasks {place}/task.yaml {tiny}", "task.yaml", "task: NAME"),
-    typed("evaluate --tasks ioi --include-path {place}/none {tiny}", "{place}/none is no folder"),
+    typed(
+        "evaluate --tasks {place}/none.yaml {tiny} --clamp 1=1", "no task file", "--include-path"
+    ),
+    typed("evaluate --tasks {place}/task.yaml {tiny} --clamp 1=1", "task.yaml", "task: NAME"),
+    typed(
+        "evaluate --tasks ioi --include-path {place}/none {tiny} --clamp 1=1",
+        "{place}/none is no folder",
+    ),
 ]
 _MODELS: list[Typed] = [
     typed("features w7 --model {place}/folder", "{place}/folder can't be read", "config.json"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Chosen(Given):
     """What features are compared with, and which are run at all."""
 
     draws: Annotated[
@@ -62,7 +62,6 @@ def sweep(
     plot: Plot,
     run: Reading,
     top: Top = 20,
-    given: Given,
 ) -> None:
     """The exact effect of ablating each active feature. Metric: KL, or a logit (difference).
 
@@ -78,9 +77,9 @@ def sweep(
     metric = measured.metric(prompts)
     work.check(("--plot", plot.plot))
     if not chosen.draws:
-        given.refuse("--draws 0 runs no controls", "--control")
+        chosen.refuse("--draws 0 runs no controls", "--control")
     if work.shard is not None:
-        given.refuse(
+        chosen.refuse(
             "a shard runs no controls, whose features are known once all effects are there: give "
             "it with --file after steer merge",
             *("--draws", "--control", "--top"),
