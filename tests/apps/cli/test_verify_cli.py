@@ -49,7 +49,7 @@ def test_a_verdict_and_again(folder: Path, run: Run, tmp_path: Path) -> None:
     assert {"verdict", "effect", "controls", "protocol"} <= set(data)
     assert json.loads(file.read_text()) == data
     assert data["claim"] == {"more": ["w5"], "less": [], "chosen": False}
-    again = run("verify", "--again", str(file), *places(folder), "--json")
+    again = run("verify", "--again", str(file), "--model", str(folder / "model"), "--json")
     assert again.code == 0
     assert json.loads(again.out) == {"same": True, "said": data["verdict"], **data}
 
@@ -59,7 +59,7 @@ def test_another_verdict_exits_with_1(folder: Path, run: Run, tmp_path: Path) ->
     run("verify", *options(folder), "--out", str(file))
     data = json.loads(file.read_text())
     file.write_text(json.dumps({**data, "verdict": "harms everyone"}))
-    answer = run("verify", "--again", str(file), *places(folder))
+    answer = run("verify", "--again", str(file), "--model", str(folder / "model"))
     assert answer.code == 1
     assert "another verdict than harms everyone" in answer.out
 
@@ -76,9 +76,8 @@ def test_what_people_read(folder: Path, run: Run) -> None:
     ("more", "words"),
     [
         (["--clamp", "5=3", "--less", "w5"], "give --more too"),
-        (["--again", "none.json", "--seed", "3"], "no other option"),
+        (["--again", "none.json", "--seed", "3"], "says all: leave out --"),
         (["--clamp", "5=3", "--more", "w5", "--less", "w5"], "on one side only"),
-        (["--again", "none.json"], "can't be read"),
         ([], "no edit was given"),
     ],
 )
@@ -86,3 +85,9 @@ def test_bad_input_is_one_line(folder: Path, run: Run, more: list[str], words: s
     answer = run("verify", *more, *places(folder))
     assert answer.code == 2
     assert words in answer.err
+
+
+def test_no_protocol_to_run_again(folder: Path, run: Run) -> None:
+    answer = run("verify", "--again", "none.json", "--model", str(folder / "model"))
+    assert answer.code == 2
+    assert "can't be read" in answer.err
