@@ -33,6 +33,11 @@ def visible(token: str) -> str:
     return repr(token)[1:-1].replace(" ", "␣") if token.strip() != token else token
 
 
+def at(remote: str) -> str:
+    """Of a result, where its passes ran: nothing if that was here."""
+    return f"; passes sent to {remote}" if remote else ""
+
+
 class Shown:
     """A result that is a table: a title and its first rows, instead of all that it holds."""
 

@@ -77,6 +77,11 @@ def error_said(policies: Iterable[str]) -> str:
     return f"error term {', '.join(ERRORS[policy] for policy in policies)}"
 
 
+def ran_said(result: Mapping[str, Any]) -> list[str]:
+    """A line: where passes were sent to; nothing if they ran here."""
+    return [f"passes sent to {result['remote']}"] if result.get("remote") else []
+
+
 def match_said(found: Mapping[str, Any] | None) -> list[str]:
     """A line: how near the matched controls are; nothing if there are none."""
     if found is None:

@@ -11,6 +11,7 @@ from steer.disk.ledger import Ledger, Row
 from steer.disk.merge import Shard
 from steer.errors import SteerError
 from steer.jobs.job import Job
+from steer.lm.remote_jobs import forget_taken
 from steer.progress import Progress
 
 M = TypeVar("M")
@@ -106,6 +107,8 @@ def run(
         shares = dict.fromkeys(range(job.parts), 0.0)
         for done in spread.executor(job, model, todo):
             ledger.append((job.stage, done.part, done.unit), done.rows)
+            if spread.file is not None:
+                forget_taken()
             units[done.part, done.unit] = done.rows
             shares[done.part] += 1 / done.units
             if progress:

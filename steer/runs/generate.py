@@ -15,12 +15,14 @@ from steer.edits.rows import of_row
 from steer.errors import InterventionError, PromptError, SteerError
 from steer.lm.language_model import LanguageModel
 from steer.lm.prompts import Prompt
-from steer.lm.remote import Remote
+from steer.lm.remote import Remote, check_remote, ran_at
+from steer.lm.remote_answers import answers
+from steer.lm.remote_jobs import one_call
 from steer.maths.precision import exact
-from steer.runs.prefill import Batch, decode
+from steer.runs.prefill import Batch, decode, decoding
 from steer.runs.sampling import OnStep, Sampling
 from steer.runs.settings import Inherited, inherited
-from steer.shown import beside
+from steer.shown import at, beside
 from steer.splice.build_receipt import build
 from steer.splice.finite import any_overflow, blame
 from steer.splice.receipt import Receipt
@@ -55,6 +57,7 @@ class Run:
     interventions, sampling, dtype, model: what is needed to repeat it.
     logprobs: of the tokens that the caller asked to watch.
     inherited: what the model's own generation_config asked for: what acted, and what was left out.
+    remote: the server that wrote it, or `local` if that was rehearsed; empty if none did.
     """
 
     prompt: str
@@ -68,11 +71,13 @@ class Run:
     model: str
     logprobs: tuple[TokenLogprobs, ...] = field(default=())
     inherited: Inherited = field(default_factory=Inherited)
+    remote: str = ""
 
     def __repr__(self) -> str:
         return "\n".join(
             (
-                f"Run of {self.model}, decoded in {self.dtype}, seed {self.sampling.seed}",
+                f"Run of {self.model}, decoded in {self.dtype}, seed {self.sampling.seed}"
+                f"{at(self.remote)}",
                 f"prompt    {_cut(self.prompt)}",
                 f"baseline  {_cut(self.baseline.text)}",
                 f"edited    {_cut(self.text)}",
@@ -97,6 +102,7 @@ class Run:
             "receipt": self.receipt.to_list(),
             "model": self.model,
             "dtype": self.dtype,
+            **({"remote": self.remote} if self.remote else {}),
             "seed": self.sampling.seed,
             "temperature": self.sampling.temperature,
             "settings": {
@@ -119,6 +125,7 @@ class Request:
     interventions: tuple[Intervention, ...]
 
 
+@one_call()
 def generate(
     model: LanguageModel,
     requests: Sequence[Request],
@@ -143,6 +150,7 @@ def generate(
     baselines = list(dict.fromkeys(request.prompt for request in requests))
     prompts = [*baselines, *(request.prompt for request in requests)]
     _check_length(model, prompts, max_new_tokens)
+    check_remote(model.nn, remote)
     if remote and (on_step or on_first):
         raise SteerError("a remote run can't call on_step or on_first here; leave them out")
     several = (watch,) if isinstance(watch, str | int) else watch
@@ -167,10 +175,12 @@ def generate(
         }
 
     batch = Batch(ids, model.span(ids, mask), [plan for row in by_request for plan in row], first)
-    with model.lock:
-        sequences, logits, steps, failed = decode(
-            model.nn, batch, options, on_step, on_first, remote
-        )
+    if remote:
+        (decoded,) = answers(model, remote, [decoding(batch, options)])
+    else:
+        with model.lock:
+            decoded = decode(model.nn, batch, options, on_step, on_first)
+    sequences, logits, steps, failed = decoded
     if failed or any_overflow(steps):
         # The token chosen from what is not finite is no part of a text.
         starts = (mask == 0).sum(1).tolist()
@@ -198,6 +208,7 @@ def generate(
                 model=model.name,
                 logprobs=_logprobs(model, logits, watched, rows, (baseline, text)),
                 inherited=brought,
+                remote=ran_at(remote),
             )
         )
     return runs

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from steer.lm.remote import Remote
+from steer.errors import SteerError
+from steer.lm.remote_answers import Question
 from steer.lm.span import Span
 from steer.runs.few_rows import quick_rows
 from steer.runs.sampling import OnStep
@@ -80,24 +81,40 @@ def decode(
     options: Options,
     on_step: OnStep | None = None,
     on_first: OnStep | None = None,
-    remote: Remote = False,
 ) -> Decoded:
     """Continue every row.
 
     on_first: called with the edited rows' first tokens, ids [b - first, s + 1]; True stops there.
     """
     ids, span, plans = batch.ids, batch.span, batch.plans
-    head = None if remote else read_first(nn, batch, options, on_first)
+    head = read_first(nn, batch, options, on_first)
     if head is not None and (head.stopped or head.failed):
         return _stopped(ids, batch.first, head)
     if head is not None and not head.layers:
         head = None
     begun = None if head is None else head.begun
-    watch = Watch()  # on a server it would not be heard of again
-    asked = options(on_step) if remote else watch.into(options(on_step))
+    watch = Watch()
+    asked = watch.into(options(on_step))
     with joined(nn._module, head), quick_rows(len(ids)):
-        result, steps = passes.generate(nn, ids, span, plans, asked, remote, begun)
-    return Decoded(result.sequences, result.logits, steps, watch.rows)
+        result, steps = passes.generate(nn, ids, span, plans, asked, begun)
+    return Decoded(list(result.sequences), result.logits, steps, watch.rows)
+
+
+def decoding(batch: Batch, options: Options) -> Question[Decoded]:
+    """The same with nobody listening, to be answered elsewhere: all rows from the start."""
+    ids, watch = batch.ids, Watch()
+    given = (ids, batch.span, batch.plans, watch.into(options(None)), watch, None)
+
+    def read(answer: dict[str, Any]) -> Decoded:
+        sequences, steps = answer["sequences"], passes.records_of(answer)
+        start = ids.shape[1]
+        if not torch.equal(sequences[:, :start], ids.to(sequences.device)):
+            raise SteerError("what came back continues other prompts: run the same again")
+        if not len(steps) == sequences.shape[1] - start >= 1:
+            raise SteerError(f"{len(steps)} steps came back of a text of another length")
+        return Decoded(list(sequences), answer["logits"], steps, answer["failed"])
+
+    return Question(f"{len(ids)} rows of text", passes.asked_generation, given, read)
 
 
 def read_first(nn: Any, batch: Batch, options: Options, on_first: OnStep | None) -> Head | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,12 +11,20 @@ from torch import Tensor
 from steer.lm.anatomy import anatomy_of
 from steer.lm.passes import save
 from steer.lm.passes.plain import input_embedding, module_at, quiet, read
-from steer.lm.remote import Remote, backend
 from steer.lm.span import Span
+from steer.splice.finite import Watch
 from steer.splice.one_pass import OnePass, sites_of
 from steer.splice.plan import SitePlan
 from steer.splice.record import Record
 from steer.splice.text_memory import Memory
+
+
+class Generated(NamedTuple):
+    """What transformers wrote: ids of prompt and continuation, and the logits [b, V] of each step,
+    if they were asked for."""
+
+    sequences: Tensor
+    logits: list[Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +50,33 @@ def apply(nn: Any, plans: list[SitePlan], span: Span, memory: Memory) -> list[Re
     return going.records
 
 
-def logits(
-    nn: Any, ids: Tensor, span: Span, plans: list[SitePlan], remote: Remote = False
-) -> tuple[Tensor, list[Record]]:
+def logits(nn: Any, ids: Tensor, span: Span, plans: list[SitePlan]) -> tuple[Tensor, list[Record]]:
     """Logits [b, s, V] of one forward pass under the plans, and what each plan did."""
+    _, answer = asked_logits(nn, ids, span, plans, {})
+    return answer["logits"], records_of(answer)[0]
+
+
+def asked_logits(
+    nn: Any, ids: Tensor, span: Span, plans: list[SitePlan], asked: dict[str, Any]
+) -> tuple[Any, Any]:
+    """The same as a body of `steer.lm.remote_answers`: `logits`, and what `records_of` reads."""
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
-    with torch.inference_mode(), nn.trace(inputs, use_cache=False, **backend(nn, remote)) as tracer:
-        records: list[Record] = save([])
-        records.extend(apply(nn, plans, span, {}))
-        output = save(tracer.result)
-    return output.logits, records
+    answer: Any = None
+    with torch.inference_mode(), nn.trace(inputs, use_cache=False, **asked) as tracer:
+        records = apply(nn, plans, span, {})
+        answer = save(_told(nn, [records], logits=tracer.result.logits))
+    return tracer.backend, answer
+
+
+def _told(nn: Any, steps: list[list[Record]], **more: Any) -> dict[str, Any]:
+    """Plain data that can be kept and sent."""
+    plain = [[vars(record) for record in step] for step in steps]
+    return {"dtype": str(nn._module.dtype), "steps": plain, **more}
+
+
+def records_of(answer: dict[str, Any]) -> list[list[Record]]:
+    """What each plan did at each step."""
+    return [[Record(**record) for record in step] for step in answer["steps"]]
 
 
 def generate(
@@ -60,18 +85,34 @@ def generate(
     span: Span,
     plans: list[SitePlan],
     options: dict[str, Any],
-    remote: Remote = False,
     begun: Begun | None = None,
-) -> tuple[Any, list[list[Record]]]:
-    """transformers' output under the plans, and what each plan did at each step.
+) -> tuple[Generated, list[list[Record]]]:
+    """What is written under the plans, and what each plan did at each step.
 
     begun: the edited rows' first pass, if that has been; the blocks that it shares are skipped.
     """
+    _, answer = asked_generation(nn, ids, span, plans, options, Watch(), begun, {})
+    return Generated(answer["sequences"], answer["logits"]), records_of(answer)
+
+
+def asked_generation(
+    nn: Any,
+    ids: Tensor,
+    span: Span,
+    plans: list[SitePlan],
+    options: dict[str, Any],
+    watch: Watch,
+    begun: Begun | None,
+    asked: dict[str, Any],
+) -> tuple[Any, Any]:
+    """The same as a body of `steer.lm.remote_answers`: `sequences`, `logits`, what `records_of`
+    reads, and `failed`: the rows that the watch of the options has ended the text for."""
     inputs = {"input_ids": ids, "attention_mask": span.real.long()}
     embedding = input_embedding(nn)
     memory: Memory = {} if begun is None else begun.memory
-    with quiet(), torch.inference_mode(), nn.generate(**options, **backend(nn, remote)) as tracer:
-        records: list[list[Record]] = save([])
+    answer: Any = None
+    with quiet(), torch.inference_mode(), nn.generate(**options, **asked) as tracer:
+        records: list[list[Record]] = []
         with tracer.invoke(inputs):
             for step in tracer.iter[:]:
                 token_ids = module_at(nn, embedding).input
@@ -82,8 +123,16 @@ def generate(
                 else:
                     records.append(apply(nn, plans, span.step(step, token_ids), memory))
         with tracer.invoke():
-            result = save(tracer.result)
-    return result, records
+            written = _written(tracer.result)
+            answer = save(_told(nn, records, failed=list(watch.rows), **written))
+    return tracer.backend, answer
+
+
+def _written(result: Any) -> dict[str, Any]:
+    """Of transformers' output, which is ids alone if nothing more was asked for."""
+    if isinstance(result, Tensor):
+        return {"sequences": result, "logits": []}
+    return {"sequences": result.sequences, "logits": list(result.logits or ())}
 
 
 def begin(

@@ -16,14 +16,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from weakref import WeakValueDictionary
 
+import cloudpickle.cloudpickle as pickled
 import torch
 import zstandard
 from nnsight.schema.request import RequestModel
 from nnsight.tracing.backend import Backend
 from nnsight.tracing.tracer import dec, inc
 
+import steer
 from steer.model import Model
+from tests.support import tiny
+
+HUB = "tests/tiny"
+"""The hub id of the model that it has; `nnsight.modeling.huggingface._ID_CACHE` has to know it."""
+
+
+def known(dtype: str = "float32") -> Model:
+    """A tiny model as if it had been loaded by its hub id; not the one that tests share."""
+    model = steer.load(tiny.build("llama"), tokenizer=tiny.tokenizer(), dtype=dtype)
+    model.nn.repo_id = HUB
+    return model
 
 
 class _Saved(dict[str, Any]):
@@ -38,10 +52,24 @@ class _Saved(dict[str, Any]):
         super().update(names)
 
 
+@contextmanager
+def _stranger() -> Iterator[None]:
+    """While entered, classes that come by value are made anew, as in a process that never saw them;
+    else those of this process would be filled with what comes."""
+    tracked = pickled._DYNAMIC_CLASS_TRACKER_BY_ID
+    pickled._DYNAMIC_CLASS_TRACKER_BY_ID = WeakValueDictionary()
+    try:
+        yield
+    finally:
+        pickled._DYNAMIC_CLASS_TRACKER_BY_ID = tracked
+
+
 @dataclass
 class Ndif:
     """results: of the jobs that it knows. taken: how many it was ever sent. running: says that none
-    is done. failing: the reason for which all fail. down: answers nobody who asks."""
+    is done. failing: the reason for which all fail. down: answers nobody who asks. patience: how
+    many results it gives before it goes down. lost: has no results any more, and says that jobs are
+    done. damaged: gives results that are cut off."""
 
     model: Model
     url: str = ""
@@ -50,6 +78,9 @@ class Ndif:
     running: bool = False
     failing: str = ""
     down: bool = False
+    patience: int | None = None
+    lost: bool = False
+    damaged: bool = False
 
     def take(self, body: bytes, boundary: bytes) -> dict[str, Any]:
         """A job: it is run, and its result kept."""
@@ -69,10 +100,19 @@ class Ndif:
             return {"id": name, "status": "RUNNING"}
         return {"id": name, "status": "COMPLETED", "data": f"{self.url}/result/{name}"}
 
+    def give(self, name: str) -> bytes:
+        if self.patience is not None:
+            self.patience -= 1
+            self.down = self.patience <= 0
+        whole = self.results[name]
+        return whole[: len(whole) // 2] if self.damaged else whole
+
     def _run(self, blob: bytes) -> bytes:
         there = dict(linecache.cache)
         nn = self.model.nn
-        tracer = RequestModel.deserialize(blob, nn._remoteable_persistent_objects(), compress=True)
+        with _stranger():
+            given = nn._remoteable_persistent_objects()
+            tracer = RequestModel.deserialize(blob, given, compress=True)
         linecache.cache.clear()
         linecache.cache.update(there)
         tracer.backend = Backend()
@@ -112,10 +152,10 @@ def serving(model: Model) -> Iterator[Ndif]:
             _, what, name = self.path.split("/")
             if ndif.down:
                 self._answer(503, b"{}")
-            elif name not in ndif.results:
+            elif name not in ndif.results or (what == "result" and ndif.lost):
                 self._answer(404, b"{}")
             elif what == "result":
-                self._answer(200, ndif.results[name])
+                self._answer(200, ndif.give(name))
             else:
                 self._answer(200, json.dumps(ndif.tell(name)).encode())
 

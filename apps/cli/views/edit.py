@@ -11,7 +11,7 @@ from rich.text import Text
 
 from apps.cli.fitted import HARD, Fitted
 from apps.cli.output import error_said
-from steer.shown import number
+from steer.shown import at, number
 
 if TYPE_CHECKING:
     from steer.edits import Intervention
@@ -28,7 +28,7 @@ def run_view(run: Run) -> RenderableType:
     table.add_column("baseline", ratio=1)
     table.add_column("steered", ratio=1)
     table.add_row(_continued(run.prompt, run.baseline.text), _continued(run.prompt, run.text))
-    foot = Text(f"{run.model}, decoded in {run.dtype}{_settings(run)}", style="dim")
+    foot = Text(f"{run.model}, decoded in {run.dtype}{_settings(run)}{at(run.remote)}", style="dim")
     return Group(table, receipt_view(run.receipt), error_view(run.interventions), foot)
 
 

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from apps.cli.fitted import HARD, Fitted
-from apps.cli.output import records, table
+from apps.cli.output import ran_said, records, table
 from apps.cli.views.edit import error_view
 from steer.shown import number, visible
 
@@ -46,7 +46,7 @@ def effects_views(effect: LogitEffect) -> list[RenderableType]:
     if effect.controls:
         views.append(table(records(effect.controls.to_frame()), "controls"))
     views += [_tally(effect.receipts, number) for number in range(len(effect.receipts[0]))]
-    return [*views, error_view(effect.interventions)]
+    return [*views, error_view(effect.interventions), *ran_said({"remote": effect.remote})]
 
 
 def _tally(receipts: Sequence[Receipt], number: int) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from apps.cli.output import error_said, table
+from apps.cli.output import error_said, ran_said, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,7 @@ def swept_view(swept: Mapping[str, Any], title: str) -> list[RenderableType]:
         {key: row[key] for key in (*_BRIEF, *_MATCH) if key in row} for row in swept["features"]
     ]
     lines = [*_screened(swept.get("screened")), *agreements(swept.get("agreement", ()))]
-    return [table(rows, title), *lines, error_said([swept["error"]])]
+    return [table(rows, title), *lines, error_said([swept["error"]]), *ran_said(swept)]
 
 
 def _screened(screened: Mapping[str, Any] | None) -> list[RenderableType]:

@@ -16,7 +16,7 @@ Where a feature writes several sites, a control has the edit's ‖Δ‖ at each 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,12 @@ from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import Trial, matched_trials, random_trials
 from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.passes.changes import clean_of, edit_deltas
-from steer.effects.passes.clean import Clean
+from steer.effects.passes.clean import Clean, Edited
+from steer.effects.passes.copies import Copies, run_copies
 from steer.effects.passes.plans import plan_each
 from steer.lm.anatomy import Site
+from steer.lm.passes.added import Dense
+from steer.lm.remote import Remote
 from steer.maths.precision import compute_dtype, exact
 from steer.maths.statistics import bootstrap
 from steer.model import Model
@@ -113,15 +116,33 @@ def controls(
     metric: Metric | str | Sequence[Metric] = "kl",
     draws: int = 8,
     seed: int = 0,
+    remote: Remote = False,
 ) -> Controls:
-    """Run an intervention and its controls. Raises what `plan_each` and `as_metrics` raise."""
+    """Run an intervention and its controls. Raises what `plan_each` and `as_metrics` raise.
+
+    remote: where they run; a job or two a prompt, whose clean pass is run here to be read.
+    """
     measures = as_metrics(model, metric, len(prompts))
+    several = _copies(model, prompts, intervention, dictionaries, measures, draws, seed)
+    rows = [row for rows in run_copies(model, several, remote) for row in rows]
+    return Controls(tuple(rows), type(measures[0]).__name__, intervention.error)
+
+
+def _copies(
+    model: Model,
+    prompts: Sequence[str],
+    intervention: Intervention,
+    dictionaries: Sequence[Dictionary],
+    measures: Sequence[Metric],
+    draws: int,
+    seed: int,
+) -> Iterator[Copies[list[dict[str, Any]]]]:
+    """Of each prompt the edit and its controls, and those at another site."""
     plans = plan_each(model, intervention, dictionaries, len(prompts))
     given = by_name(dictionaries)
     whole = given.get(intervention.dictionary)
     if whole is None and plans[0].dictionary is not None:
         whole = model.dictionary(intervention.dictionary)
-    rows: list[dict[str, Any]] = []
     elsewhere = wrong_site(model, plans[0].out)
     matched: Matched | None = None
     for number, (prompt, plan) in enumerate(zip(prompts, plans, strict=True)):
@@ -138,41 +159,53 @@ def controls(
         trials.append(Trial(TURNED, 0, None, -delta, later=tuple(-more for more in later)))
         if whole is not None and whole.later is None and not whole.config.partial:
             trials.append(Trial("reconstruction", 0, None, _reconstruction(clean, whole, delta)))
-        rows += run_trials(clean, measures[number], trials, number, plan.outs[1:])
+        yield trial_copies(clean, measures[number], trials, number, plan.outs[1:])
         if elsewhere is not None and not plan.later:
             moved = Trial(WRONG_SITE, 0, None, delta)
-            rows += run_trials(clean.at(elsewhere), measures[number], [moved], number)
-    return Controls(tuple(rows), type(measures[0]).__name__, intervention.error)
+            yield trial_copies(clean.at(elsewhere), measures[number], [moved], number)
 
 
-def run_trials(
+def trial_copies(
     clean: Clean,
     metric: Metric,
     trials: Sequence[Trial],
     number: int,
     later: Sequence[Site] = (),
-) -> list[dict[str, Any]]:
+) -> Copies[list[dict[str, Any]]]:
     """The effect of every trial on one prompt, in one batch; later: the sites of `Trial.later`."""
     delta, *more = (
         torch.stack(deltas).to(clean.x.dtype)
         for deltas in zip(*(trial.deltas for trial in trials), strict=True)
     )
-    edited = clean.resume(delta, every=metric.every, also=tuple(zip(later, more, strict=True)))
-    reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)
-    with torch.inference_mode():
-        effects = metric.change(edited.logits, reference).tolist()
-    return [
-        {
-            "prompt": number,
-            "control": trial.control,
-            "draw": trial.draw,
-            "feature": trial.feature,
-            "density": trial.density,
-            "effect": effect,
-            "norm": exact(torch.cat(trial.deltas)).norm().item(),
-        }
-        for trial, effect in zip(trials, effects, strict=True)
-    ]
+
+    ids = clean.ids
+
+    def rows(edited: Edited) -> list[dict[str, Any]]:
+        reference = Reference.of(edited.clean, ids, edited.start, metric.every)
+        with torch.inference_mode():
+            effects = metric.change(edited.logits, reference).tolist()
+        return [
+            {
+                "prompt": number,
+                "control": trial.control,
+                "draw": trial.draw,
+                "feature": trial.feature,
+                "density": trial.density,
+                "effect": effect,
+                "norm": exact(torch.cat(trial.deltas)).norm().item(),
+            }
+            for trial, effect in zip(trials, effects, strict=True)
+        ]
+
+    return Copies(
+        clean=clean,
+        rows=len(trials),
+        change=Dense(delta),
+        every=metric.every,
+        of=f"controls at {clean.site.hookpoint}, prompt {number + 1}, {len(trials)} rows",
+        then=rows,
+        also=tuple(zip(later, more, strict=True)),
+    )
 
 
 def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tensor:

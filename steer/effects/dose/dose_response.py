@@ -23,12 +23,15 @@ from steer.jobs.executors import Executor, executor_of
 from steer.jobs.job import Each
 from steer.jobs.run import Spread, run
 from steer.lm.prompts import as_texts
+from steer.lm.remote import Remote, check_remote, ran_at
+from steer.lm.remote_jobs import one_call
 from steer.model import Model
 from steer.progress import Progress
 
 __all__ = ["DoseResponse", "dose_response"]
 
 
+@one_call()
 def dose_response(
     model: Model,
     prompts: Sequence[str] | str,
@@ -45,6 +48,7 @@ def dose_response(
     file: str | Path | None = None,
     shard: str | None = None,
     executor: str | Executor | None = None,
+    remote: Remote = False,
     progress: Progress | None = None,
 ) -> DoseResponse:
     """Every dose of one feature's edit on every prompt, all doses of a prompt in one batch.
@@ -53,7 +57,8 @@ def dose_response(
     neutral: texts that ΔCE is measured on for `strongest`; the prompts by default.
     continuation: how many tokens to write under each dose, at temperature 0.7 and with the same
         noise for all, for `loss` and `distinct`.
-    file, shard, executor: as `ablation_sweep` has them; of a shard, NaN where another's texts are.
+    file, shard, executor, remote: as `ablation_sweep` has them; of a shard, NaN where another's
+        texts are. What is written is read here, for `loss`.
 
     Raises `SteerError` for no doses, and what `Model.plans` and `Model.tokenize` raise.
     """
@@ -61,6 +66,7 @@ def dose_response(
         raise SteerError(f"doses is a list such as [-2, 0, 2] or ['1x max'], not {doses!r}")
     if not doses:
         raise SteerError("no doses were given; give some, such as [-2, 0, 2] or ['1x max']")
+    check_remote(model.nn, remote, executor=executor)
     texts = as_texts(prompts)
     asked = Doses(
         prompts=texts,
@@ -70,6 +76,7 @@ def dose_response(
         edits=tuple(edit(feature, dose, positions=positions) for dose in doses),
         continuation=continuation,
         seed=seed,
+        remote=remote,
     )
     spread = Spread.of(file, shard, executor_of(executor))
     count = len(texts) + len(asked.neutral)
@@ -78,7 +85,9 @@ def dose_response(
     columns = _columns(rows, asked)
     columns.setdefault(NEUTRAL, columns["delta_ce"])
     name = type(asked.measures[0]).__name__
-    return DoseResponse(feature, tuple(doses), texts, name, **columns, shard=shard or "")
+    return DoseResponse(
+        feature, tuple(doses), texts, name, **columns, shard=shard or "", remote=ran_at(remote)
+    )
 
 
 def _columns(rows: Sequence[Row], asked: Doses) -> dict[str, Tensor]:
@@ -101,7 +110,9 @@ def _columns(rows: Sequence[Row], asked: Doses) -> dict[str, Tensor]:
 def _header(model: Model, asked: Doses) -> dict[str, Any]:
     """What is measured: a file of something else is refused."""
     dictionary = asked.dictionary
+    where = {"remote": ran_at(asked.remote)} if asked.remote else {}
     return {
+        **where,
         "dose_response": 1,
         "model": model.fingerprint,
         "dtype": model.dtype,

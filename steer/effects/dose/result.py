@@ -10,7 +10,7 @@ from torch import Tensor
 from dictionaries.extras import need
 from steer.edits.values import Value, parse_value
 from steer.maths.statistics import Interval, interval
-from steer.shown import Shown
+from steer.shown import Shown, at
 
 if TYPE_CHECKING:
     import pandas
@@ -35,6 +35,7 @@ class DoseResponse(Shown):
         (low where it repeats itself); None if none was asked for.
     error: what became of what the dictionary does not explain.
     shard: such as `2/3` where a part of the texts alone was run, and the others are NaN.
+    remote: the server that ran the edited passes, or `local` if that was rehearsed; empty if none.
     """
 
     feature: int
@@ -50,6 +51,7 @@ class DoseResponse(Shown):
     distinct: Tensor | None = None
     error: str = field(default="keep", init=False)
     shard: str = ""
+    remote: str = ""
 
     _columns: ClassVar = (
         "dose",
@@ -68,7 +70,7 @@ class DoseResponse(Shown):
         return (
             f"DoseResponse: feature {self.feature} at {len(self.doses)} doses on "
             f"{len(self.prompts)} prompts, change of {self.metric}; strongest within 0.5 nats "
-            f"{self.strongest() or 'none'}"
+            f"{self.strongest() or 'none'}{at(self.remote)}"
         )
 
     def plot(self) -> Figure:

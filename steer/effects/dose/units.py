@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,8 +15,11 @@ from steer.edits import Edit, Intervention
 from steer.effects.dose.result import MEASURES, NEUTRAL, WRITTEN
 from steer.effects.metric import Divergence, Loss, Metric, Reference
 from steer.effects.passes.changes import clean_for, read_changes
-from steer.effects.passes.clean import Clean
+from steer.effects.passes.clean import Clean, Edited
+from steer.effects.passes.copies import Copies, run_copies
 from steer.lm.continuations import Continuation
+from steer.lm.passes.added import Dense
+from steer.lm.remote import Remote
 from steer.maths.precision import exact
 from steer.model import Model
 from steer.runs.fluency import distinct_pairs, losses
@@ -26,7 +30,7 @@ class Doses:
     """Every dose on each text: a row a dose.
 
     edits: one a dose. measures: one a prompt. neutral: texts whose loss alone is read.
-    continuation: how many tokens to write under each dose.
+    continuation: how many tokens to write under each dose. remote: where all that is edited runs.
     """
 
     prompts: tuple[str, ...]
@@ -36,6 +40,7 @@ class Doses:
     edits: tuple[Edit, ...]
     continuation: int
     seed: int
+    remote: Remote = False
 
     def rows(self, model: Model, part: int) -> list[Row]:
         of_prompt = part < len(self.prompts)
@@ -68,7 +73,15 @@ class Doses:
     ) -> list[Tensor]:
         """The change of each metric under each dose, [doses] each; share: and ‖Δ‖/‖x‖."""
         clean, delta = _deltas(model, text, self.dictionary, self.edits)
-        changes = _changes(clean, delta, metrics)
+        copies = Copies(
+            clean=clean,
+            rows=len(delta),
+            change=Dense(delta),
+            every=True,
+            of=f"{len(delta)} doses at {clean.site.hookpoint}",
+            then=partial(_changes, clean.ids, metrics),
+        )
+        (changes,) = run_copies(model, [copies], self.remote)
         if share:
             sizes = exact(delta).norm(dim=-1) / exact(clean.x).norm(dim=-1)
             changes.append(sizes[:, clean.touched(self.edits[0].positions)].mean(1))
@@ -83,6 +96,7 @@ class Doses:
             dictionaries=[self.dictionary],
             seed=self.seed,
             if_silent="ignore",
+            remote=self.remote,
         )
         ids = tuple(model.tokenize([prompt])[0][0].tolist())
         loss = losses(model, [Continuation(ids, run.ids) for run in runs])
@@ -102,13 +116,12 @@ def _deltas(
     return clean, torch.cat(several)
 
 
-def _changes(clean: Clean, delta: Tensor, metrics: Sequence[Metric]) -> list[Tensor]:
-    """The change of each metric under every row of Δ, [doses] each."""
-    edited = clean.resume(delta, every=True)
+def _changes(ids: Tensor, metrics: Sequence[Metric], edited: Edited) -> list[Tensor]:
+    """The change of each metric in every edited row of a prompt's ids [s], [doses] each."""
     changes = []
     with torch.inference_mode():
         for metric in metrics:
-            reference = Reference.of(clean.logits, clean.ids, edited.start, metric.every)
+            reference = Reference.of(edited.clean, ids, edited.start, metric.every)
             logits = edited.logits if metric.every else edited.logits[:, -1:]
             changes.append(metric.change(logits, reference))
     return changes

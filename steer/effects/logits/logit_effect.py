@@ -25,7 +25,8 @@ from steer.effects.passes.paired import Pair, run_pairs
 from steer.effects.positionwise import Contrast, contrast
 from steer.errors import SteerError
 from steer.lm.prompts import as_texts
-from steer.lm.remote import Remote
+from steer.lm.remote import Remote, check_remote, ran_at
+from steer.lm.remote_jobs import one_call
 from steer.maths import metrics
 from steer.maths.numbers import check_whole
 from steer.maths.precision import exact
@@ -34,6 +35,7 @@ from steer.model import Model
 from steer.splice.receipt import Receipt, check_if_silent
 
 
+@one_call()
 def logit_effect(
     model: Model,
     prompts: Sequence[str] | str,
@@ -56,17 +58,15 @@ def logit_effect(
     targets: tokens to report on, also at every position.
     metric: such as `LogitDifference(" Mary", " John")`, for the edit and its controls (KL for the
         controls if it is None).
-    draws: how many random and matched controls to run, 8 if nothing is said; 0 for none. They
-        resume from a clean pass that is kept here, so a remote run has none; nor have several
-        interventions.
+    draws: how many random and matched controls to run, 8 if nothing is said; 0 for none. Several
+        interventions have none.
     continuation: greedy tokens to write, clean and edited, and to read with both models.
-    remote: as for `Model.generate`.
+    remote: as for `Model.generate`, of every pass but the clean ones that controls are read from.
 
     Raises what `Model.plans` and `Model.tokenize` raise, `InterventionError` for a target that is
-    not one token, and `SteerError` for the draws of a remote run or of several interventions.
+    not one token, and `SteerError` for the draws of several interventions.
     """
-    if remote and draws:
-        raise SteerError(f"draws={draws}: controls can't be run remotely; leave draws out or at 0")
+    check_remote(model.nn, remote)
     check_if_silent(if_silent)
     for name, given, least in (("draws", draws, 0), ("top", top, 1), ("batch", batch, 1)):
         check_whole(name, given, least=least, optional=name == "draws")
@@ -92,7 +92,7 @@ def logit_effect(
     before, after = (torch.stack([getattr(f, n) for f in last]) for n in ("clean", "edited"))
     delta, log_ratio = after - before, metrics.delta_logprob(before, after)
     count = min(top, delta.shape[1])
-    wanted = (0 if remote else DRAWS) if draws is None else draws
+    wanted = DRAWS if draws is None else draws
     return LogitEffect(
         prompts=texts,
         kl=metrics.kl(before, after),
@@ -116,12 +116,14 @@ def logit_effect(
             metric=measures or "kl",
             draws=wanted,
             seed=seed,
+            remote=remote,
         )
         if wanted and len(interventions) == 1
         else None,
         forced=_forced(model, texts, ids, interventions, dictionaries, continuation, batch, remote)
         if continuation
         else None,
+        remote=ran_at(remote),
     )
 
 

@@ -14,7 +14,7 @@ from steer.edits import Intervention
 from steer.effects.controls.controls import Controls
 from steer.effects.positionwise import Contrast
 from steer.maths.statistics import Interval, interval
-from steer.shown import Shown, visible
+from steer.shown import Shown, at, visible
 from steer.splice.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class LogitEffect(Shown):
     targets: the chosen tokens; metric: changes [n] of the chosen metric, None if there is none.
     controls: the same size of edit elsewhere; None if not asked for, or for several interventions.
     forced: on continuations, if asked for.
+    remote: the server that ran the edited passes, or `local` if that was rehearsed; empty if none.
     """
 
     prompts: tuple[str, ...]
@@ -104,12 +105,14 @@ class LogitEffect(Shown):
     metric: Tensor | None = None
     controls: Controls | None = None
     forced: Forced | None = None
+    remote: str = ""
 
     def _title(self) -> str:
+        policies = ", ".join(intervention.error for intervention in self.interventions)
         return (
             f"LogitEffect on {len(self.prompts)} prompts: KL(clean‖edited) "
             f"{self.kl.double().mean().item():.3g} nats, {self.dtype}; "
-            f"error {', '.join(intervention.error for intervention in self.interventions)}"
+            f"error {policies}{at(self.remote)}"
         )
 
     def __repr__(self) -> str:

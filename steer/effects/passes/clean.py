@@ -29,11 +29,13 @@ class Edited:
 
     logits [b, p, V]: at the last position (p = 1), or at every position from `start`.
     sites: activations [b, s, d] at the sites that were asked for, all s positions.
+    clean: logits of the unedited run that they are to be compared with, its last positions.
     """
 
     logits: Tensor
     start: int
     sites: tuple[Tensor, ...]
+    clean: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,7 @@ class Clean:
             torch.cat([self.others[site][:first].expand(len(delta), -1, -1), tail], dim=1)
             for site, tail in zip(sites, tails, strict=True)
         ]
-        return Edited(logits, first, tuple(whole))
+        return Edited(logits, first, tuple(whole), self.logits)
 
     def check(self, delta: Tensor, values: Tensor) -> None:
         """Raise `NonFiniteError` if values [b, ...] with delta [b, s, d] added overflow."""

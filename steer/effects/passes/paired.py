@@ -16,12 +16,11 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
 from steer.edits.rows import of_row, of_rows
 from steer.lm.remote import Remote
-from steer.lm.span import Span
+from steer.lm.remote_answers import Question, answers
 from steer.model import Model
 from steer.splice.build_receipt import build
-from steer.splice.edited import edited_logits
+from steer.splice.edited import Edited, edited_pass
 from steer.splice.receipt import Receipt
-from steer.splice.record import Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,42 +48,70 @@ def run_pairs(
     interventions: positions by row are for the texts, in their order.
     prompt_lengths: where each text's prompt ends, for edits whose positions ask; its whole length
         by default.
+    remote: as for `Model.generate`: two jobs a batch, its clean and its edited pass, or one where
+        an error is frozen.
     """
     lengths = prompt_lengths or [len(text) for text in texts]
-    batch = batch if model.can_pad else 1
-    for start in range(0, len(texts), batch):
-        rows = slice(start, start + batch)
-        part, edits = texts[rows], of_rows(interventions, rows, len(texts))
-        ids, mask = model.pad(part)
-        prompts = torch.tensor(list(lengths[rows]), device=ids.device)
+    size = batch if model.can_pad else 1
+    cuts = [slice(start, start + size) for start in range(0, len(texts), size)]
+    batches = [
+        _Batch(
+            model, texts[rows], lengths[rows], of_rows(interventions, rows, len(texts)),
+            dictionaries,
+        )
+        for rows in cuts
+    ]  # fmt: skip
+    passes = answers(model, remote, (one for each in batches for one in each.questions()))
+    for each in batches:
+        yield from each.pairs(passes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Some texts, and what is done to them."""
+
+    model: Model
+    texts: Sequence[Tensor]
+    prompt_lengths: Sequence[int]
+    edits: Sequence[Intervention]
+    dictionaries: Sequence[Dictionary]
+
+    @property
+    def together(self) -> bool:
+        """Whether clean and edited rows have to be in one pass."""
+        return any(intervention.error == "frozen" for intervention in self.edits)
+
+    def questions(self) -> Iterator[Question[Edited]]:
+        """The clean pass and the edited one, or one of both."""
+        n, model = len(self.texts), self.model
+        ids, mask = model.pad(self.texts)
+        prompts = torch.tensor(list(self.prompt_lengths), device=ids.device)
         span = replace(model.span(ids, mask), prompt_length=prompts)
-        clean, edited, records = _both(model, ids, span, edits, dictionaries, remote)
-        for row, text in enumerate(part):
-            tokens = [model.token(token) for token in text.tolist()]
-            own = of_row(edits, row, len(part))
+        if self.together:
+            plans = self.model.plans(
+                self.edits, self.dictionaries, rows=slice(n, 2 * n), clean=slice(0, n)
+            )
+            of = f"{n} texts, clean and edited"
+            yield edited_pass(model, ids.repeat(2, 1), span.repeat(2), plans, of)
+            return
+        plans = model.plans(self.edits, self.dictionaries, rows=slice(0, n))
+        yield edited_pass(model, ids, span, [], f"{n} texts, clean")
+        yield edited_pass(model, ids, span, plans, f"{n} texts, edited")
+
+    def pairs(self, passes: Iterator[Edited]) -> Iterator[Pair]:
+        """Of each text; passes: the answers of all questions from this batch's on."""
+        n = len(self.texts)
+        if self.together:
+            both, records = next(passes)
+            clean, edited = both[:n], both[n:]
+        else:
+            clean, _ = next(passes)
+            edited, records = next(passes)
+        for row, text in enumerate(self.texts):
+            tokens = [self.model.token(token) for token in text.tolist()]
             yield Pair(
                 ids=text,
                 clean=clean[row, -len(text) :],
                 edited=edited[row, -len(text) :],
-                receipt=build(own, [records], tokens, row=row),
+                receipt=build(of_row(self.edits, row, n), [records], tokens, row=row),
             )
-
-
-def _both(
-    model: Model,
-    ids: Tensor,
-    span: Span,
-    interventions: Sequence[Intervention],
-    dictionaries: Sequence[Dictionary],
-    remote: Remote,
-) -> tuple[Tensor, Tensor, list[Record]]:
-    """Logits [n, s, V] clean and edited, and what the edits did."""
-    n = len(ids)
-    if all(intervention.error != "frozen" for intervention in interventions):
-        plans = model.plans(interventions, dictionaries, rows=slice(0, n))
-        clean, _ = edited_logits(model, ids, span, [], remote)
-        edited, records = edited_logits(model, ids, span, plans, remote)
-        return clean, edited, records
-    plans = model.plans(interventions, dictionaries, rows=slice(n, 2 * n), clean=slice(0, n))
-    both, records = edited_logits(model, ids.repeat(2, 1), span.repeat(2), plans, remote)
-    return both[:n], both[n:], records

@@ -21,7 +21,6 @@ from steer.effects.defaults import BUDGET, TEXT
 from steer.effects.metric import Metric, as_metrics
 from steer.effects.sweep.controls import Against
 from steer.effects.sweep.prepared import EditOf
-from steer.effects.sweep.remote import refuse
 from steer.effects.sweep.result import PairSweep, Sweep
 from steer.effects.sweep.screen import Screen, screened
 from steer.effects.sweep.units import Asked, Effects, Pairs, controls
@@ -29,12 +28,14 @@ from steer.errors import SteerError
 from steer.jobs.executors import Executor, executor_of
 from steer.jobs.run import Spread, run
 from steer.lm.prompts import as_texts
-from steer.lm.remote import Remote, host_of
+from steer.lm.remote import Remote, check_remote, ran_at
+from steer.lm.remote_jobs import one_call
 from steer.maths.numbers import check_whole
 from steer.model import Model
 from steer.progress import Progress
 
 
+@one_call()
 def ablation_sweep(
     model: Model,
     prompts: Sequence[str] | str,
@@ -79,7 +80,7 @@ def ablation_sweep(
     asked = _asked(
         model, prompts, dictionary, features, metric, edit, positions, budget, block, most_tokens
     )
-    refuse(remote, screen=screen, against=against, executor=executor)
+    check_remote(model.nn, remote, screen=screen, executor=executor)
     asked = replace(asked, remote=remote)
     header = {"sweep": 2, **_header(model, asked)}
     header["against"] = None if against is None else asdict(against)
@@ -104,6 +105,7 @@ def ablation_sweep(
         dtype=model.dtype,
         shard=shard or "",
         screened=done,
+        remote=ran_at(remote),
     )
     if against is None or not spread.whole:
         return sweep
@@ -112,6 +114,7 @@ def ablation_sweep(
     return replace(sweep, controls=tuple(compared))
 
 
+@one_call()
 def pair_sweep(
     model: Model,
     prompts: Sequence[str] | str,
@@ -139,13 +142,20 @@ def pair_sweep(
         raise SteerError(f"features {list(features)}: a pair needs at least two different ones")
     chosen = list(dict.fromkeys(features))
     asked = _asked(model, prompts, dictionary, chosen, metric, edit, positions, budget, block)
-    refuse(remote, executor=executor)
+    check_remote(model.nn, remote, executor=executor)
     asked = replace(asked, remote=remote)
     header = {"pair_sweep": 1, **_header(model, asked)}
     spread = Spread.of(file, shard, executor_of(executor))
     rows = run(Pairs(asked), model, spread, header, progress)
     metric_name = type(asked.measures[0]).__name__
-    return PairSweep(tuple(rows), asked.prompts, dictionary.name, metric_name, shard=shard or "")
+    return PairSweep(
+        rows=tuple(rows),
+        prompts=asked.prompts,
+        dictionary=dictionary.name,
+        metric=metric_name,
+        shard=shard or "",
+        remote=ran_at(remote),
+    )
 
 
 def _asked(
@@ -178,7 +188,7 @@ def _header(model: Model, asked: Asked) -> dict[str, Any]:
     described.pop("feature", None)
     measured = repr((asked.prompts, [metric.to_dict() for metric in asked.measures]))
     dictionary, features = asked.dictionary, asked.features
-    where = {"remote": host_of(asked.remote)} if asked.remote else {}
+    where = {"remote": ran_at(asked.remote)} if asked.remote else {}
     return {
         **where,
         "model": model.fingerprint,

@@ -7,9 +7,9 @@ trained dictionaries in many causal tests). Directions are drawn anew for every 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,10 +17,18 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
-from steer.effects.sweep.prepared import Prepared, effects_in_batches
+from steer.effects.sweep.prepared import Deltas, Prepared
 from steer.errors import SteerError
 
 KINDS = ("random", "matched")
+
+
+class InBatches(Protocol):
+    """Runs sets of edits: some of them and their effects [b, each] at a time."""
+
+    def __call__(
+        self, sets: Sequence[tuple[int, ...]], *, deltas: Deltas, each: int
+    ) -> Iterator[tuple[list[tuple[int, ...]], Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,11 @@ def control_rows(
     ready: Prepared,
     dictionary: Dictionary,
     against: Against,
-    budget: int,
-    most_tokens: int | None = None,
+    effects_of: InBatches,
 ) -> list[dict[str, Any]]:
     """One row a draw of each feature that acts on the prompt.
 
+    effects_of: runs sets of edits with other deltas, see `Asked.effects`.
     A matched control's has `like`, its feature, `like_density`, and `density`, the tested one's.
     """
     sets = [(i,) for i in ready.acting()]
@@ -96,9 +104,7 @@ def control_rows(
         )
 
     rows = []
-    for batch, effects in effects_in_batches(
-        ready, sets, budget, most_tokens, deltas=deltas, each=against.draws
-    ):
+    for batch, effects in effects_of(sets, deltas=deltas, each=against.draws):
         for (i,), several in zip(batch, effects.tolist(), strict=True):
             for draw, effect in enumerate(several):
                 where = {"prompt": ready.number, "feature": ready.features[i], "draw": draw}

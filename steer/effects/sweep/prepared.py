@@ -15,7 +15,7 @@ from steer.edits.positions import Positions
 from steer.effects.metric import Metric, Reference
 from steer.effects.passes.batches import in_batches
 from steer.effects.passes.changes import Changes, clean_for, encode_clean, read_changes
-from steer.effects.passes.clean import Clean
+from steer.effects.passes.clean import Clean, Edited
 from steer.errors import SteerError
 from steer.model import Model
 
@@ -46,8 +46,11 @@ class Prepared:
 
     def effects(self, delta: Tensor) -> Tensor:
         """Change of the metric, [b], when delta [b, s, d] is added at the site."""
-        edited = self.clean.resume(delta, every=self.metric.every)
-        reference = Reference.of(self.clean.logits, self.clean.ids, edited.start, self.metric.every)
+        return self.change(self.clean.resume(delta, every=self.metric.every))
+
+    def change(self, edited: Edited) -> Tensor:
+        """Of the metric, [b]."""
+        reference = Reference.of(edited.clean, self.clean.ids, edited.start, self.metric.every)
         with torch.inference_mode():
             return self.metric.change(edited.logits, reference)
 

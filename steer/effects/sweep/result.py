@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dictionaries.extras import need
 from steer.maths.statistics import benjamini_hochberg, bootstrap, exceeds, sign_flip
-from steer.shown import Shown
+from steer.shown import Shown, at
 
 if TYPE_CHECKING:
     import pandas
@@ -56,6 +56,7 @@ class Sweep(Shown):
         means; empty for all.
     screened: how the features were chosen, if by a screen. A feature without rows was then left out
         or is silent; those left out count as p = 1 where many tests are corrected for.
+    remote: the server that ran the edited passes, or `local` if that was rehearsed; empty if none.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -68,6 +69,7 @@ class Sweep(Shown):
     error: str = "keep"
     shard: str = ""
     screened: Screened | None = None
+    remote: str = ""
 
     _columns: ClassVar = (
         "feature",
@@ -86,7 +88,9 @@ class Sweep(Shown):
         return (
             f"{part}Sweep: {self.edit} each of {features} on "
             f"{len(self.prompts)} prompts, change of {self.metric}, {self.dtype}, "
-            f"error {self.error}" + (f"; {self.screened}" if self.screened else "")
+            f"error {self.error}"
+            + (f"; {self.screened}" if self.screened else "")
+            + at(self.remote)
         )
 
     def plot(self, top: int = 20) -> Figure:
@@ -217,6 +221,7 @@ class Sweep(Shown):
             "dtype": self.dtype,
             "prompts": list(self.prompts),
             **({"screened": asdict(self.screened)} if self.screened else {}),
+            **({"remote": self.remote} if self.remote else {}),
             "features": records,
         }
 
@@ -226,7 +231,7 @@ class PairSweep(Shown):
     """Interactions of pairs of features.
 
     rows: one a prompt and pair: joint effect, sum of the two alone, and their difference.
-    error: what became of what the dictionary does not explain.
+    error: what became of what the dictionary does not explain. remote: as of a `Sweep`.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -235,11 +240,12 @@ class PairSweep(Shown):
     metric: str
     error: str = "keep"
     shard: str = ""
+    remote: str = ""
 
     def _title(self) -> str:
         part = f"shard {self.shard} of a " if self.shard else ""
         pairs = f"{len(self.frame)} pairs of features of {self.dictionary}"
-        return f"{part}PairSweep: {pairs}, {self.metric}"
+        return f"{part}PairSweep: {pairs}, {self.metric}{at(self.remote)}"
 
     def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row a pair, with means over prompts and the interval of the interaction."""

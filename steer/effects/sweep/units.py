@@ -19,7 +19,7 @@ from steer.disk.ledger import Row
 from steer.edits.positions import Positions
 from steer.effects.metric import Metric
 from steer.effects.sweep.controls import Against, control_rows
-from steer.effects.sweep.prepared import EditOf, Prepared, effects_in_batches, prepare
+from steer.effects.sweep.prepared import Deltas, EditOf, Prepared, effects_in_batches, prepare
 from steer.effects.sweep.remote import remote_effects
 from steer.jobs.job import Each, Opened, blocks
 from steer.lm.remote import Remote
@@ -49,12 +49,19 @@ class Asked:
     remote: Remote = False
 
     def effects(
-        self, ready: Prepared, sets: Sequence[tuple[int, ...]], budget: int
+        self,
+        ready: Prepared,
+        budget: int,
+        sets: Sequence[tuple[int, ...]],
+        *,
+        deltas: Deltas | None = None,
+        each: int = 1,
     ) -> Iterator[tuple[list[tuple[int, ...]], Tensor]]:
-        """Sets of edits and their effects [b, 1], in batches."""
+        """Sets of edits and their effects [b, each], in batches; see `effects_in_batches`."""
         if self.remote:
-            return remote_effects(ready, sets, self.remote)
-        return effects_in_batches(ready, sets, budget, self.most_tokens)
+            return remote_effects(ready, sets, self.remote, deltas=deltas, each=each)
+        most = self.most_tokens
+        return effects_in_batches(ready, sets, budget, most, deltas=deltas, each=each)
 
     @property
     def most_features(self) -> int:
@@ -109,7 +116,7 @@ class Effects:
             sets = [(acting[i],) for i in cut[unit]]
             rows = [
                 row
-                for batch, effects in self.asked.effects(ready, sets, budget)
+                for batch, effects in self.asked.effects(ready, budget, sets)
                 for row in _rows(ready, [i for (i,) in batch], effects[:, 0])
             ]
             return sorted(rows, key=lambda row: row["feature"])
@@ -130,7 +137,7 @@ def controls(asked: Asked, against: Against) -> Each[Model]:
 
 def _controls(asked: Asked, against: Against, model: Model, number: int) -> list[Row]:
     ready, budget = asked.ready(model, number)
-    return control_rows(ready, asked.dictionary, against, budget, asked.most_tokens)
+    return control_rows(ready, asked.dictionary, against, partial(asked.effects, ready, budget))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +168,7 @@ class Pairs:
             alone = sorted({i for pair in mine for i in pair})
             wanted: list[tuple[int, ...]] = [*((i,) for i in alone), *mine]
             effect: dict[tuple[int, ...], float] = {}
-            for batch, effects in asked.effects(ready, wanted, budget):
+            for batch, effects in asked.effects(ready, budget, wanted):
                 effect |= dict(zip(batch, effects[:, 0].tolist(), strict=True))
             return [_interaction(ready, pair, effect) for pair in mine]
 

@@ -237,7 +237,7 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         span = self.edited.span(context, mask)
         watch = Watch()
         with self.edited.lock:
-            ids, steps = passes.generate(
+            (ids, _), steps = passes.generate(
                 self.edited.nn, context, span, self.plans, watch.into(options)
             )
         if watch.rows or any_overflow(steps):

@@ -27,29 +27,49 @@ class Added:
     row: Tensor
     scale: Tensor | None
 
+    def to(self, x: Tensor) -> Tensor:
+        """What is added to x [b, s, d]."""
+        written = (self.amount.unsqueeze(-1) * self.rows.unsqueeze(1)).to(x.device)
+        delta = torch.zeros(x.shape, dtype=written.dtype, device=x.device)
+        delta.index_add_(0, self.row.to(x.device), written)
+        return (delta if self.scale is None else delta * self.scale.to(x.device)).to(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """What is added in all rows but the first, which is clean: delta [b - 1, s, d]."""
+
+    delta: Tensor
+
+    def to(self, x: Tensor) -> Tensor:
+        """What is added to x [b, s, d]."""
+        whole = torch.zeros_like(x)
+        whole[1:] = self.delta.to(x.device, x.dtype)
+        return whole
+
+
+Writes = list[tuple[Site, Added | Dense]]
+"""What is added at each site, in the order of the forward pass."""
+
 
 def added(
     nn: Any,
     ids: Tensor,
-    site: Site,
-    change: Added,
+    writes: Writes,
     options: dict[str, Any],
     keep: int,
     asked: dict[str, Any],
-) -> tuple[Any, Tensor | None]:
-    """The tracer's backend and, where the pass ran here, logits [b, keep or s, V].
+) -> tuple[Any, Any]:
+    """A body of `steer.lm.remote_answers`: `logits` [b, keep or s, V] of ids [b, s].
 
-    ids [b, s]; options: of the model's forward; asked: as `steer.lm.remote.backend` gives them.
+    options: of the model's forward.
     """
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    amount, rows, row, scale = change.amount, change.rows, change.row, change.scale
     answer: Any = None
     with torch.inference_mode(), nn.trace(inputs, **options, **asked) as tracer:
-        x = read(nn, site)
-        written = (amount.unsqueeze(-1) * rows.unsqueeze(1)).to(x.device)
-        delta = torch.zeros(x.shape, dtype=written.dtype, device=x.device)
-        delta.index_add_(0, row.to(x.device), written)
-        whole = delta if scale is None else delta * scale.to(x.device)
-        x[:] += whole.to(x.dtype)
-        answer = save(tracer.result.logits[:, -keep:].clone())
+        for site, write in writes:
+            x = read(nn, site)
+            x[:] += write.to(x)
+        last = tracer.result.logits[:, -keep:].clone()
+        answer = save({"dtype": str(nn._module.dtype), "logits": last})
     return tracer.backend, answer

@@ -18,23 +18,15 @@ from steer.errors import FetchError, SteerError
 from steer.lm.remote_jobs import kept_jobs
 from tests.support import tiny
 from tests.support.command import Run
-from tests.support.ndif import Ndif, serving
+from tests.support.ndif import HUB, Ndif, known, serving
 
 PROMPT = "w7 w31 w12"
-HUB = "tests/tiny"
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STEER_CACHE", str(tmp_path))
     return tmp_path / "remote"
-
-
-def known() -> steer.Model:
-    """A tiny model as if it had been loaded by its hub id."""
-    model = steer.load(tiny.build("llama"), tokenizer=tiny.tokenizer())  # not the shared one
-    model.nn.repo_id = HUB
-    return model
 
 
 @pytest.fixture
@@ -136,7 +128,9 @@ def test_a_job_that_fails_says_why_and_can_be_sent_again(model: steer.Model, ndi
     assert swept(model, remote=ndif.url) == swept(model, remote="local")
 
 
-def test_a_job_that_the_server_lost_is_sent_again(model: steer.Model, ndif: Ndif) -> None:
+def test_a_job_that_the_server_lost_is_sent_again(
+    model: steer.Model, ndif: Ndif, cache: Path
+) -> None:
     ndif.down = True
     with pytest.raises(FetchError):
         swept(model, remote=ndif.url)
@@ -144,8 +138,9 @@ def test_a_job_that_the_server_lost_is_sent_again(model: steer.Model, ndif: Ndif
     ndif.results.clear()
     for job in kept_jobs():
         early = datetime.now(UTC) - timedelta(hours=1)
-        told = json.loads(job.file.read_text())
-        job.file.write_text(json.dumps({**told, "sent": early.isoformat()}))
+        file = cache / f"{job.digest}.json"
+        told = json.loads(file.read_text())
+        file.write_text(json.dumps({**told, "sent": early.isoformat()}))
     assert swept(model, remote=ndif.url) == swept(model, remote="local")
     assert ndif.taken == 2 * sent
 
@@ -176,3 +171,28 @@ def test_what_can_t_be_had_beside_it(model: steer.Model) -> None:
     for name, given in (("screen", steer.Screen(5)), ("executor", "ray")):
         with pytest.raises(SteerError, match=f"{name} can't be had with remote='local'"):
             swept(model, remote="local", **{name: given})
+
+
+def test_a_prompt_that_is_there_twice(model: steer.Model, cache: Path) -> None:
+    """Two questions, one job: the first to be answered does not take it from the other."""
+    once, twice = (
+        steer.ablation_sweep(model, [PROMPT] * n, tiny.dictionary(), [5, 7], remote="local",
+            edit=partial(steer.Clamp, value=6.0)).rows
+        for n in (1, 2)
+    )  # fmt: skip
+    assert len(twice) == 2 * len(once) > 0
+    assert [row["effect"] for row in twice] == [row["effect"] for row in once] * 2
+    assert list(cache.iterdir()) == []
+
+
+def test_controls_are_the_same(model: steer.Model) -> None:
+    here, there = (
+        steer.ablation_sweep(
+            model, PROMPT, tiny.dictionary(), [5, 7], edit=partial(steer.Clamp, value=6.0),
+            against=steer.Against(draws=3), remote=remote,
+        ).controls
+        for remote in (False, "local")
+    )  # fmt: skip
+    assert len(here) == len(there) > 3
+    for theirs, ours in zip(there, here, strict=True):
+        assert theirs == {**ours, "control": pytest.approx(ours["control"], abs=2e-5)}

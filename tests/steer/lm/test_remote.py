@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from nnsight import CONFIG
 from nnsight.schema.request import RequestModel
 
 import steer
@@ -35,6 +36,12 @@ FEATURES = (3, 5, 7)
 @pytest.fixture(scope="module")
 def model() -> steer.Model:
     return tiny_model("llama")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of its own for every test."""
+    monkeypatch.setenv("STEER_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -66,7 +73,8 @@ def check_payload(payload: bytes, given: Dictionary) -> None:
 
 def check_same(there: steer.Run, here: steer.Run) -> None:
     """To rounding: there both prompts are read as one batch, here the edited one before."""
-    alike = {"receipt": here.receipt, "logprobs": here.logprobs}
+    assert (there.remote, here.remote) == ("local", "")
+    alike = {"receipt": here.receipt, "logprobs": here.logprobs, "remote": ""}
     assert replace(there, **alike) == here
     for one, other in zip(there.receipt, here.receipt, strict=True):
         for ours, theirs in zip((one, *one.tokens), (other, *other.tokens), strict=True):
@@ -111,13 +119,12 @@ def test_a_batch_is_the_same(model: steer.Model, payloads: list[bytes]) -> None:
 def test_logit_effects_are_the_same(error: Any, model: steer.Model, payloads: list[bytes]) -> None:
     edit = Intervention("tiny", EDIT.edits, error)
     tokens = 3 if error == "keep" else 0  # a generation has no clean run to take an error from
-    options: dict[str, Any] = {"dictionaries": [dictionary()], "continuation": tokens}
-    here = steer.logit_effect(model, PROMPTS, edit, draws=0, **options)
+    options: dict[str, Any] = {"dictionaries": [dictionary()], "continuation": tokens, "draws": 0}
+    here = steer.logit_effect(model, PROMPTS, edit, **options)
     assert not payloads
     there = steer.logit_effect(model, PROMPTS, edit, remote="local", **options)
     assert torch.equal(here.delta_logit, there.delta_logit)
     assert here.receipts == there.receipts
-    assert there.controls is None
     assert payloads
     if error == "keep":
         assert here.forced is not None
@@ -145,13 +152,6 @@ def test_what_explain_says_of_the_payload(model: steer.Model, payloads: list[byt
         assert plan.payload_bytes == explanation.payload_bytes - SOURCE_BYTES
 
 
-def test_controls_are_not_run_remotely(model: steer.Model) -> None:
-    with pytest.raises(steer.SteerError, match="draws=4: controls can't be run remotely"):
-        steer.logit_effect(
-            model, [PROMPT], EDIT, draws=4, dictionaries=[dictionary()], remote="local"
-        )
-
-
 def test_a_listener_cannot_go_along(model: steer.Model) -> None:
     with pytest.raises(steer.SteerError, match="on_step"):
         model.generate(
@@ -164,13 +164,18 @@ def test_a_listener_cannot_go_along(model: steer.Model) -> None:
     [
         ("ndif", steer.SteerError, "remote='ndif' is not allowed"),
         ("localhost:5001", steer.SteerError, "starts with http"),
-        (True, steer.ModelError, "a server knows models by their hub id"),
+        (True, steer.FetchError, "no key for .*: set NDIF_API_KEY to yours"),
         ("http://localhost:1", steer.ModelError, "a server knows models by their hub id"),
     ],
 )
 def test_what_no_server_could_run(
-    remote: Any, error: type[Exception], why: str, model: steer.Model
+    remote: Any,
+    error: type[Exception],
+    why: str,
+    model: steer.Model,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(CONFIG.API, "APIKEY", None)
     with pytest.raises(error, match=why):
         model.generate(PROMPT, EDIT, dictionaries=[dictionary()], remote=remote)
     with pytest.raises(error, match=why):
@@ -221,7 +226,9 @@ run = model.generate(PROMPT, edit, **options)
 away = model.generate(PROMPT, edit, remote="local", **options)
 assert (away.ids, away.baseline) == (run.ids, run.baseline)
 here = steer.logit_effect(model, [PROMPT], edit, draws=0, dictionaries=[given])
-there = steer.logit_effect(model, [PROMPT], edit, dictionaries=[given], remote="local")
+there = steer.logit_effect(
+    model, [PROMPT], edit, draws=0, dictionaries=[given], remote="local"
+)
 assert torch.equal(here.delta_logit, there.delta_logit)
 generated, clean, edited = sent
 for payload in (generated, edited):

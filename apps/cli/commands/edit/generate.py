@@ -8,6 +8,7 @@ import typer
 
 from apps.cli.command import command
 from apps.cli.options.edits import Edits
+from apps.cli.options.remote import Elsewhere
 from apps.cli.options.run import Reading
 from apps.cli.options.single import Seed
 
@@ -26,6 +27,7 @@ def generate(
     repetition_penalty: Annotated[float, typer.Option(help="1 is none.")] = 1.0,
     chat: Annotated[bool, typer.Option("--chat", help="The prompt is a chat message.")] = False,
     system: Annotated[str | None, typer.Option(help="System prompt of the chat.")] = None,
+    elsewhere: Elsewhere,
 ) -> None:
     """Continue a prompt with and without edits, side by side, with the receipt."""
     from apps.cli.views.edit import run_view
@@ -40,6 +42,7 @@ def generate(
             temperature=temperature,
             repetition_penalty=repetition_penalty,
             if_silent="ignore",
+            remote=elsewhere.server,
         )
     run.emit(texts.to_dict(), lambda: run_view(texts))
 

@@ -9,10 +9,10 @@ import typer
 from apps.cli.command import command
 from apps.cli.options.metric import Measured
 from apps.cli.options.plot import Plot
+from apps.cli.options.remote import AnyWork
 from apps.cli.options.run import Reading
 from apps.cli.options.single import FeatureId, Prompts, Where
-from apps.cli.options.work import Work
-from apps.cli.output import error_said, records, table
+from apps.cli.output import error_said, ran_said, records, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,7 +33,7 @@ def dose(
     plot: Plot,
     measured: Measured,
     positions: Where = "1:",
-    work: Work,
+    work: AnyWork,
     run: Reading,
 ) -> None:
     """Effect, KL, loss and repetition against a clamp's dose; the strongest within 0.5 nats."""
@@ -64,6 +64,7 @@ def dose(
         "feature": feature,
         "metric": response.metric,
         "error": response.error,
+        **({"remote": response.remote} if response.remote else {}),
         "strongest": response.strongest(),
         "asymmetry": records(response.asymmetry()),
         "doses": records(response.to_frame()),
@@ -79,4 +80,5 @@ def _views(response: dict[str, Any]) -> list[RenderableType]:
         table(response["doses"], title),
         *([table(asymmetry, "effects at -d and +d")] if asymmetry else []),
         error_said([response["error"]]),
+        *ran_said(response),
     ]

@@ -10,6 +10,7 @@ from apps.cli.command import command
 from apps.cli.options.edits import Edits
 from apps.cli.options.metric import Measured
 from apps.cli.options.plot import Plot
+from apps.cli.options.remote import Elsewhere
 from apps.cli.options.run import Reading
 from apps.cli.options.single import Draws, Prompts
 from apps.cli.output import records
@@ -23,6 +24,7 @@ def effects(
     target: Annotated[list[str] | None, typer.Option(help="Tokens to report on.")] = None,
     measured: Measured,
     draws: Draws = 8,
+    elsewhere: Elsewhere,
     plot: Plot,
     run: Reading,
 ) -> None:
@@ -65,6 +67,7 @@ def effects(
             metric=None if metric == "kl" else metric,
             draws=draws if len(interventions) == 1 else None,
             if_silent="ignore",
+            remote=elsewhere.server,
         )
     plot.draw(lambda: effect_figure(effect))
     document = {
@@ -76,6 +79,7 @@ def effects(
         "promoted": [asdict(token) for token in effect.promoted],
         "suppressed": [asdict(token) for token in effect.suppressed],
         "controls": records(effect.controls.to_frame()) if effect.controls else [],
+        **({"remote": effect.remote} if effect.remote else {}),
         "receipts": [receipt.to_list() for receipt in effect.receipts],
     }
     run.emit(document, lambda: effects_views(effect))

@@ -12,9 +12,9 @@ from apps.cli.command import command
 from apps.cli.options.given import Given
 from apps.cli.options.metric import Measured
 from apps.cli.options.plot import Plot
+from apps.cli.options.remote import AnyWork
 from apps.cli.options.run import Reading
 from apps.cli.options.single import Prompts, Top, Where
-from apps.cli.options.work import Work
 
 if TYPE_CHECKING:
     from steer.effects.sweep.controls import Against
@@ -56,7 +56,7 @@ def sweep(
         str | None, typer.Option(help="Clamp to this, such as '5x max', instead of ablating.")
     ] = None,
     positions: Where = "1:",
-    work: Work,
+    work: AnyWork,
     budget: Annotated[int, typer.Option(min=1, help="MiB of tensors beside the model.")] = 512,
     chosen: Chosen,
     plot: Plot,
@@ -84,6 +84,9 @@ def sweep(
             "it with --file after steer merge",
             *("--draws", "--control", "--top"),
         )
+    work.beside(("--screen", chosen.screen))
+    if work.remote is not None:
+        chosen.refuse("sent passes are in batches of 32 rows", "--budget")
     with run.loaded() as (model, progress):
         swept = ablation_sweep(
             model,

@@ -25,7 +25,7 @@ def jobs(
     ] = None,
     output: Output,
 ) -> None:
-    """Jobs sent with remote=, how far each is; answers that are there are fetched.
+    """Jobs sent with --remote, how far each is; answers that are there are fetched.
 
     The call that sent a job takes its answer when it is run again, and sends nothing twice.
     """
