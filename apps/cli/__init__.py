@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version as installed
+from io import TextIOWrapper
 from itertools import takewhile
 from keyword import iskeyword
 from typing import Annotated
@@ -88,6 +89,7 @@ def python_name(command: str) -> str:
 def main() -> None:
     """Entry point: an error that the user can put right is one line and exit code 2."""
     _quiet_libraries()
+    _escape_what_cannot_be_written()
     try:
         code = app(standalone_mode=False)
     except typer.Abort:
@@ -105,6 +107,13 @@ def main() -> None:
 def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _escape_what_cannot_be_written() -> None:
+    """A token that the terminal's encoding has no character for is written as \\u2423."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _version(asked: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,9 @@ def emit(as_json: bool, data: Any, view: View) -> None:
 
 
 def print_json(data: Any) -> None:
-    """One line of strict JSON."""
-    print(json.dumps(finite(data), ensure_ascii=False, allow_nan=False))
+    """One line of strict JSON; with escapes where standard output is not in Unicode."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    print(json.dumps(finite(data), ensure_ascii=not unicode, allow_nan=False))
 
 
 def finite(data: Any) -> Any:

@@ -24,6 +24,19 @@ _LIMITS = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "n_p
 _ENDLESS = 2**20
 
 
+def check_characters(text: str) -> None:
+    """Raise `PromptError` for text with half of a character, which comes of bytes that are no
+    UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise PromptError(
+            f"{half!r} at place {error.start} of a text is no character: what was given is not "
+            "UTF-8, or was cut within a character"
+        ) from error
+
+
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
     """A model that can be read. One pass at a time: every method queues behind `lock`.
@@ -112,6 +125,7 @@ class LanguageModel:
         for prompt in prompts:
             if not isinstance(prompt, str) or not prompt.strip():
                 raise PromptError(f"a prompt must be text with at least one token, not {prompt!r}")
+            check_characters(prompt)
         rows: list[list[int]] = self.tokenizer(list(prompts))["input_ids"]
         if not all(rows):
             raise PromptError(f"no token is left of the prompt {prompts[rows.index([])]!r}")
@@ -165,6 +179,7 @@ class LanguageModel:
             if not 0 <= token < size:
                 raise InterventionError(f"{self.name} has token ids 0 to {size - 1}, not {token}")
             return token
+        check_characters(token)
         ids = self.tokenizer(token, add_special_tokens=False)["input_ids"]
         if len(ids) != 1:
             pieces = ", ".join(repr(self.token(i)) for i in ids)

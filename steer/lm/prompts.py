@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from steer.errors import PromptError
-from steer.lm.language_model import LanguageModel
+from steer.lm.language_model import LanguageModel, check_characters
 
 Message = Mapping[str, str]
 """`{"role": "user", "content": "…"}`; roles are system, user and assistant."""
@@ -30,6 +30,7 @@ def read_prompt(model: LanguageModel, prompt: str | Sequence[Message]) -> Prompt
     if isinstance(prompt, str):
         if not prompt.strip():
             raise PromptError(f"a prompt must be text with at least one token, not {prompt!r}")
+        check_characters(prompt)
         ids = model.tokenizer(prompt)["input_ids"]
         return _checked(model, Prompt(prompt, tuple(ids)))
     _check_messages(prompt)
@@ -43,6 +44,7 @@ def read_prompt(model: LanguageModel, prompt: str | Sequence[Message]) -> Prompt
         )
     except TemplateError as error:
         raise PromptError(f"{model.name}'s chat template refuses this chat: {error}") from error
+    check_characters(text)
     ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     return _checked(model, Prompt(text, tuple(ids)))
 
@@ -55,6 +57,7 @@ def as_texts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     for text in texts:
         if not isinstance(text, str):
             raise PromptError(f"a prompt must be text with at least one token, not {text!r}")
+        check_characters(text)
     return tuple(texts)
 
 
