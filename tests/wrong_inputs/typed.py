@@ -10,6 +10,8 @@ _FILES: list[Typed] = [
     typed("sweep w7 --file {place}/binary {tiny}", "{place}/binary", "is no sweep file"),
     typed("jobs --forget none", "no job 'none' is kept", "all", STEER_CACHE="{place}/none"),
     typed("sweep w7 --shard 1/2 {tiny}", "shard 1/2 has nowhere to go", "give a file"),
+    typed("sweep w7 --file {place}/a.parquet {tiny}", "a.parquet can't grow", "a.jsonl", "merge"),
+    typed("merge {place}/text --out a.parquet", "pyarrow is", "steer[parquet]", without="pyarrow"),
     typed("sweep w7 --shard 3/2 --file {place}/new {tiny}", "shard 3/2", "of 2 there are 1 to 2"),
     typed("dose 5 w7 --dose 1 --shard two {tiny}", "'two'", "number/count, such as 2/3"),
     typed("merge {place}/none --out {place}/new", "there is no file {place}/none"),
