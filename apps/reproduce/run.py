@@ -13,6 +13,8 @@ from apps.reproduce.registry import EXPERIMENTS, Experiment
 from apps.reproduce.result import Result
 from apps.reproduce.settings import Settings
 from dictionaries.training.fast_dtype import fast_dtype
+from steer.disk.merge import Shard
+from steer.errors import SteerError
 
 _PACKAGES = ("torch", "transformers", "nnsight")
 _TOO_SMALL = (
@@ -44,6 +46,19 @@ def run(experiment: Experiment, settings: Settings) -> Result:
         seconds=round(time.perf_counter() - started, 1),
     )
     return replace(result, left_out=result.write(settings.out))
+
+
+def of_shard(experiments: Sequence[Experiment], shard: str) -> list[Experiment]:
+    """Those of one process of several, which share what is trained: whoever needs it first makes
+    it, and the others wait.
+
+    Raises `SteerError` for what is no shard, and for one without an experiment.
+    """
+    which = Shard.parse(shard)
+    mine = [experiment for number, experiment in enumerate(experiments) if which.has(0, number)]
+    if not mine:
+        raise SteerError(f"shard {which} has no experiment: there are {len(experiments)}")
+    return mine
 
 
 def run_all(

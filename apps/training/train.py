@@ -29,12 +29,16 @@ from dictionaries.training.config import TrainConfig
 from dictionaries.training.train import Step, train
 from steer.disk.cache import atomic_folder, cache_folder
 from steer.evals.steering.written import with_written
-from steer.features.harvest import harvest
 from steer.features.statistics import name_tokens
+from steer.jobs.executors import Executor
+from steer.jobs.harvest import harvest, harvest_ledger
 from steer.loading import load
 from steer.model import Model
 from steer.progress import Progress
 from steer.quality.splice_loss import splice_loss
+
+ACTIVATIONS = "activations"
+"""The folder of a recipe's harvest, in its `work`."""
 
 
 def run_recipe(
@@ -44,11 +48,14 @@ def run_recipe(
     *,
     sites: list[str] | None = None,
     harvest_only: bool = False,
+    shard: str | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Do everything that is not done yet; the folders of the finished dictionaries.
 
     Harvest, checkpoints and finished dictionaries are taken up where an earlier call stopped.
+    shard, executor: of the harvest, see `steer.jobs.harvest`; a shard is harvested alone.
     Raises `TrainingError` for a site that the recipe does not have.
     """
     report = progress or (lambda what, done, total: None)
@@ -57,9 +64,9 @@ def run_recipe(
         raise TrainingError(
             f"the recipe has no site {', '.join(sorted(unknown))}; it has {', '.join(recipe.sites)}"
         )
-    work = work or cache_folder() / "training" / recipe.name
-    store = run_harvest(recipe, work, report)
-    if harvest_only:
+    work = work_of(recipe, work)
+    store = run_harvest(recipe, work, report, shard, executor)
+    if harvest_only or shard:
         return []
     folders = []
     for site in wanted:
@@ -71,12 +78,28 @@ def run_recipe(
     return folders
 
 
-def run_harvest(recipe: Recipe, work: Path, progress: Progress) -> ActivationStore:
+def work_of(recipe: Recipe, work: Path | None = None) -> Path:
+    """Where activations and checkpoints lie."""
+    return work or cache_folder() / "training" / recipe.name
+
+
+def shard_file(recipe: Recipe, work: Path | None, shard: str) -> Path:
+    """What says how far a shard of the harvest is."""
+    return harvest_ledger(work_of(recipe, work) / ACTIVATIONS, shard)
+
+
+def run_harvest(
+    recipe: Recipe,
+    work: Path,
+    progress: Progress,
+    shard: str | None = None,
+    executor: Executor | None = None,
+) -> ActivationStore:
     """Contexts and activations of all the recipe's sites; continues where it was interrupted."""
     model, contexts = prepare(recipe, work, progress)
     width = model.module.config.get_text_config().hidden_size
-    store = ActivationStore(work / "activations", dict.fromkeys(recipe.sites, width))
-    harvest(model, contexts, store, progress=progress)
+    store = ActivationStore(work / ACTIVATIONS, dict.fromkeys(recipe.sites, width))
+    harvest(model, contexts, store, shard=shard, executor=executor, progress=progress)
     del model
     gc.collect()
     return store

@@ -1,12 +1,14 @@
-"""Harvested activations on disk: written batch by batch, resumed where they stopped, read mapped.
+"""Harvested activations on disk: written batch by batch, in any order, and read mapped.
 
-One folder holds `contexts.safetensors` (tokens, source and held-out flag of every context), one
-raw bf16 file per site of shape [contexts, length, d], and `progress.json`.
+One folder holds `contexts.safetensors` (tokens, source and held-out flag of every context) and one
+raw bf16 file per site of shape [contexts, length, d].
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,6 @@ from torch import Tensor
 
 from dictionaries.errors import TrainingError
 from dictionaries.files.tensors import save_tensors
-from dictionaries.files.whole import write_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,20 +76,37 @@ class ActivationStore:
                 file.truncate(contexts.tokens.numel() * d * 2)
         contexts.save(path)  # last: where it lies, all else does
 
-    @property
-    def done(self) -> int:
-        """Contexts harvested so far."""
-        progress = self.folder / "progress.json"
-        return json.loads(progress.read_text())["contexts"] if progress.exists() else 0
+    def write(self, start: int, activations: Mapping[str, Tensor]) -> None:
+        """Store [n, length, d] of each site at context `start`: other contexts stay untouched, so
+        several processes may write at once.
 
-    def write(self, start: int, activations: dict[str, Tensor]) -> None:
-        """Store [n, length, d] of each site at context `start`, then move the mark."""
+        Raises `TrainingError` for a full disk.
+        """
         for site, values in activations.items():
-            self.mapped(site, writable=True)[start : start + len(values)] = values
-        stop = start + len(next(iter(activations.values())))
-        write_whole(self.folder / "progress.json", json.dumps({"contexts": stop}))
+            path, rows = self._file(site), as_bytes(values)
+            try:
+                with path.open("r+b") as file:
+                    file.seek(start * rows.nbytes // len(values))
+                    file.write(rows)
+            except OSError as error:
+                raise TrainingError(
+                    f"{path} can't be written: {(error.strerror or str(error)).lower()}; what was "
+                    "finished is kept: make room, and the same command goes on from there"
+                ) from error
 
-    def mapped(self, site: str, *, writable: bool = False) -> Tensor:
+    def digests(self, spans: Iterable[tuple[int, int]]) -> Iterator[dict[str, str]]:
+        """Of each span (a context, and how many) the sha256 of what each site has stored there."""
+        length = self.contexts.tokens.shape[1]
+        for start, count in spans:
+            digests = {}
+            for site, d in self.sites.items():
+                size = length * d * torch.bfloat16.itemsize
+                with self._file(site).open("rb") as file:
+                    file.seek(start * size)
+                    digests[site] = hashlib.sha256(file.read(count * size)).hexdigest()
+            yield digests
+
+    def mapped(self, site: str) -> Tensor:
         """bf16 [contexts, length, d], mapped rather than read."""
         if site not in self.sites:
             raise TrainingError(f"no activations of {site}; harvested: {', '.join(self.sites)}")
@@ -96,10 +114,15 @@ class ActivationStore:
         shape = (n, length, self.sites[site])
         count = n * length * self.sites[site]
         file = str(self._file(site))
-        return torch.from_file(file, shared=writable, size=count, dtype=torch.bfloat16).view(shape)
+        return torch.from_file(file, shared=False, size=count, dtype=torch.bfloat16).view(shape)
 
     def _file(self, site: str) -> Path:
         return self.folder / f"{site}.bf16"
+
+
+def as_bytes(values: Tensor) -> memoryview:
+    """bf16 of any shape as it is stored."""
+    return values.to(torch.bfloat16).cpu().contiguous().view(torch.uint8).numpy().data
 
 
 def keep_mask(norms: Tensor, cutoff_in_medians: float) -> tuple[Tensor, float]:

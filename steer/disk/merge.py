@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dictionaries.extras import need
 from dictionaries.files.place import writable_file, writable_folder
 from steer.disk.ledger import Contents, difference, read_ledger
+from steer.disk.parquet import SUFFIX, is_parquet, write_parquet
 from steer.errors import SteerError
 
 SHARD = "shard"
 """In the header of a shard's file: which of how many it is."""
+_UNFINISHED = "is not finished: give its command again, and it goes on from there"
 
 
 @dataclass(frozen=True)
@@ -47,44 +50,63 @@ class Shard:
 def merge(files: Sequence[Path], out: Path) -> Contents:
     """Join finished shards, given in any order, into what one process would have written.
 
+    out: where it ends in `.parquet`, the same rows as columns, of a whole file too.
     Raises `SteerError` for a shard of another run, one that is there twice, is missing or is not
-    finished, and for an `out` that is there.
+    finished, and for an `out` that is there; `MissingExtraError` for columns without pyarrow.
     """
     if out.exists():
         raise SteerError(f"{out} is there already; give another file")
+    as_columns = is_parquet(out)
+    if as_columns:
+        need("pyarrow")
     writable_folder(out.parent)
     writable_file(out)
-    shards = _of_one_run([(file, _read(file)) for file in files])
+    read = [(file, _read(file)) for file in files]
+    alone = as_columns and len(read) == 1 and SHARD not in read[0][1].header
+    whole = _finished(*read[0]) if alone else _joined(read)
+    if as_columns:
+        write_parquet(whole, out)
+    else:
+        whole.write(out)
+    return whole
+
+
+def _joined(read: Sequence[tuple[Path, Contents]]) -> Contents:
+    shards = _of_one_run(read)
     stages = {stage for _, there in shards.values() for stage in there.ends}
     for file, there in shards.values():
         if not stages or stages - there.ends.keys():
-            raise SteerError(
-                f"shard {there.header[SHARD]}, {file}, is not finished: give its command again, "
-                "and it goes on from there"
-            )
+            raise SteerError(f"shard {there.header[SHARD]}, {file}, {_UNFINISHED}")
     contents = [there for _, there in shards.values()]
-    whole = Contents(
+    return Contents(
         header={name: value for name, value in contents[0].header.items() if name != SHARD},
         units={key: rows for there in contents for key, rows in there.units.items()},
         ends={stage: sum(there.ends[stage] for there in contents) for stage in contents[0].ends},
     )
-    whole.write(out)
-    return whole
+
+
+def _finished(file: Path, there: Contents) -> Contents:
+    if not there.ends or {key[0] for key in there.units} - there.ends.keys():
+        raise SteerError(f"{file} {_UNFINISHED}")
+    return there
 
 
 def _read(file: Path) -> Contents:
     if not file.is_file():
         raise SteerError(f"there is no file {file}")
-    there = read_ledger(file)
-    if SHARD not in there.header:
-        raise SteerError(f"{file} is no shard: it was written without --shard, and is whole")
-    return there
+    return read_ledger(file)
 
 
 def _of_one_run(read: Sequence[tuple[Path, Contents]]) -> dict[int, tuple[Path, Contents]]:
     """By number; all of them, once each."""
     if not read:
         raise SteerError("no shards were given; name their files")
+    for file, there in read:
+        if SHARD not in there.header:
+            raise SteerError(
+                f"{file} is no shard: it was written without --shard, and is whole; alone it can "
+                f"be made columns, with a name in {SUFFIX}"
+            )
     first, like = read[0]
     count = Shard.parse(like.header[SHARD]).count
     by_number: dict[int, tuple[Path, Contents]] = {}

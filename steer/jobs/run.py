@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from steer.disk.ledger import Ledger, Row
 from steer.disk.merge import Shard
+from steer.disk.parquet import is_parquet
 from steer.errors import SteerError
 from steer.jobs.job import Job
 from steer.lm.remote_jobs import forget_taken
@@ -72,11 +73,17 @@ class Spread:
 
     @classmethod
     def of(cls, file: Any, shard: str | None, executor: Executor | None = None) -> Spread:
-        """Raises `SteerError` for a shard without a file."""
+        """Raises `SteerError` for a shard without a file, and for columns as that file."""
         which = Shard.parse(shard) if shard else Shard()
         if which.count > 1 and file is None:
             raise SteerError(f"shard {which} has nowhere to go: give a file, which is then merged")
-        return cls(None if file is None else Path(file), which, executor or here)
+        path = None if file is None else Path(file)
+        if path is not None and is_parquet(path):
+            raise SteerError(
+                f"{path} can't grow by a unit at a time: give a file of lines, such as "
+                f"{path.with_suffix('.jsonl')}; steer merge makes columns of it"
+            )
+        return cls(path, which, executor or here)
 
     @property
     def whole(self) -> bool:

@@ -25,7 +25,7 @@ from dictionaries.training.config import TrainConfig
 from dictionaries.training.train import train
 from steer.edits import Clamp, Intervention
 from steer.effects.sweep.ablation_sweep import ablation_sweep
-from steer.features.harvest import harvest
+from steer.jobs.harvest import harvest
 from steer.model import Model
 from steer.splice import passes
 

@@ -21,7 +21,7 @@ from dictionaries.config import DictionaryConfig
 from dictionaries.training.activations import ActivationStore, Contexts
 from dictionaries.training.config import TrainConfig
 from dictionaries.training.train import train
-from steer.features.harvest import harvest
+from steer.jobs.harvest import harvest
 from tests.support import tiny
 
 DEVICE = os.environ.get("STEER_TESTS_DEVICE", "cuda")

@@ -46,15 +46,35 @@ class Sharded:
         which are of all shards."""
         if self.shard is None or self.file is None:
             return False
-        from steer.disk.ledger import read_ledger
-
-        there = read_ledger(self.file)
-        rows = sum(map(len, there.units.values()))
-        document = {"shard": self.shard, "file": str(self.file), "rows": rows}
-        document["units"] = len(there.units)
-        line = f"shard {self.shard}: {len(there.units)} units, {rows:,} rows in {self.file}"
-        emit(document, lambda: f"{line}; join all with steer merge")
+        tell_shard(self.shard, self.file, emit, "join all with steer merge")
         return True
+
+
+def tell_shard(shard: str, file: Path, emit: Callable[[Any, View], None], after: str) -> None:
+    """What a shard's file has, and what is to be done once all are there."""
+    from steer.disk.ledger import read_ledger
+
+    there = read_ledger(file)
+    rows = sum(map(len, there.units.values()))
+    document = {"shard": shard, "file": str(file), "rows": rows, "units": len(there.units)}
+    line = f"shard {shard}: {len(there.units)} units, {rows:,} rows in {file}"
+    emit(document, lambda: f"{line}; {after}")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Work that is spread and keeps its own file: a part of it, or all on a cluster."""
+
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only part I of N.")] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Spread over a Ray cluster; local starts one here."),
+    ] = None
+
+    @property
+    def executor(self) -> Executor | None:
+        """Raises `MissingExtraError` without Ray."""
+        return _ray(self.ray)
 
 
 @dataclass(frozen=True)
@@ -69,9 +89,10 @@ class Work(Sharded):
     @property
     def spread(self) -> dict[str, Any]:
         """As functions of `steer` take it."""
-        return {**super().spread, "executor": self._executor()}
+        return {**super().spread, "executor": _ray(self.ray)}
 
-    def _executor(self) -> Executor | None:
-        from steer.jobs.ray import Ray
 
-        return None if self.ray is None else Ray(self.ray)
+def _ray(address: str | None) -> Executor | None:
+    from steer.jobs.ray import Ray
+
+    return None if address is None else Ray(address)

@@ -23,7 +23,7 @@ from dictionaries.training.train import train
 from steer.costs.rates import Rate, harvest_rate, sweep_rate, train_rate
 from steer.effects.sweep.ablation_sweep import ablation_sweep
 from steer.errors import SteerError
-from steer.features.harvest import harvest
+from steer.jobs.harvest import harvest
 from steer.loading import load
 
 RESULTS = Path(__file__).parent / "planned.jsonl"

@@ -17,6 +17,17 @@ COMMANDS = {
     "sweep": ["sweep", *tiny.PROMPTS, "--draws", "2", "--answer", "w5"],
     "dose": ["dose", "7", *tiny.PROMPTS, "--dose", "2", "--dose", "-1", "--continuation", "2"],
 }
+RECIPE = """
+name = "tiny"
+model = {model!r}
+sites = ["resid_post.1"]
+tokens = 1600
+context = 16
+harvest_dtype = "float32"
+[corpora]
+{text!r} = 1.0
+[train]
+"""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -67,3 +78,28 @@ def test_statistics_of_three_parts_of_a_corpus_are_those_of_the_whole(
     measure("three", "--file", tmp_path / "all.jsonl")
     measure("one")
     assert (tmp_path / "three" / FILE).read_bytes() == (tmp_path / "one" / FILE).read_bytes()
+
+
+def test_a_harvest_of_two_shards_is_that_of_the_whole(
+    run: Run, model_folder: Callable[[], Path], tmp_path: Path
+) -> None:
+    recipe, text = tmp_path / "tiny.toml", tmp_path / "text.txt"
+    text.write_text(" ".join(f"w{3 + number * 7 % 60}" for number in range(2000)))
+    recipe.write_text(RECIPE.format(model=str(model_folder()), text=str(text)))
+
+    def harvested(name: str, *more: object) -> object:
+        asked = ["train", recipe, "--work", tmp_path / name, "--out", tmp_path / "out"]
+        answer = run(*asked, "--harvest-only", *more, "--json")
+        assert (answer.code, answer.err) == (0, "")
+        return json.loads(answer.out)
+
+    assert harvested("whole") == []
+    for number in (2, 1):
+        told = harvested("spread", "--shard", f"{number}/2")
+        place = tmp_path / "spread" / "activations" / f"harvest-{number}-of-2.jsonl"
+        units = 5 - number  # seven batches
+        assert told == {"shard": f"{number}/2", "file": str(place), "rows": units, "units": units}
+    assert harvested("spread") == []
+    for file in ("resid_post.1.bf16", "harvest.jsonl", "contexts.safetensors"):
+        whole, spread = (tmp_path / name / "activations" / file for name in ("whole", "spread"))
+        assert whole.read_bytes() == spread.read_bytes()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from apps.reproduce.registry import EXPERIMENTS
+from apps.reproduce.run import of_shard
 from tests.support.command import Run
 
 
@@ -20,3 +22,10 @@ def test_a_refusal_is_one_line(run: Run, arguments: tuple[str, ...], message: st
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 9])
+def test_shards_have_each_experiment_once(count: int) -> None:
+    dealt = [of_shard([*EXPERIMENTS.values()], f"{n}/{count}") for n in range(1, count + 1)]
+    names = [experiment.name for shard in dealt for experiment in shard]
+    assert sorted(names) == sorted(EXPERIMENTS)

@@ -209,7 +209,7 @@ def test_a_run_repeats(recipe: Recipe, tmp_path: Path) -> None:
 def test_only_harvest(recipe: Recipe, tmp_path: Path) -> None:
     assert run_recipe(recipe, tmp_path / "out", tmp_path / "work", harvest_only=True) == []
     assert not (tmp_path / "out").exists()
-    assert (tmp_path / "work" / "activations" / "progress.json").exists()
+    assert (tmp_path / "work" / "activations" / "harvest.jsonl").exists()
 
 
 def test_an_unknown_site(recipe: Recipe, tmp_path: Path) -> None:

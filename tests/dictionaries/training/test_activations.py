@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
 
 from dictionaries.errors import TrainingError
-from dictionaries.training.activations import ActivationStore, Contexts, keep_mask
+from dictionaries.training.activations import ActivationStore, Contexts, as_bytes, keep_mask
 
 SITES = {"resid_post.1": 4, "mlp_hidden.1": 6}
 
@@ -32,16 +33,28 @@ def test_contexts_are_saved_and_loaded(tmp_path: Path) -> None:
     assert read.sources == ("one", "other")
 
 
-def test_written_batch_by_batch_and_taken_up(tmp_path: Path) -> None:
+def test_written_batch_by_batch_in_any_order(tmp_path: Path) -> None:
     values = {site: torch.randn(6, 5, d).to(torch.bfloat16) for site, d in SITES.items()}
-    for start in (0, 2, 4):
+    for start in (4, 0, 2):
         store = ActivationStore(tmp_path / "store", SITES)  # as a new process would
         store.create(contexts())
-        assert store.done == start
         store.write(start, {site: value[start : start + 2] for site, value in values.items()})
-    assert store.done == 6
     for site, value in values.items():
         assert torch.equal(store.mapped(site), value)
+    whole, last = store.digests([(0, 6), (4, 2)])
+    for site, value in values.items():
+        assert whole[site] == hashlib.sha256(as_bytes(value)).hexdigest()
+        assert last[site] == hashlib.sha256(as_bytes(value[4:])).hexdigest()
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """Linux has a file to which nothing can be written."""
+    store = ActivationStore(tmp_path, {"resid_post.1": 4})
+    store.create(contexts())
+    (tmp_path / "resid_post.1.bf16").unlink()
+    (tmp_path / "resid_post.1.bf16").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"no space left on device.*the same command goes on"):
+        store.write(0, {"resid_post.1": torch.zeros(2, 5, 4)})
 
 
 def test_who_begins_at_the_same_moment_takes_no_rows_away(tmp_path: Path) -> None:

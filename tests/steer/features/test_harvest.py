@@ -1,9 +1,8 @@
-"""Harvested activations, and what a splice costs."""
+"""What a splice costs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,53 +12,15 @@ from torch import Tensor
 import steer
 from dictionaries.architectures import ReLU
 from dictionaries.config import DictionaryConfig
-from dictionaries.training.activations import ActivationStore, Contexts
-from steer.features.harvest import harvest
 from steer.maths import metrics
 from steer.quality.splice_loss import splice_loss
 from tests.support import plain, tiny
-
-SITES = {"resid_post.1": tiny.D, "mlp_out.0": tiny.D}
 
 
 def tokens(n: int = 7, length: int = 6) -> Tensor:
     return torch.randint(
         3, tiny.VOCABULARY, (n, length), generator=torch.Generator().manual_seed(0)
     )
-
-
-def contexts() -> Contexts:
-    ids = tokens().int()
-    return Contexts(
-        ids, torch.zeros(7, dtype=torch.uint8), torch.zeros(7, dtype=torch.bool), ("x",)
-    )
-
-
-def test_harvest(model: steer.Model, untouched: Any, tmp_path: Path) -> None:
-    store = ActivationStore(tmp_path, SITES)
-    harvest(model, contexts(), store, batch=3)
-    with plain.recorded(plain.block(untouched, 2), "input") as residual:
-        plain.logits(untouched, tokens())
-    expected = residual[0].to(torch.bfloat16).float()
-    torch.testing.assert_close(store.mapped("resid_post.1").float(), expected, atol=0.05, rtol=0.02)
-    assert store.done == 7
-
-
-def test_harvest_is_taken_up(llama: steer.Model, tmp_path: Path) -> None:
-    def interrupt(what: str, done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    store = ActivationStore(tmp_path / "interrupted", SITES)
-    with pytest.raises(KeyboardInterrupt):
-        harvest(llama, contexts(), store, batch=3, progress=interrupt)
-    assert store.done == 3
-    seen: list[int] = []
-    harvest(llama, contexts(), store, batch=3, progress=lambda *at: seen.append(at[1]))
-    assert seen == [6, 7]
-    whole = ActivationStore(tmp_path / "whole", SITES)
-    harvest(llama, contexts(), whole, batch=3)
-    for site in SITES:
-        assert torch.equal(store.mapped(site), whole.mapped(site))
 
 
 def both_signs(gain: float = 1.0) -> ReLU:

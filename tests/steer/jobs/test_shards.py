@@ -10,10 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
+from pandas.testing import assert_frame_equal
 
 import steer
 from dictionaries.dictionary import Dictionary
+from steer.disk.ledger import Contents, read_ledger
 from steer.disk.merge import Shard, merge
 from steer.errors import SteerError
 from steer.jobs.job import blocks
@@ -76,6 +79,21 @@ def test_shards_merged_in_any_order_are_the_whole(name: str, tmp_path: Path) -> 
     read = started(name, tmp_path / "merged 0.jsonl")
     assert repr(read) == repr(result)
     assert out.read_bytes() == whole
+    merge(files, tmp_path / "shards.parquet")
+    merge([out], tmp_path / "whole.parquet")
+    columns = pandas.read_parquet(tmp_path / "shards.parquet")
+    assert_frame_equal(columns, pandas.read_parquet(tmp_path / "whole.parquet"))
+    assert_frame_equal(columns.drop(columns="stage"), table_of(read_ledger(out)))
+
+
+def table_of(there: Contents) -> pandas.DataFrame:
+    """All rows as pandas makes a table of them, lists and objects as JSON."""
+    rows = [row for unit in there.units.values() for row in unit]
+    return pandas.DataFrame([{name: plain(value) for name, value in row.items()} for row in rows])
+
+
+def plain(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 @every_job

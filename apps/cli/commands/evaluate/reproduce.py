@@ -32,25 +32,35 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Where tables and plots are written.")] = Path(
         "results"
     ),
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Of all experiments, only part I of N.")
+    ] = None,
 ) -> None:
     """Redo the paper's experiments: a table, a plot and the JSON behind them.
 
     What has been trained or harvested before is taken from the cache, so a run that was
-    interrupted continues. The endpoint's key, if it needs one, is read from STEER_JUDGE_KEY or
-    OPENAI_API_KEY.
+    interrupted continues, and processes with a --shard each share it. The endpoint's key, if it
+    needs one, is read from STEER_JUDGE_KEY or OPENAI_API_KEY.
     """
     from rich.markdown import Markdown
 
     from apps.labels.endpoint import check_endpoint
     from apps.reproduce.registry import EXPERIMENTS, find
-    from apps.reproduce.run import run_all
+    from apps.reproduce.run import of_shard, run_all
     from apps.reproduce.settings import Settings
     from dictionaries.files.place import writable_folder
     from steer.errors import SteerError
 
+    if name and shard:
+        raise SteerError(
+            f"--shard {shard} is of all experiments, and {name} is one: give one of both"
+        )
     chosen = [find(name)] if name else list(EXPERIMENTS.values())
+    chosen = of_shard(chosen, shard) if shard else chosen
     if (judge or endpoint) and EXPERIMENTS["e2"] not in chosen:
-        raise SteerError(f"{name} asks no judge; only e2 does: leave --judge and --endpoint out")
+        raise SteerError(
+            f"{name or shard} asks no judge; only e2 does: leave --judge and --endpoint out"
+        )
     settings = Settings(
         model=run.model, fast=fast, seed=seed, judge=judge, endpoint=endpoint, out=out
     )

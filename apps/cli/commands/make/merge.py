@@ -15,13 +15,14 @@ from apps.cli.options.run import Output
 def merge(
     *,
     files: Annotated[list[Path], typer.Argument(help="What --shard wrote, in any order.")],
-    out: Annotated[Path, typer.Option(help="A new file.")],
+    out: Annotated[Path, typer.Option(help="A new file; .parquet for columns.")],
     output: Output,
 ) -> None:
     """Join the files of all shards of a job into what one process would have written.
 
     Shards of another run, one that is there twice, is missing or is not finished are refused.
     The command that made them, with --file and without --shard, then shows the results.
+    A name in .parquet gets the rows as columns, of all shards or of one whole file.
     """
     from steer.disk.merge import merge as join
 

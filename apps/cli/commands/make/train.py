@@ -10,6 +10,7 @@ import typer
 
 from apps.cli.command import command
 from apps.cli.options.run import Output
+from apps.cli.options.work import Spread, tell_shard
 
 
 @command("steer train smollm2-135m --out my-dictionaries")
@@ -22,6 +23,7 @@ def train(
     ] = None,
     site: Annotated[list[str] | None, typer.Option(help="Only these sites.")] = None,
     harvest_only: Annotated[bool, typer.Option(help="Stop when activations are there.")] = False,
+    spread: Spread,
     frozen: Annotated[
         str | None,
         typer.Option(
@@ -43,10 +45,12 @@ def train(
     """Train dictionaries by a recipe: corpora, activations, training, card.
 
     --frozen trains a baseline by the same recipe, or by fewer --samples of fewer --tokens.
+    --harvest-only --shard 2/3 harvests a third, into the same --work, at the same time as others do
+    or not; the next call without --shard takes all of them up. --ray is of the harvest too.
     """
     from apps.training.baselines import Baseline, run_baseline
     from apps.training.recipe import load_recipe
-    from apps.training.train import run_recipe
+    from apps.training.train import run_recipe, shard_file
     from dictionaries.files.place import writable_folder
     from steer.errors import SteerError
 
@@ -55,14 +59,35 @@ def train(
         raise SteerError("--samples, --tokens and --seed are of a baseline: give --frozen too")
     if frozen is not None and harvest_only:
         raise SteerError("--harvest-only is of a recipe: leave out --frozen")
+    if frozen is not None and (spread.shard or spread.ray):
+        raise SteerError("--shard and --ray are of a recipe's own harvest: leave out --frozen")
+    if spread.shard and not harvest_only:
+        raise SteerError(
+            f"--shard {spread.shard} is of the harvest: give --harvest-only, and train without "
+            "--shard when all shards are there"
+        )
+    executor = spread.executor
+    if spread.shard:
+        shard_file(loaded, work, spread.shard)
     writable_folder(out)
     with output.progress() as progress:
         if frozen is None:
             folders = run_recipe(
-                loaded, out, work, sites=sites, harvest_only=harvest_only, progress=progress
+                loaded,
+                out,
+                work,
+                sites=sites,
+                harvest_only=harvest_only,
+                shard=spread.shard,
+                executor=executor,
+                progress=progress,
             )
         else:
             baseline = Baseline(frozen, samples, tokens, seed)
             folders = run_baseline(loaded, baseline, out, work, sites=sites, progress=progress)
+    if spread.shard:
+        file = shard_file(loaded, work, spread.shard)
+        tell_shard(spread.shard, file, output.emit, "the call without --shard joins all")
+        return
     cards = [json.loads((folder / "card.json").read_text()) for folder in folders]
     output.emit(cards, lambda: "\n".join(f"written: {folder}" for folder in folders))
