@@ -64,7 +64,7 @@ def processor(listed: str) -> dict[str, Any]:
     }
 
 
-def kind(described: Mapping[str, Any]) -> str:
+def named(described: Mapping[str, Any]) -> str:
     """A machine's processor in a few words, the same for all of its kind."""
     made = [f"{name} {described[name]}" for name in ("family", "model") if described.get(name)]
     return ", ".join([described["processor"], *made])
@@ -72,7 +72,7 @@ def kind(described: Mapping[str, Any]) -> str:
 
 def said(described: Mapping[str, Any]) -> str:
     """A machine in a line. Rows kept before the rest was asked have a name and threads alone."""
-    parts = [kind(described)]
+    parts = [named(described)]
     if described.get("stepping"):
         parts.append(f"stepping {described['stepping']}")
     if described.get("instructions"):

@@ -18,7 +18,7 @@ import torch
 import typer
 from torch import Tensor
 
-from apps.studies.machine import kind, machine
+from apps.studies.machine import machine, named
 from apps.studies.trainers.bench import Activations
 from apps.studies.trainers.harvested import SITE, harvested
 from apps.studies.trainers.learned import ON_THE_WAY, REVISION, drawn, to_the_end
@@ -44,7 +44,7 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("adam", 5e-4),
+    Variant("adam", 5e-4),  # as we train
     Variant("adam", 2e-3),
     Variant("adam", 8e-3),
     Variant("adam", 2e-3, SMALL),
@@ -132,8 +132,9 @@ def begun(
     units, train = ledger.read().units, drawn(activations, size)
     rows = []
     for variant in variants:
-        on = kind(machine())
-        key = (activations.of, size.samples, variant.optimizer, f"{variant.rate:.2g}")
+        on = named(machine())
+        seen = f"{size.samples} in {size.batch}"
+        key = (activations.of, seen, variant.optimizer, f"{variant.rate:.2g}")
         unit = (*key, f"{variant.encoder:g}", on)
         if unit not in units:
             make = partial(Changed, train, size, variant)

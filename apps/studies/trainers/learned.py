@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from apps.studies.machine import machine
+from apps.studies.machine import machine, named
 from apps.studies.trainers.bench import Activations, apart, chosen, fvu
 from apps.studies.trainers.rates import OWN, settings
 from apps.studies.trainers.size import Size, Trainer
@@ -44,7 +44,7 @@ class _Case:
     def unit(self) -> Key:
         """What its row is known by: another machine's is another."""
         size = f"{self.size.samples} x {self.size.width}, k {self.size.k}, batch {self.size.batch}"
-        seed, on = self.size.seed, machine()["processor"]
+        seed, on = self.size.seed, named(machine())
         return (self.of, size, seed, self.kind.name, str(self.rate), on)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from apps.studies.machine import kind, machine, processor, said
+from apps.studies.machine import machine, named, processor, said
 
 AMD = """processor : 0
 vendor_id : AuthenticAMD
@@ -31,10 +31,10 @@ def test_a_processor_is_told_by_more_than_its_name() -> None:
     told = processor(AMD)
     assert told["instructions"] == ["avx2", "avx512f", "avx512_bf16"]
     assert (told["maker"], told["stepping"]) == ("AuthenticAMD", "1")
-    assert kind(told) == "AMD EPYC, family 26, model 2"
+    assert named(told) == "AMD EPYC, family 26, model 2"
     older = processor(AMD.replace("family : 26", "family : 25"))
     assert older["processor"] == told["processor"]
-    assert kind(older) != kind(told)
+    assert named(older) != named(told)
 
 
 def test_a_processor_of_arm_has_other_words() -> None:
@@ -48,7 +48,7 @@ def test_a_system_that_lists_nothing_still_names_one() -> None:
     assert told["processor"]
     assert told["maker"] is None
     assert told["instructions"] == []
-    assert kind(told) == told["processor"]
+    assert named(told) == told["processor"]
 
 
 def test_this_machine_is_named() -> None:

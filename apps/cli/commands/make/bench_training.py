@@ -13,6 +13,7 @@ import typer
 
 from apps.cli.command import command
 from apps.cli.options.run import Output
+from apps.cli.options.trained import Trained
 from apps.cli.output import table
 
 if TYPE_CHECKING:
@@ -32,13 +33,7 @@ def bench_training(
     part: Annotated[
         Part, typer.Option(help="speed: in turns, samples a second; learned: each to the end.")
     ] = Part.speed,
-    width: Annotated[int, typer.Option(min=1, help="Features.")] = 6144,
-    k: Annotated[int, typer.Option(min=1, help="Active features a token.")] = 32,
-    batch: Annotated[int, typer.Option(min=1, help="Activations a step.")] = 2048,
-    samples: Annotated[
-        int, typer.Option(min=1, help="Activations that each trainer sees, once.")
-    ] = 98_304,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns that each trainer has.")] = 8,
+    trained: Trained,
     only: Annotated[list[str] | None, typer.Option(help="Only this trainer; repeat it.")] = None,
     rate: Annotated[
         list[str] | None,
@@ -64,10 +59,9 @@ def bench_training(
     """
     from apps.studies.trainers import rates
     from apps.studies.trainers.bench import chosen
-    from apps.studies.trainers.size import Size
     from dictionaries.files.place import writable_file
 
-    size = Size(width, k, batch, samples, rounds)
+    size = trained.size
     chosen(only or ())
     wanted = [rates.rate(said) for said in rate or rates.DEFAULT]
     if out:
