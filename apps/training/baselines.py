@@ -12,8 +12,9 @@ from pathlib import Path
 
 from apps.training.recipe import Recipe
 from apps.training.seeds import harvest_some, reduced
-from apps.training.train import finish, run_training
+from apps.training.train import check_heldout, finish, run_training
 from dictionaries.errors import TrainingError
+from dictionaries.training.activations import ActivationStore
 from dictionaries.training.config import FROZEN
 from steer.disk.cache import cache_folder
 from steer.progress import Progress
@@ -62,6 +63,11 @@ class Baseline:
             evaluation_tokens=min(recipe.evaluation_tokens, EVALUATED),
         )
 
+    def called(self, recipe: Recipe, site: str) -> str:
+        """The folder of its training."""
+        config = self.of(recipe).train[site]
+        return f"{_CALLED[self.frozen]}-{config.samples}-seed-{config.seed}"
+
 
 def run_baseline(
     recipe: Recipe,
@@ -83,16 +89,27 @@ def run_baseline(
         raise TrainingError(
             f"the recipe has no site {', '.join(sorted(unknown))}; it has {', '.join(recipe.sites)}"
         )
-    tokens = baseline.tokens or recipe.tokens
-    work = work or cache_folder() / "training" / f"{recipe.name}-{tokens}"
-    store = harvest_some(frozen, tokens, work, report)
+    work, store = harvest_for(recipe, baseline, work, report)
     folders = []
     for site in wanted:
-        config = frozen.train[site]
-        place = work / site / f"{_CALLED[baseline.frozen]}-{config.samples}-seed-{config.seed}"
         folder = out / frozen.name / site
         if not (folder / "card.json").exists():
+            place = work / site / baseline.called(recipe, site)
             dictionary = run_training(frozen, site, store, place, progress=report)
             finish(frozen, dictionary, store, place, folder, progress=report)
         folders.append(folder)
     return folders
+
+
+def harvest_for(
+    recipe: Recipe, baseline: Baseline, work: Path | None, progress: Progress
+) -> tuple[Path, ActivationStore]:
+    """The working folder, and the activations in it that all baselines of as many tokens share.
+
+    Raises `TrainingError` for so few tokens that nothing is held out to judge them on.
+    """
+    tokens = baseline.tokens or recipe.tokens
+    work = work or cache_folder() / "training" / f"{recipe.name}-{tokens}"
+    store = harvest_some(baseline.of(recipe), tokens, work, progress)
+    check_heldout(store.contexts)
+    return work, store

@@ -68,6 +68,7 @@ def run_recipe(
     store = run_harvest(recipe, work, report, shard, executor)
     if harvest_only or shard:
         return []
+    check_heldout(store.contexts)
     folders = []
     for site in wanted:
         folder = out / recipe.name / site
@@ -103,6 +104,17 @@ def run_harvest(
     del model
     gc.collect()
     return store
+
+
+def check_heldout(contexts: Contexts) -> None:
+    """Raise `TrainingError`, before anything is trained, if there is nothing to judge it on."""
+    held = int(contexts.heldout.sum())
+    if not 0 < held < len(contexts.heldout):
+        raise TrainingError(
+            f"{held} of the {len(contexts.heldout)} contexts harvested are of documents that are "
+            "held out, and a card needs some of both: harvest more tokens, or choose another "
+            "heldout_share"
+        )
 
 
 def prepare(recipe: Recipe, work: Path, progress: Progress) -> tuple[Model, Contexts]:

@@ -101,8 +101,24 @@ def dictionaries_view(cards: Sequence[dict[str, Any]]) -> RenderableType:
             }
             for card in cards
         ],
-        under=["EV: explained variance; tokens: that it was trained on"],
+        under=[
+            "EV: explained variance; tokens: that it was trained on",
+            *(line for card in cards for line in _baselines(card)),
+        ],
     )
+
+
+def _baselines(card: dict[str, Any]) -> list[str]:
+    """A line for each length of training of baselines of the same recipe; none if none is known."""
+    by_samples: dict[int, list[str]] = {}
+    for baseline in card.get("baselines", ()):
+        told = f"{baseline['frozen']} frozen {number(baseline['explained_variance'])}"
+        by_samples.setdefault(baseline["samples"], []).append(told)
+    own = f"{number(card['explained_variance'])} of {card['samples_seen']:,} samples"
+    return [
+        f"EV of {card['name']} {own}; its recipe with {samples:,}: {', '.join(told)}"
+        for samples, told in by_samples.items()
+    ]
 
 
 def anatomy_view(anatomy: Anatomy) -> list[RenderableType]:

@@ -154,30 +154,37 @@ def _row(
     reading: Reading,
     partitions: dict[str, Grouping],
 ) -> Row:
-    rules = detect(activity, reading.tokens, partitions)
-    strongest = detect(activity.strongest(STRONGEST), reading.tokens, partitions)
-    active = activity.density[activity.density > 0]
-    cells = {
-        "directions": name,
-        "features": len(rules),
-        **bounds("good", _good(rules, settings.seed), "good "),
-        "good, strongest": _good(strongest, settings.seed).mean,
-        **{
-            column: _median([getattr(rule, column.lower()) for rule in rules])
-            for column in ("F1", "precision", "recall", "entropy")
-        },
-        "density": active.median().item() if len(active) else None,
-    }
-    row = row_of(COLUMNS, cells)
+    row, features = described(name, activity, reading.tokens, partitions, settings.seed)
     if not settings.judge:
         return row
-    features = [rule.feature for rule in rules]
     made_of = {"of": name, "weights": weights_of(dictionary), "contexts": len(reading.tokens)}
     texts = _texts(settings)
     return {
         **row,
         **judging.figures(settings, made_of, activity, reading.tokens, texts, features),
     }
+
+
+def described(
+    name: str, activity: Activity, tokens: Tensor, partitions: dict[str, Grouping], seed: int
+) -> tuple[Row, list[int]]:
+    """How well rules say where features are active on tokens [contexts, length]; which features
+    that is said of."""
+    rules = detect(activity, tokens, partitions)
+    strongest = detect(activity.strongest(STRONGEST), tokens, partitions)
+    active = activity.density[activity.density > 0]
+    cells = {
+        "directions": name,
+        "features": len(rules),
+        **bounds("good", _good(rules, seed), "good "),
+        "good, strongest": _good(strongest, seed).mean,
+        **{
+            column: _median([getattr(rule, column.lower()) for rule in rules])
+            for column in ("F1", "precision", "recall", "entropy")
+        },
+        "density": active.median().item() if len(active) else None,
+    }
+    return row_of(COLUMNS, cells), [rule.feature for rule in rules]
 
 
 def _good(rules: Sequence[Detector], seed: int) -> Interval:

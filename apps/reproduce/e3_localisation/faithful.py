@@ -5,18 +5,16 @@
 Beside E3: the same patching, at the shipped dictionary's site, with a learned subspace
 (`aligned.py`), with CPR and CMD (`steer.effects.patching.integrated`), in the logit difference as
 well as in E3's KL, and with dictionaries that are given by path. Nodes are ranked, and the subspace
-learned, on pairs that are not judged on. A line of JSON a row is appended to OUT; what is there is
-not run again.
+learned, on pairs that are not judged on.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import typer
@@ -25,9 +23,11 @@ from torch import Tensor
 from apps.reproduce.e3_localisation.aligned import SEARCH, Search, interchanged, learned_subspace
 from apps.reproduce.e3_localisation.experiment import as_patchable, controls
 from apps.reproduce.shared import bases
+from apps.reproduce.shared.given import SHIPPED, GivenDictionaries, measure_given, read_given
 from apps.studies import ioi_prompts
 from apps.studies.ioi_prompts import Pair
 from dictionaries.dictionary import Dictionary
+from steer.disk.ledger import Ledger
 from steer.effects.metric import LogitDifference
 from steer.effects.patching.curve import Curve
 from steer.effects.patching.integrated import Integrated, integrated_faithfulness
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
     from steer.model import Model
 
 RESULTS = Path(__file__).parents[1] / "results" / "e3_faithful.jsonl"
-SITE = "smollm2-135m/resid_post.20"
+REVISION = 1
+"""Of what a row means: raise it, and kept rows are refused."""
+PASSAGES = 48
+"""That the principal components and the mean are of."""
 SHOWN = (2, 8, 32, 64)
 COUNTS = (0, 1, 2, 4, 8, 16, 32, 64)
 """Numbers of features; of the subspace, twice its dimensions, since the axes of PCA and of neurons
@@ -203,34 +206,31 @@ def _area(name: str, what: str, features: float, found: Integrated) -> Row:
     return Row(name, what, features, found.cpr.n, **cells)
 
 
-def run(model: Model, named: dict[str, Dictionary], asked: Asked, out: Path, passages: int) -> None:
-    """The shipped dictionary, the given ones, the controls and the subspace; what is missing."""
-    shipped = model.dictionary(SITE)
+def run(
+    model: Model, named: Mapping[str, Dictionary], asked: Asked, out: Path
+) -> list[Mapping[str, Any]]:
+    """The subspace, the shipped dictionary, the given ones and the controls; what is missing."""
+    shipped = model.dictionary(SHIPPED)
     site = model.site_of(shipped)
-    x = bases.site_activations(model, site, passages)
-    every = {"shipped": shipped, **named, **controls(x, site, shipped.width, 0)}
-    done = {row["name"] for row in rows(out)}
-    if LEARNED not in done:
-        append(out, subspace_rows(model, every["neurons"], asked))
-    for name, dictionary in every.items():
-        if name not in done:
-            given = replace(dictionary, name=name)
-            append(out, dictionary_rows(model, name, given, asked))
+    untrained = controls(bases.site_activations(model, site, PASSAGES), site, shipped.width, 0)
+    every = {LEARNED: untrained["neurons"], "shipped": shipped, **named, **untrained}
+
+    def measure(dictionary: Dictionary, asked: Asked) -> list[dict[str, Any]]:
+        if dictionary.name == LEARNED:
+            return told(subspace_rows(model, dictionary, asked))
+        return told(dictionary_rows(model, dictionary.name, dictionary, asked))
+
+    prompts = {part: [pair.prompt for pair in pairs] for part, pairs in vars(asked).items()}
+    header = {"what": "E3, integrated", "revision": REVISION, "model": model.fingerprint}
+    return measure_given(Ledger(out, {**header, **prompts}), every, {"all pairs": asked}, measure)
 
 
-def append(out: Path, found: Iterator[Row]) -> None:
-    """Write all rows of one thing at once, so that half of them are never taken for all."""
-    lines = [json.dumps({k: v for k, v in asdict(row).items() if v is not None}) for row in found]
-    with out.open("a") as file:
-        file.write("".join(line + "\n" for line in lines))
+def told(found: Iterable[Row]) -> list[dict[str, Any]]:
+    """Rows as they are kept: without the cells that they do not have."""
+    return [{k: v for k, v in asdict(row).items() if v is not None} for row in found]
 
 
-def rows(out: Path) -> list[dict[str, Any]]:
-    """What was measured so far."""
-    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-
-
-def table(found: Sequence[dict[str, Any]]) -> str:
+def table(found: Sequence[Mapping[str, Any]]) -> str:
     """A row a dictionary, in Markdown."""
     lines = [
         "| | CPR to 64 | CMD to 64 | f at 2, 8, 32, 64 | KL at 64 | CPR, CMD, all sizes |",
@@ -248,21 +248,14 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _shown(row: dict[str, Any], cell: str) -> str:
+def _shown(row: Mapping[str, Any], cell: str) -> str:
     return f"{row[cell]:.2f} [{row[f'{cell}_low']:.2f}, {row[f'{cell}_high']:.2f}]"
 
 
-def main(
-    dictionary: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER; repeat it.")] = None,
-    pairs: int = 6,
-    out: Path = RESULTS,
-) -> None:
+def main(dictionary: GivenDictionaries = None, pairs: int = 6, out: Path = RESULTS) -> None:
     """Run what is missing, and print the table."""
     model = load()
-    named = dict(pair.split("=", 1) for pair in dictionary or ())
-    given = {name: model.dictionary(folder) for name, folder in named.items()}
-    run(model, given, Asked.of(model, pairs, 0), out, 48)
-    print(table(rows(out)))
+    print(table(run(model, read_given(model, dictionary), Asked.of(model, pairs, 0), out)))
 
 
 if __name__ == "__main__":

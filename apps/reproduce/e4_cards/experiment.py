@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from apps.reproduce.e4_cards.detectors import Detector, best_detector, histogram, score
+from apps.reproduce.e4_cards.detectors import Detector, Score, best_detector, histogram, score
 from apps.reproduce.e4_cards.table import Part, tabulate
 from apps.reproduce.e4_cards.tree import strong_texts, tree_parts
 from apps.reproduce.kept.results import rows_of_each
@@ -50,14 +50,24 @@ ABLATED = 20
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """Texts of tokens ids [n, s], and what stands at the site, x [n, s, d]."""
+    """Texts of tokens ids [n, s], and what stands at the site, x [n, s, d].
+
+    keep [n, s]: tokens that count. Detectors are searched on the first half, judged on the second.
+    """
 
     ids: Tensor
     x: Tensor
+    keep: Tensor
 
     @property
     def half(self) -> int:
         return len(self.ids) // 2
+
+    def features(self, dictionary: Dictionary, texts: slice = slice(None)) -> Tensor:
+        """Activations [n, s, width] of some texts, 0 where tokens do not count."""
+        features = dictionary.encode(self.x[texts])[0]
+        features[~self.keep[texts]] = 0
+        return features
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,10 @@ def read_texts(model: Model, site: str, given: Sequence[str], batch: int = 8) ->
         (x,) = model.collect(tokens, mask, [site]).values()
         ids.append(tokens)
         values.append(x.float())
-    return Read(torch.cat(ids), torch.cat(values))
+    stacked = torch.cat(ids)
+    keep = torch.ones_like(stacked, dtype=torch.bool)
+    keep[:, 0] = False
+    return Read(stacked, torch.cat(values), keep)
 
 
 def card(
@@ -120,12 +133,11 @@ def card(
 ) -> list[Part]:
     """Everything about one case; nothing if no feature detects it in the texts searched."""
     kinds = of_kind(model, read.ids, pattern)
-    place, detector = _search(later, read, kinds)
+    place, detector = search(later, read, kinds)
     if not detector.f1:
         return []
     wanted = kinds[place]
-    features = later.encode(read.x)[0][..., detector.feature]
-    features[:, 0] = 0
+    features = read.features(later)[..., detector.feature]
     names = [model.token(token) for token in read.ids.flatten().tolist()]
     parts = _detection(case, place, later, detector, read, wanted)
     parts += _controls(case, place, read, wanted)
@@ -161,24 +173,25 @@ def of_kind(model: Model, ids: Tensor, pattern: str) -> dict[str, Tensor]:
     return {"at": at, "before": before}
 
 
-def _search(
-    dictionary: Dictionary, read: Read, kinds: Mapping[str, Tensor]
-) -> tuple[str, Detector]:
+def search(dictionary: Dictionary, read: Read, kinds: Mapping[str, Tensor]) -> tuple[str, Detector]:
     """The best detector of either place on the first half of the texts."""
-    features = dictionary.encode(read.x[: read.half])[0]
-    features[:, 0] = 0
-    flat = features.flatten(0, 1)
+    flat = read.features(dictionary, slice(read.half)).flatten(0, 1)
     best = {place: best_detector(flat, kinds[place][: read.half].flatten()) for place in PLACES}
     place = max(PLACES, key=lambda each: best[each].f1)
     return place, best[place]
 
 
+def judged(dictionary: Dictionary, detector: Detector, read: Read, wanted: Tensor) -> Score:
+    """How good a detector is on the second half of the texts; wanted [n, s]."""
+    judging = slice(read.half, None)
+    features = read.features(dictionary, judging)[..., detector.feature]
+    return score(detector, list(features), list(wanted[judging]))
+
+
 def _detection(
     case: str, place: str, dictionary: Dictionary, detector: Detector, read: Read, wanted: Tensor
 ) -> list[Part]:
-    features = dictionary.encode(read.x[read.half :])[0][..., detector.feature]
-    features[:, 0] = 0
-    scores = score(detector, list(features), list(wanted[read.half :]))
+    scores = judged(dictionary, detector, read, wanted)
     fires = f"fires {place} the token, above {detector.threshold:.3g}"
     number = int(wanted[read.half :].sum())
     name = f"{dictionary.name} {detector.feature}"
@@ -204,7 +217,7 @@ def _controls(case: str, place: str, read: Read, wanted: Tensor) -> list[Part]:
     names = {"PCA": pca(flat), "neurons": bases.centred(neurons(read.x.shape[-1]), mean)}
     parts: list[Part] = []
     for name, dictionary in names.items():
-        _, detector = _search(dictionary, read, dict.fromkeys(PLACES, wanted))
+        _, detector = search(dictionary, read, dict.fromkeys(PLACES, wanted))
         own = _detection(case, place, dictionary, detector, read, wanted)
         parts += [Part(**{**vars(part), "what": f"best of {name}"}) for part in own]
     return parts

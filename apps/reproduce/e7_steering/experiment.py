@@ -73,8 +73,17 @@ def compare(settings: Settings, bench: Bench, concepts: Sequence[Concept]) -> Ta
 def steer_concept(
     bench: Bench, concept: Concept, direction: Tensor | None, unsteered: list[Answer], seed: int
 ) -> list[Steered]:
-    """Every method at its matched dose, decoded together, and rated by the same judges."""
-    methods = methods_of(bench.dictionary, concept, direction, seed)
+    """Every method on the concept; the unsteered answers first."""
+    return steer_by(
+        bench, concept, methods_of(bench.dictionary, concept, direction, seed), unsteered
+    )
+
+
+def steer_by(
+    bench: Bench, concept: Concept, methods: Sequence[Method], unsteered: list[Answer]
+) -> list[Steered]:
+    """Every method at its matched dose, decoded together, and rated by the same judges; the
+    unsteered answers first."""
     edits = [method.edit for method in methods if method.edit is not None]
     doses = iter(
         match_doses(

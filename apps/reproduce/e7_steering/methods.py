@@ -58,8 +58,7 @@ def methods_of(
     row = DecoderRow(name, concept.feature)
 
     def feature(kind: type[Clamp] | type[Add], which: int = concept.feature) -> Dosed:
-        length = dictionary.W_dec[which].norm().item()
-        return _dosed(name, lambda dose: kind(which, dose / length, positions=POSITIONS))
+        return feature_edit(dictionary, which, kind)
 
     def push(source: Direction) -> Dosed:
         return _dosed(name, lambda dose: AddDirection(source, dose, positions=POSITIONS))
@@ -84,6 +83,14 @@ def methods_of(
         edit = feature(Clamp, other)
         methods.append(Method("unrelated feature", edit, density=density[other]))
     return methods
+
+
+def feature_edit(
+    dictionary: Dictionary, feature: int, kind: type[Clamp] | type[Add] = Clamp
+) -> Dosed:
+    """A dose is a length along the feature's row; the activation is that divided by its norm."""
+    length = dictionary.W_dec[feature].norm().item()
+    return _dosed(dictionary.name, lambda dose: kind(feature, dose / length, positions=POSITIONS))
 
 
 def _dosed(name: str, edit: Any) -> Dosed:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -56,12 +54,8 @@ def test_a_subspace_of_all_dimensions_is_the_whole_site(
     assert (sizes[2 * tiny.D].kl or 0) < 1e-4
 
 
-def test_what_the_table_says(
-    llama: steer.Model, controls: dict[str, steer.Dictionary], tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    faithful.append(out, faithful.dictionary_rows(llama, "neurons", controls["neurons"], ASKED))
-    found = faithful.rows(out)
+def test_what_the_table_says(llama: steer.Model, controls: dict[str, steer.Dictionary]) -> None:
+    found = faithful.told(faithful.dictionary_rows(llama, "neurons", controls["neurons"], ASKED))
     (line,) = faithful.table(found).splitlines()[2:]
     assert line.startswith("| neurons | ")
     assert "1.00" in line

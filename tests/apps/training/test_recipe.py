@@ -13,6 +13,7 @@ import torch
 from apps.corpora import SOURCES
 from apps.training import contexts as contexts_module
 from apps.training.baselines import Baseline, run_baseline
+from apps.training.beside import SHOWN, beside
 from apps.training.recipe import Recipe, load_recipe
 from apps.training.stability import StabilityReport, other_seeds, run_stability
 from apps.training.train import run_recipe
@@ -329,6 +330,30 @@ def test_baselines_differ_from_the_trained_one_in_what_is_frozen(
     assert (run("decoder") / "card.json").stat().st_mtime_ns == before
 
 
+def test_a_card_shows_baselines_beside_its_own_figures(recipe: Recipe, tmp_path: Path) -> None:
+    """Those of the baseline's own card; and all else stays as it was."""
+    out, work, site = tmp_path / "out", tmp_path / "work", "resid_post.1"
+    (folder,) = run_recipe(recipe, out, work, sites=[site])
+    before = catalogue.read_card(folder)
+    baselines = [Baseline(part, samples=3200, seed=3) for part in ("decoder", "nothing")]
+    for baseline in (*baselines, *baselines):  # a second time takes the place of the first
+        card = beside(folder, recipe, baseline, work)
+    assert catalogue.read_card(folder) == card
+    assert catalogue.load(folder).card == card
+    shown = card.pop("baselines")
+    assert card == before
+    (finished,) = run_baseline(recipe, baselines[0], out, work, sites=[site])
+    own = catalogue.read_card(finished)
+    assert shown[0] == {
+        "frozen": "decoder",
+        "samples": 3200,
+        "seed": 3,
+        **{name: own[name] for name in SHOWN},
+    }
+    assert shown[1]["frozen"] == "nothing"
+    assert shown[0]["explained_variance"] < shown[1]["explained_variance"]
+
+
 def test_baselines_that_are_none(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="frozen 'bias' is unknown"):
         run_baseline(recipe, Baseline("bias"), tmp_path / "out", tmp_path / "work")
@@ -336,6 +361,14 @@ def test_baselines_that_are_none(recipe: Recipe, tmp_path: Path) -> None:
         run_baseline(
             recipe, Baseline("decoder"), tmp_path / "out", tmp_path, sites=["resid_post.9"]
         )
+
+
+def test_so_few_tokens_that_nothing_is_held_out(recipe: Recipe, tmp_path: Path) -> None:
+    """Said before anything is trained, where a card could not be written after it."""
+    work = tmp_path / "work"
+    with pytest.raises(TrainingError, match="of the 1 contexts harvested are of documents"):
+        run_baseline(recipe, Baseline("decoder", 64, recipe.context), tmp_path / "out", work)
+    assert not (work / "resid_post.0").exists()
 
 
 def test_heldout_documents_are_not_trained_on(recipe: Recipe) -> None:
