@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from steer.progress import Progress
 LEAST = 4
 """Dictionaries that differ in their seed alone: three to learn from, and one to ask about."""
 BINS = 10
+DENSITY = (0.5, 0.9, 0.99)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class StabilityReport:
     share: of a row in the span of the four nearest rows of a seed, mean.
     too_short: whether the seeds saw fewer samples than the dictionary: all is then too low.
     histogram: shares of features by the mean cosine of their nearest rows, in tenths.
+    by_density: mean chance of the rarest half of the features, of those up to the most frequent
+        tenth, up to the most frequent hundredth, and of these; empty where nobody counted.
     """
 
     dictionary: str
@@ -60,6 +64,7 @@ class StabilityReport:
     cosine: float
     share: float
     histogram: tuple[float, ...]
+    by_density: tuple[float, ...]
     foretold: Foretold
     too_short: bool
     written: str
@@ -141,10 +146,20 @@ def report(
         cosine=measured.cosine.mean().item(),
         share=measured.share.mean().item(),
         histogram=tuple(counts.tolist()),
+        by_density=_by_density(dictionary, measured.chance),
         foretold=foretell([rows, *others] if alike else others),
         too_short=measured.samples < (measured.own_samples or 0),
         written=str(out),
     )
+
+
+def _by_density(dictionary: Dictionary | None, chance: Tensor) -> tuple[float, ...]:
+    """The mean chance between the `DENSITY` quantiles of how often features are active."""
+    if dictionary is None or dictionary.statistics is None:
+        return ()
+    rarest_first = chance[torch.as_tensor(dictionary.statistics.density).argsort()]
+    cuts = [round(share * len(chance)) for share in (0.0, *DENSITY, 1.0)]
+    return tuple(rarest_first[a:b].mean().item() for a, b in pairwise(cuts))
 
 
 def foretell(trained: Sequence[Tensor]) -> Foretold:
