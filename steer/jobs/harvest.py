@@ -42,6 +42,17 @@ def harvest_ledger(folder: Path, shard: str | None = None) -> Path:
     return folder / name
 
 
+def check_whole(folder: Path) -> None:
+    """Raise `TrainingError` for a store of which some contexts are not harvested, or not joined."""
+    whole = harvest_ledger(folder)
+    if whole.exists() and read_ledger(whole).ends:
+        return
+    if any(folder.glob("harvest*.jsonl")):
+        raise TrainingError(
+            f"{folder} is not harvested whole: give its command again, without --shard"
+        )
+
+
 def harvest(
     model: LanguageModel,
     contexts: Contexts,

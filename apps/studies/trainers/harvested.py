@@ -13,6 +13,7 @@ from apps.training.train import run_harvest
 from dictionaries.errors import TrainingError
 from dictionaries.training.activations import ActivationStore
 from steer.disk.cache import cache_folder
+from steer.jobs.harvest import check_whole
 from steer.progress import Progress
 
 SITE, D = "resid_post.20", 576
@@ -42,6 +43,7 @@ def harvested(
                 f"{folder} holds no activations of {site}: give the folder `activations` that "
                 "`steer train smollm2-135m --harvest-only --work FOLDER` makes in FOLDER"
             )
+        check_whole(folder)
         store = ActivationStore(folder, {site: D})
     corpus = kept_activations(recipe, site, store)
     of = f"smollm2-135m/{site}, {len(corpus.train)} activations"

@@ -17,8 +17,9 @@ from dictionaries.errors import TrainingError
 from dictionaries.training.activations import ActivationStore, Contexts
 from steer.disk.merge import merge
 from steer.errors import SteerError
-from steer.jobs.harvest import harvest, harvest_ledger
+from steer.jobs.harvest import check_whole, harvest, harvest_ledger
 from tests.support import plain, tiny
+from tests.support.elsewhere import elsewhere
 
 SITES = {"resid_post.1": tiny.D, "mlp_out.0": tiny.D}
 
@@ -82,14 +83,22 @@ def test_shards_on_one_disk_at_once_are_the_whole(llama: steer.Model, tmp_path: 
 
     harvested(llama, folder, shard="2/3", progress=others)
     assert seen == [(2, 2)]
-    assert not (folder / "harvest.jsonl").exists()
+    with pytest.raises(TrainingError, match=r"spread is not harvested whole: .* without --shard"):
+        check_whole(folder)
     harvested(llama, folder, progress=interrupt)  # nothing is left to do
+    check_whole(folder)
     assert contents(folder) == contents(tmp_path / "whole")
     shards = [harvest_ledger(folder, f"{number}/3") for number in (3, 1, 2)]
     merge(shards, tmp_path / "merged.jsonl")
     assert (tmp_path / "merged.jsonl").read_bytes() == (folder / "harvest.jsonl").read_bytes()
     with pytest.raises(TrainingError, match="leave the shard out"):
         harvested(llama, folder, shard="1/3")
+
+
+def test_workers_elsewhere_give_the_same_files(llama: steer.Model, tmp_path: Path) -> None:
+    harvested(llama, tmp_path / "whole")
+    harvested(llama, tmp_path / "spread", executor=elsewhere)
+    assert contents(tmp_path / "spread") == contents(tmp_path / "whole")
 
 
 def test_shards_that_are_no_whole_are_refused(llama: steer.Model, tmp_path: Path) -> None:

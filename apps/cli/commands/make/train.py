@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,36 @@ import typer
 from apps.cli.command import command
 from apps.cli.options.run import Output
 from apps.cli.options.work import Spread, tell_shard
+
+
+@dataclass(frozen=True)
+class Briefly:
+    """A baseline of the recipe: what is frozen, and of how much it is trained."""
+
+    frozen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART",
+            help="A baseline: decoder, soft decoder or encoder stays as drawn; or nothing.",
+        ),
+    ] = None
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Of a baseline; the recipe's if left out.")
+    ] = None
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="To harvest for a baseline; the recipe's.")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of a baseline; the recipe's if left out.")
+    ] = None
+
+    def check(self) -> None:
+        """Raise `SteerError` for what is of a baseline where there is none."""
+        from steer.errors import SteerError
+
+        given = (self.samples, self.tokens, self.seed)
+        if self.frozen is None and any(value is not None for value in given):
+            raise SteerError("--samples, --tokens and --seed are of a baseline: give --frozen too")
 
 
 @command("steer train smollm2-135m --out my-dictionaries")
@@ -24,22 +55,7 @@ def train(
     site: Annotated[list[str] | None, typer.Option(help="Only these sites.")] = None,
     harvest_only: Annotated[bool, typer.Option(help="Stop when activations are there.")] = False,
     spread: Spread,
-    frozen: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PART",
-            help="A baseline: decoder, soft decoder or encoder stays as drawn; or nothing.",
-        ),
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=1, help="Of a baseline; the recipe's if left out.")
-    ] = None,
-    tokens: Annotated[
-        int | None, typer.Option(min=1, help="To harvest for a baseline; the recipe's.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of a baseline; the recipe's if left out.")
-    ] = None,
+    briefly: Briefly,
     output: Output,
 ) -> None:
     """Train dictionaries by a recipe: corpora, activations, training, card.
@@ -55,11 +71,10 @@ def train(
     from steer.errors import SteerError
 
     loaded, sites = load_recipe(recipe), site or None
-    if frozen is None and any(given is not None for given in (samples, tokens, seed)):
-        raise SteerError("--samples, --tokens and --seed are of a baseline: give --frozen too")
-    if frozen is not None and harvest_only:
+    briefly.check()
+    if briefly.frozen is not None and harvest_only:
         raise SteerError("--harvest-only is of a recipe: leave out --frozen")
-    if frozen is not None and (spread.shard or spread.ray):
+    if briefly.frozen is not None and (spread.shard or spread.ray):
         raise SteerError("--shard and --ray are of a recipe's own harvest: leave out --frozen")
     if spread.shard and not harvest_only:
         raise SteerError(
@@ -71,7 +86,7 @@ def train(
         shard_file(loaded, work, spread.shard)
     writable_folder(out)
     with output.progress() as progress:
-        if frozen is None:
+        if briefly.frozen is None:
             folders = run_recipe(
                 loaded,
                 out,
@@ -83,7 +98,7 @@ def train(
                 progress=progress,
             )
         else:
-            baseline = Baseline(frozen, samples, tokens, seed)
+            baseline = Baseline(briefly.frozen, briefly.samples, briefly.tokens, briefly.seed)
             folders = run_baseline(loaded, baseline, out, work, sites=sites, progress=progress)
     if spread.shard:
         file = shard_file(loaded, work, spread.shard)
