@@ -165,11 +165,11 @@ def canonical(positions: Positions) -> Canonical:
             )
         if not match:
             return positions
-        start, stop, step = slice_parts(positions)
-        for part in (start, stop, step):
+        start, stop, stride = slice_parts(positions)
+        for part in (start, stop, stride):
             check_int64("positions", part or 0)
         ends = ":".join("" if part is None else str(part) for part in (start, stop))
-        return ends if step in (None, 1) else f"{ends}:{step}"
+        return ends if stride in (None, 1) else f"{ends}:{stride}"
     if not isinstance(positions, Sequence):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
     items = tuple(i for i in positions if isinstance(i, int) and not isinstance(i, bool))
