@@ -129,7 +129,14 @@ class Api:
             "other": [asdict(contrasted) for contrasted in right],
         }
 
-    def measure(self, prompts: str, edits: list[dict], more: str = "", less: str = "") -> dict:
+    def measure(
+        self,
+        prompts: str,
+        edits: list[dict],
+        more: str = "",
+        less: str = "",
+        in_order: bool = False,
+    ) -> dict:
         """What edits do to the next token: tokens moved, KL, doses, controls, with intervals.
 
         Args:
@@ -137,11 +144,11 @@ class Api:
             edits: as for steer.
             more: tokens, comma-separated, whose logits are compared
             less: with those of these.
+            in_order: as for steer.
         """
         lines = read_prompts(prompts)
-        return asdict(
-            measure(self.studio, Setup(lines[0], rows=read_rows(edits)), lines, more, less)
-        )
+        setup = Setup(lines[0], rows=read_rows(edits), in_order=in_order)
+        return asdict(measure(self.studio, setup, lines, more, less))
 
     def take_away(self, state: dict) -> dict:
         """A state as link, JSON, Python script and command line, which give the same text.

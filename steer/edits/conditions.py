@@ -63,7 +63,7 @@ class Leaf(Condition):
             raise InterventionError(
                 f"above={short(self.above)} is not allowed: give a finite number"
             )
-        object.__setattr__(self, "above", float(self.above))
+        object.__setattr__(self, "above", float(self.above) + 0.0)
 
     def leaves(self) -> tuple[Leaf, ...]:
         return (self,)

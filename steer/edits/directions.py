@@ -52,7 +52,7 @@ class Vector(Direction):
     def __post_init__(self) -> None:
         values = getattr(self.values, "tolist", lambda: self.values)()
         try:
-            object.__setattr__(self, "values", tuple(float(value) for value in values))
+            object.__setattr__(self, "values", tuple(float(value) + 0.0 for value in values))
         except (TypeError, ValueError, OverflowError) as error:
             raise InterventionError(f"a direction's values must be numbers: {error}") from error
         if not self.values or not all(map(math.isfinite, self.values)):

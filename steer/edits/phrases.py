@@ -32,7 +32,7 @@ _EXAMPLES = "7, 7 > 2.5, seen 3, 7 and not seen 3"
 
 def parse_condition(text: str) -> Condition:
     """Inverse of `show_condition`. Raises `InterventionError` that says where it breaks off."""
-    return _Reader(text).whole()
+    return _Reader(_typed(text)).whole()
 
 
 def show_condition(condition: Condition) -> str:
@@ -50,7 +50,7 @@ def show_condition(condition: Condition) -> str:
 
 def parse_schedule(text: str) -> Schedule:
     """Inverse of `show_schedule`. Raises `InterventionError`."""
-    kind, _, n = text.strip().lower().partition(" ")
+    kind, _, n = _typed(text).strip().lower().partition(" ")
     if kind not in SCHEDULES or not n.strip().isdecimal():
         raise InterventionError(
             f"the schedule {text!r} is not understood; write one of "
@@ -66,7 +66,7 @@ def show_schedule(schedule: Schedule) -> str:
 
 def parse_positions(text: str) -> Canonical:
     """Inverse of `show_positions`. Raises `InterventionError`."""
-    plain = text.strip()
+    plain = _typed(text).strip()
     if tokens := re.fullmatch(r"tokens?\b(.*)", plain, re.DOTALL):
         return Tokens(*_typed_tokens(tokens[1]))
     if re.fullmatch(r"-?\d+", plain):
@@ -102,6 +102,12 @@ def _typed_tokens(text: str) -> list[str | int]:
             'that a word begins with: tokens " cat", " dog"'
         )
     return tokens
+
+
+def _typed(text: object) -> str:
+    if not isinstance(text, str):
+        raise InterventionError(f"what is typed is a text such as 'last', '7 > 2.5', not {text!r}")
+    return text
 
 
 def _inner(condition: Condition) -> str:

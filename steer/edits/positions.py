@@ -163,9 +163,13 @@ def canonical(positions: Positions) -> Canonical:
             raise InterventionError(
                 f"positions={positions!r} is not allowed: a slice's step must be positive"
             )
-        for part in slice_parts(positions) if match else ():
+        if not match:
+            return positions
+        start, stop, stride = slice_parts(positions)
+        for part in (start, stop, stride):
             check_int64("positions", part or 0)
-        return positions
+        ends = ":".join("" if part is None else str(part) for part in (start, stop))
+        return ends if stride in (None, 1) else f"{ends}:{stride}"
     if not isinstance(positions, Sequence):
         raise InterventionError(f"positions={positions!r} is not allowed; {_allowed()}")
     items = tuple(i for i in positions if isinstance(i, int) and not isinstance(i, bool))

@@ -49,7 +49,7 @@ def finite(value: float) -> float:
         ) from None
     if not math.isfinite(number):
         raise InterventionError(f"value {value!r} is not allowed: it must be a finite number")
-    return number
+    return number + 0.0  # -0.0 is equal to 0.0, and would be another text
 
 
 def check_int64(name: str, value: object) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.features.fit import site_of
 from steer.lm.continuations import Continuation, batches
+from steer.maths.numbers import check_whole
 from steer.maths.precision import compute_dtype, exact
 from steer.shown import Shown, coloured, visible
 
@@ -59,7 +60,8 @@ class FeatureActivations(Shown):
 
     def _repr_html_(self) -> str:
         peaks = [
-            max((activation.activation for activation in top), default=0.0) for top in self.top(1)
+            max((abs(activation.activation) for activation in top), default=0.0)
+            for top in self.top(1)
         ]
         titles = [
             ", ".join(f"{activation.feature}: {activation.activation:.3g}" for activation in top)
@@ -69,33 +71,35 @@ class FeatureActivations(Shown):
         return f"<p>{coloured(self.tokens, peaks, titles)}</p>"
 
     def top(self, k: int = 5, *, skip_first: bool = True) -> list[list[Activation]]:
-        """The k most active features of each token, strongest first.
+        """The k most active features of each token, strongest first, whichever sign that has.
 
         The first token's activation is massive and says little; it is left empty by default.
         """
+        check_whole("k", k)
         tops = []
         for position, row in enumerate(self.activations):
-            values, index = row.topk(min(k, len(row)))
-            pairs = zip(index.tolist(), values.tolist(), strict=True)
+            index = row.abs().topk(min(k, len(row))).indices
+            pairs = zip(index.tolist(), row[index].tolist(), strict=True)
             tops.append(
                 [
                     Activation(position, self.tokens[position], feature, value)
                     for feature, value in pairs
-                    if value > 0 and not (skip_first and position == 0)
+                    if value != 0 and not (skip_first and position == 0)
                 ]
             )
         return tops
 
     def top_features(self, k: int = 10, *, skip_first: bool = True) -> list[Activation]:
         """The k features with the largest activation anywhere in the text, at that token."""
+        check_whole("k", k)
         rows = self.activations[1:] if skip_first and len(self.tokens) > 1 else self.activations
         offset = len(self.tokens) - len(rows)
-        values, where = rows.max(dim=0)
-        order = values.argsort(descending=True)[:k].tolist()
+        sizes, where = rows.abs().max(dim=0)
+        order = sizes.argsort(descending=True)[:k].tolist()
         return [
-            Activation(p := int(where[i]) + offset, self.tokens[p], i, values[i].item())
+            Activation(p := int(where[i]) + offset, self.tokens[p], i, rows[where[i], i].item())
             for i in order
-            if values[i] > 0
+            if sizes[i] > 0
         ]
 
     def to_frame(self) -> pandas.DataFrame:

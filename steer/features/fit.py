@@ -37,12 +37,21 @@ def load_dictionary(model: LanguageModel, name: str) -> Dictionary:
     return dictionary
 
 
+def check_dictionary(dictionary: object) -> None:
+    """Raise `DictionaryError` for what is no dictionary, such as the name of one."""
+    if not isinstance(dictionary, Dictionary):
+        raise DictionaryError(
+            f"{dictionary!r} is no dictionary: give what Model.dictionary gives for its name"
+        )
+
+
 def site_of(model: LanguageModel, dictionary: Dictionary) -> str:
     """The hookpoint that a dictionary reads, checked to exist and to have its width.
 
     Raises `DictionaryError` if the dictionary does not say where it belongs (a transcoder: also
     where it writes) or has another width.
     """
+    check_dictionary(dictionary)
     name, hookpoint = dictionary.name or "the dictionary", dictionary.config.hookpoint
     if hookpoint is None:
         raise DictionaryError(

@@ -34,6 +34,10 @@ GENERATE_OPTIONS = (
 """Options of transformers' generate that act whatever draws the token."""
 
 
+_LEAST = 1e-6
+"""What a logit is divided by at least: by far less it would be infinite, and the token any."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are chosen.
@@ -60,11 +64,17 @@ class Sampling:
         check_whole("seed", self.seed)
         check_whole("top_k", self.top_k, optional=True)
         checks = {
-            "temperature": (self.temperature >= 0, "0 or more"),
+            "temperature": (
+                self.temperature == 0 or self.temperature >= _LEAST,
+                f"0 or more, and from {_LEAST:g} where it is not 0",
+            ),
             "top_p": (self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"),
             "top_k": (self.top_k is None or self.top_k >= 1, "1 or more"),
             "min_p": (self.min_p is None or 0 <= self.min_p <= 1, "0 to 1"),
-            "repetition_penalty": (self.repetition_penalty > 0, "above 0"),
+            "repetition_penalty": (
+                _LEAST <= self.repetition_penalty <= 1 / _LEAST,
+                f"above 0: {_LEAST:g} to {1 / _LEAST:g}",
+            ),
         }
         for name, (fine, allowed) in checks.items():
             if not fine:

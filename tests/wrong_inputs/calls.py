@@ -54,6 +54,14 @@ def given_as(make: Callable[[steer.Dictionary], Any]) -> Any:
     return call
 
 
+def prompted(prompt: Any) -> Any:
+    def call(place: Place) -> Any:
+        edit = steer.Intervention(place.sae.name, ABLATE)
+        return place.model.generate(prompt, edit, dictionaries=[place.sae])
+
+    return call
+
+
 def dosed(doses: Any) -> Any:
     return lambda place: steer.dose_response(place.model, "w7", place.sae, 5, doses)
 
@@ -105,6 +113,9 @@ ROWS: list[Called] = [
     called(batched(None), "None", "a list", "generate"),
     called(lambda place: place.model.tokenize("w7 w8"), "'w7 w8'", "letter by letter"),
     called(lambda place: place.model.tokenize_each("w7"), "'w7'", "letter by letter"),
+    called(prompted("w7 \udcff"), "place 3", "no character", "UTF-8"),
+    called(lambda place: place.model.tokenize(["\ud83d"]), "place 0", "no character"),
+    called(generated(watch="\ud83d"), "place 0", "no character"),
     called(generated(watch=[True]), "a text or an id", "True"),
     called(generated(watch=[None]), "a text or an id", "None"),
     called(dosed("12"), "'12'", "a list such as"),
@@ -116,6 +127,24 @@ ROWS: list[Called] = [
     called(swept(features=[True]), "a whole number", "True"),
     called(swept(features=[1.5]), "a whole number", "1.5"),
     called(swept(features=torch.tensor([True, False])), "a whole number", "True"),
+    called(swept(screen=5), "screen=5", "steer.Screen"),
+    called(swept(against="random"), "against='random'", "steer.Against"),
+    called(generated(temperature=1e-40), "temperature=1e-40", "1e-06"),
+    called(generated(repetition_penalty=1e-40), "repetition_penalty=1e-40", "1e-06"),
+    called(
+        lambda place: steer.ablation_sweep(place.model, "w7", anything), "None is no dictionary"
+    ),
+    called(lambda place: steer.dose_response(place.model, "w7", anything, 5, [1]), "no dictionary"),
+    called(lambda place: steer.dose_response(place.model, "w7", place.sae, 99, [1]), "0 to 47"),
+    called(lambda place: steer.direct_logit_effect(place.model, anything, 5), "no dictionary"),
+    called(lambda place: place.model.check(place.sae, ["w7"]), "at least 32"),
+    called(lambda place: steer.attribution(place.model, "w7", anything, "loss"), "no dictionary"),
+    called(
+        lambda place: steer.path_effects(place.model, "w7", anything, dictionaries=[place.sae]),
+        *("one Intervention", "None"),
+    ),
+    called(lambda place: steer.parse_condition(anything), "a text such as", "None"),
+    called(lambda place: steer.parse_schedule(anything), "a text such as", "None"),
     called(swept(features=5), "features=5", "active, all"),
     called(measured(draws=-1), "draws=-1", "from 0"),
     called(measured(top=0), "top=0", "from 1"),

@@ -56,7 +56,8 @@ def _tally(receipts: Sequence[Receipt], number: int) -> Text:
     first = entries[0]
     name = f"{first.kind} {first.direction or first.feature}"
     if not acted:
-        return Text(f"{name} did nothing: {first.reason}", style="bold red")
+        reasons = "; or ".join(dict.fromkeys(str(entry.reason) for entry in entries))
+        return Text(f"{name} did nothing: {reasons}", style="bold red")
     tokens = sum(len(entry.acted_tokens) for entry in acted)
     return Text(f"{name} acted on {tokens} tokens of {len(acted)} of {len(entries)} prompts")
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from apps.playground.state.groups import Group, units
 from dictionaries.files.keys import refuse_unknown
+from dictionaries.files.strict_json import read_json
 from steer.edits import Edit, Intervention, edit_from_dict
 from steer.edits.positions import Rows, canonical, refuse_other_rows
 from steer.errors import InterventionError, SteerError
@@ -60,7 +61,9 @@ class Row:
             raise InterventionError("an edit is a JSON object that names its dictionary")
         rest = {key: value for key, value in data.items() if key not in _OF_ROWS}
         group = None if data.get("group") is None else Group.from_dict(data["group"])
-        muted = bool(data.get("muted", False))
+        muted = data.get("muted", False)
+        if not isinstance(muted, bool):
+            raise InterventionError(f"muted {muted!r} is not allowed: true or false")
         return cls(data["dictionary"], edit_from_dict(rest), muted, group)
 
 
@@ -98,8 +101,12 @@ class Setup:
             ("seed", 0, 2**32 - 1),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not low <= value <= high:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not low <= value <= high:
                 raise SteerError(f"{name} {value!r} is not allowed: {low} to {high:,}")
+        for name in ("chat", "in_order"):
+            if not isinstance(getattr(self, name), bool):
+                raise SteerError(f"{name} {getattr(self, name)!r} is not allowed: true or false")
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -149,10 +156,7 @@ class Setup:
     def from_json(cls, text: str) -> Setup:
         if len(text) > _MOST_BYTES:
             raise SteerError(f"the JSON has {len(text):,} characters; at most {_MOST_BYTES:,}")
-        try:
-            return cls.from_dict(json.loads(text))
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise SteerError(f"this is not JSON: {error}") from error
+        return cls.from_dict(read_json(text, "this is not JSON", SteerError))
 
     @classmethod
     def from_fragment(cls, text: str) -> Setup:

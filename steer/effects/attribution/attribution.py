@@ -29,6 +29,7 @@ from steer.effects.metric import Metric, Reference, as_metrics
 from steer.effects.passes.changes import clean_for
 from steer.effects.passes.clean import Clean
 from steer.errors import InterventionError, PromptError, SteerError
+from steer.features.fit import check_dictionary
 from steer.lm.passes import resumed
 from steer.lm.prompts import as_texts
 from steer.maths.precision import compute_dtype, exact
@@ -63,6 +64,7 @@ def attribution(
     Raises `SteerError` for an unknown method or patch, or a metric whose gradient at the clean run
     is 0 by definition; `PromptError` for counterfactuals of another length.
     """
+    check_dictionary(dictionary)
     texts = as_texts(prompts)
     measures = as_metrics(model, metric, len(texts))
     _check(dictionary, method, steps, patch, error, measures, len(texts))

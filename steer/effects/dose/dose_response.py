@@ -19,6 +19,7 @@ from steer.effects.dose.result import MEASURES, NEUTRAL, WRITTEN, DoseResponse
 from steer.effects.dose.units import Doses
 from steer.effects.metric import Metric, as_metrics
 from steer.errors import SteerError
+from steer.features.fit import check_dictionary
 from steer.jobs.executors import Executor, executor_of
 from steer.jobs.job import Each
 from steer.jobs.run import Spread, run
@@ -67,6 +68,8 @@ def dose_response(
     if not doses:
         raise SteerError("no doses were given; give some, such as [-2, 0, 2] or ['1x max']")
     check_remote(model.nn, remote, executor=executor)
+    check_dictionary(dictionary)
+    dictionary.check_features([feature])
     texts = as_texts(prompts)
     asked = Doses(
         prompts=texts,

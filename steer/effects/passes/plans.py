@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
 from steer.edits.rows import of_row
+from steer.errors import InterventionError
 from steer.model import Model
 from steer.splice.plan import SitePlan
 
@@ -22,6 +23,8 @@ def plan_each(
     Raises what `Model.plans` raises, and `InterventionError` for positions of another number of
     rows.
     """
+    if not isinstance(intervention, Intervention):
+        raise InterventionError(f"one Intervention is taken here, not {intervention!r}")
     plan_of: dict[str, SitePlan] = {}
     plans = []
     for row in range(prompts):

@@ -19,6 +19,8 @@ from steer.effects.patching.curve import Curve
 from steer.effects.patching.patchable import Patchable
 from steer.effects.patching.patching import set_norms, set_values
 from steer.effects.patching.ranking import check_some
+from steer.errors import SteerError
+from steer.maths.numbers import check_number
 from steer.maths.statistics import interval
 from steer.progress import Progress
 from steer.shown import Shown
@@ -91,6 +93,10 @@ def flat_acdc(
     pairs.
     """
     check_some(pairs)
+    if not taus:
+        raise SteerError("no thresholds were given: leave taus out, or give some such as [0.01]")
+    for tau in taus:
+        check_number("tau", tau)
     generator = torch.Generator().manual_seed(seed)
     nodes = sorted({node for pair in pairs for node in pair.nodes})
     search = _Search(lambda sets: set_values(pairs, sets, budget=budget).mean(1), nodes)

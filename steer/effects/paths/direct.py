@@ -23,7 +23,7 @@ from steer.effects.controls.matching import Matched, matched_features
 from steer.effects.controls.trials import matched_trials, random_trials
 from steer.effects.passes.clean import run_clean
 from steer.errors import ModelError
-from steer.features.fit import refuse_later
+from steer.features.fit import check_dictionary, refuse_later
 from steer.lm import anatomy
 from steer.lm.norm import Norm
 from steer.lm.prompts import as_texts
@@ -146,6 +146,7 @@ def direct_logit_effect(
     """
     check_number("amount", amount)
     check_whole("draws", draws)
+    check_dictionary(dictionary)
     texts = as_texts(prompts)
     refuse_later(dictionary.later, "the direct logit effect is")
     anatomy.check_residual(model.site(dictionary.config.hookpoint_out or model.site_of(dictionary)))

@@ -25,6 +25,7 @@ from steer.effects.sweep.result import PairSweep, Sweep
 from steer.effects.sweep.screen import Screen, screened
 from steer.effects.sweep.units import Asked, Effects, Pairs, controls
 from steer.errors import SteerError
+from steer.features.fit import check_dictionary
 from steer.jobs.executors import Executor, executor_of
 from steer.jobs.run import Spread, run
 from steer.lm.prompts import as_texts
@@ -77,6 +78,9 @@ def ablation_sweep(
     Raises `SteerError` for an unknown metric or a file of another sweep, and what `Model.plans`
     and `Model.tokenize` raise.
     """
+    for name, given, kind in (("screen", screen, Screen), ("against", against, Against)):
+        if not isinstance(given, kind | None):
+            raise SteerError(f"{name}={given!r} is not allowed: give steer.{kind.__name__}(…)")
     asked = _asked(
         model, prompts, dictionary, features, metric, edit, positions, budget, block, most_tokens
     )
@@ -172,6 +176,7 @@ def _asked(
 ) -> Asked:
     check_whole("budget", budget, least=1)
     check_whole("block", block, least=1)
+    check_dictionary(dictionary)
     chosen: Any = getattr(features, "tolist", lambda: features)()
     if not isinstance(chosen, str):
         if not isinstance(chosen, Sequence):

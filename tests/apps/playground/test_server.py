@@ -67,7 +67,8 @@ def test_the_other_endpoints(client: Any) -> None:
     assert client.predict(7, api_name="/feature")["feature"] == 7
     assert len(client.predict(tiny.PROMPT, api_name="/features")) == 6
     assert client.predict(tiny.PROMPT, "w20 w3", api_name="/contrast")["one"]
-    measured = client.predict("w3 w4\nw5 w6", [edit(5)], api_name="/measure")
+    twice = [edit(5), edit(5, "3x max")]
+    measured = client.predict("w3 w4\nw5 w6", twice, in_order=True, api_name="/measure")
     assert measured["prompts"] == 2
     state = {"prompt": "w3 w4", "rows": [edit(5)]}
     assert "steer generate" in client.predict(state, api_name="/take_away")["shell"]

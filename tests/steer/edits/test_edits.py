@@ -44,6 +44,25 @@ interventions = st.builds(
 )
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (steer.Clamp(5, -0.0), steer.Clamp(5, 0.0)),
+        (steer.Clamp(5, "-0x"), steer.Clamp(5, "0x max")),
+        (steer.Scale(5, -0.0), steer.Scale(5, 0)),
+        (steer.Ablate(5, when=steer.Active(3, -0.0)), steer.Ablate(5, when=steer.Active(3))),
+        (steer.ProjectOut(steer.Vector([1, -0.0])), steer.ProjectOut(steer.Vector([1.0, 0]))),
+        (steer.Ablate(5, positions="01:"), steer.Ablate(5, positions=slice(1, None))),
+        (steer.Ablate(5, positions="2:-03:1"), steer.Ablate(5, positions="2:-3")),
+    ],
+)
+def test_what_is_equal_is_the_same_text(one: steer.Edit, other: steer.Edit) -> None:
+    """So that it has one digest, by which runs, files and servers know it."""
+    first, second = (steer.Intervention("tiny", [edit]) for edit in (one, other))
+    assert first == second
+    assert (first.to_json(), first.digest) == (second.to_json(), second.digest)
+
+
 @given(interventions)
 def test_json_round_trip(edit: Intervention) -> None:
     again = Intervention.from_json(edit.to_json())

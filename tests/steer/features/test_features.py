@@ -44,6 +44,19 @@ def test_top_of_each_token(llama: steer.Model) -> None:
     assert len(read.top(10**6)[1]) == int((read.activations[1] > 0).sum())
 
 
+def test_the_strongest_may_be_negative(llama: steer.Model) -> None:
+    """AbsTopK keeps the largest sizes, of either sign."""
+    read = llama.features(PROMPT, tiny.dictionary(architecture="abstopk"))
+    sizes, index = read.activations.abs().max(dim=1)
+    strongest = [top[0] for top in read.top(1, skip_first=False)]
+    assert [one.feature for one in strongest] == index.tolist()
+    assert [abs(one.activation) for one in strongest] == sizes.tolist()
+    assert any(one.activation < 0 for one in strongest)
+    (most,) = read.top_features(1, skip_first=False)
+    assert abs(most.activation) == sizes.max()
+    assert most.activation == read.activations[most.position, most.feature]
+
+
 def test_top_features_of_the_text(llama: steer.Model) -> None:
     read = llama.features(PROMPT, tiny.dictionary())
     top = read.top_features(4)
