@@ -106,10 +106,10 @@ def decoding(batch: Batch, options: Options) -> Question[Decoded]:
     given = (ids, batch.span, batch.plans, watch.into(options(None)), watch, None)
 
     def read(answer: dict[str, Any]) -> Decoded:
-        sequences, steps = answer["sequences"], passes.records_of(answer)
-        start = ids.shape[1]
-        if not torch.equal(sequences[:, :start], ids.to(sequences.device)):
+        sequences, start = answer.get("sequences"), ids.shape[1]
+        if not isinstance(sequences, Tensor) or not torch.equal(sequences[:, :start], ids.cpu()):
             raise SteerError("what came back continues other prompts: run the same again")
+        steps = passes.records_of(answer)
         if not len(steps) == sequences.shape[1] - start >= 1:
             raise SteerError(f"{len(steps)} steps came back of a text of another length")
         return Decoded(list(sequences), answer["logits"], steps, answer["failed"])

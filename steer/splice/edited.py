@@ -45,11 +45,14 @@ def edited_pass(
 def _read(
     model: LanguageModel, ids: Tensor, span: Span, plans: list[SitePlan], answer: dict[str, Any]
 ) -> Edited:
-    logits, (records,) = answer["logits"], passes.records_of(answer)
-    if logits.shape[:2] != ids.shape or len(records) != len(plans):
+    logits: Any = answer.get("logits")
+    steps = answer.get("steps", ())
+    shape = logits.shape[:2] if isinstance(logits, Tensor) else None
+    if shape != ids.shape or [len(step) for step in steps] != [len(plans)]:
         raise SteerError(
-            f"logits {list(logits.shape)} of {len(records)} plans are no answer for ids "
-            f"{list(ids.shape)} and {len(plans)} plans: run the same again"
+            f"what came back are no logits for ids {list(ids.shape)} and {len(plans)} plans: run "
+            "the same again"
         )
+    (records,), logits = passes.records_of(answer), logits.to(ids.device)
     check(model, ids, span, plans, records, logits)
     return logits, records

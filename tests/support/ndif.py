@@ -35,7 +35,8 @@ HUB = "tests/tiny"
 
 def known(dtype: str = "float32") -> Model:
     """A tiny model as if it had been loaded by its hub id; not the one that tests share."""
-    model = steer.load(tiny.build("llama"), tokenizer=tiny.tokenizer(), dtype=dtype)
+    built = tiny.build("llama").to(getattr(torch, dtype))
+    model = steer.load(built, tokenizer=tiny.tokenizer())
     model.nn.repo_id = HUB
     return model
 

@@ -65,13 +65,14 @@ class Copies(Generic[T]):
         return Question(self.of, added, (ids, writes, options, keep), light._read)
 
     def _read(self, answer: dict[str, Any]) -> T:
-        logits, clean = answer["logits"].to(self.clean.ids.device), self.clean
+        logits, clean = answer.get("logits"), self.clean
         wanted = (self.rows + 1, clean.length if self.every else 1)
-        if logits.shape[:2] != wanted:
+        if not isinstance(logits, Tensor) or logits.shape[:2] != wanted:
             raise SteerError(
-                f"logits {list(logits.shape)} are no answer for {wanted[0]} rows and {wanted[1]} "
-                "positions: run the same again"
+                f"what came back are no logits for {wanted[0]} rows and {wanted[1]} positions: run "
+                "the same again"
             )
+        logits = logits.to(clean.ids.device)
         clean.check(self.delta, logits[1:])
         return self.then(Edited(logits[1:], 0, (), logits[0]))
 
