@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from apps.labels.detected import Reading
-from apps.reproduce.cells import bounds, shown
+from apps.reproduce.cells import bounds
 from apps.reproduce.e4_cards.experiment import CASES, Read, judged, of_kind, search
 from apps.reproduce.settings import silent
 from apps.reproduce.shared import bases
@@ -80,7 +80,7 @@ def table(rows: Sequence[KeptRow]) -> str:
     contexts."""
     lines = ["| case | | feature | F1 | precision, recall | tokens |", "|---" * 6 + "|"]
     for row in sorted(rows, key=lambda row: list(CASES).index(row["case"])):
-        f1, precision, recall = (shown(row[measure]) for measure in ("f1", "precision", "recall"))
+        f1, precision, recall = (f"{row[measure]:.2f}" for measure in ("f1", *MEASURES[:2]))
         span = f" [{row['f1_low']:.2f}, {row['f1_high']:.2f}]" if "f1_low" in row else ""
         feature = "none" if row["feature"] is None else f"{row['feature']}, {row['place']} it"
         lines.append(

@@ -10,7 +10,9 @@ import pytest
 
 import steer
 from dictionaries import catalogue
+from dictionaries.training.config import FROZEN
 from steer.lm import default_model
+from steer.shown import number
 from tests.support.command import Run
 from tests.support.tiny import PROMPT
 
@@ -143,7 +145,13 @@ def test_dictionaries(run: Run) -> None:
     cards = json.loads(run("dictionaries", "--json").out)
     assert [card["name"] for card in cards] == catalogue.names()
     assert all(set(card) >= CARD for card in cards)
-    assert run("dictionaries").code == 0
+    said = run("dictionaries")
+    assert said.code == 0
+    told = " ".join(said.out.split())
+    baselines = [baseline for card in cards for baseline in card.get("baselines", ())]
+    assert {baseline["frozen"] for baseline in baselines} == set(FROZEN)
+    for baseline in baselines:
+        assert f"{baseline['frozen']} frozen {number(baseline['explained_variance'])}" in told
 
 
 def test_explain(run: Run, tiny_options: list[str]) -> None:
