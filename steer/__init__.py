@@ -102,6 +102,8 @@ if TYPE_CHECKING:
     from steer.splice.receipt import SilentEditWarning as SilentEditWarning
     from steer.verdicts.claim import Claim as Claim
     from steer.verdicts.result import Verdict as Verdict
+    from steer.verdicts.table import VerdictTable as VerdictTable
+    from steer.verdicts.table import verify_table as verify_table
     from steer.verdicts.verify import verify as verify
     from steer.verdicts.verify import verify_again as verify_again
 

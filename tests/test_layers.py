@@ -42,7 +42,8 @@ ORDER = {
         "downstream tree paths"
     ),
     "steer.verdicts": listed(
-        "claim texts panel protocol frozen register arms cost measure compare decide result verify"
+        "claim texts panel protocol frozen register arms cost measure compare decide result verify "
+        "table"
     ),
     "apps": listed(
         "text_files corpora training labels studies reproduce safety server playground cli"

@@ -71,6 +71,7 @@ NAMES: list[str] = [
     "Tokens",
     "Vector",
     "Verdict",
+    "VerdictTable",
     "ablation_sweep",
     "attribution",
     "causal_tree",
@@ -97,6 +98,7 @@ NAMES: list[str] = [
     "prompt_pairs",
     "verify",
     "verify_again",
+    "verify_table",
 ]
 
 

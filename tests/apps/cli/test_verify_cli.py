@@ -54,6 +54,25 @@ def test_a_verdict_and_again(folder: Path, run: Run, tmp_path: Path) -> None:
     assert json.loads(again.out) == {"same": True, "said": data["verdict"], **data}
 
 
+def test_many_edits(folder: Path, run: Run, tmp_path: Path) -> None:
+    """Lines, or a folder; a shard of them has its part."""
+    (tmp_path / "edits.txt").write_text("5=3\n7=2\n")
+    common = [*options(folder)[2:], "--json"]
+    several = run("verify", "--edits", tmp_path / "edits.txt", *common)
+    assert (several.code, several.err) == (0, "")
+    verdicts = json.loads(several.out)["verdicts"]
+    assert [row["name"] for row in verdicts] == ["5=3", "7=2"]
+    edits = tmp_path / "edits"
+    edits.mkdir()
+    for row in verdicts:
+        text = json.dumps(row["protocol"]["intervention"])
+        (edits / f"{row['name']}.json").write_text(text)
+    rows = tmp_path / "rows.jsonl"
+    asked = ["verify", "--edits", edits, *common, "--file", rows]
+    part = json.loads(run(*asked, "--shard", "1/2").out)
+    assert (part["units"], part["shard"]) == (1, "1/2")
+
+
 def test_another_verdict_exits_with_1(folder: Path, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "verdict.json"
     run("verify", *options(folder), "--out", str(file))
@@ -79,6 +98,10 @@ def test_what_people_read(folder: Path, run: Run) -> None:
         (["--again", "none.json", "--seed", "3"], "says all: leave out --"),
         (["--clamp", "5=3", "--more", "w5", "--less", "w5"], "on one side only"),
         ([], "no edit was given"),
+        (["--clamp", "5=3", "--shard", "1/2"], "give them with --edits"),
+        (["--edits", "none.txt"], "none.txt"),
+        (["--edits", "none.txt", "--ablate", "5"], "leave out those beside it"),
+        (["--edits", "none.txt", "--out", "x"], "give --file"),
     ],
 )
 def test_bad_input_is_one_line(folder: Path, run: Run, more: list[str], words: str) -> None:

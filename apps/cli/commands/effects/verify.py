@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from apps.cli.command import command
 from apps.cli.options.edits import Edits
+from apps.cli.options.many import many_edits
 from apps.cli.options.run import Reading
 from apps.cli.options.single import SEEDS
+from apps.cli.options.work import Work
+from apps.cli.output import records, table
 
 if TYPE_CHECKING:
     from steer.verdicts.claim import Claim
@@ -45,6 +48,21 @@ class Claimed:
         return None
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What the edit is compared with."""
+
+    draws: Annotated[int, typer.Option(min=4, help="Random directions to compare with.")] = 24
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS, help="Of the draws and the split.")] = 0
+    frozen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_PATH",
+            help="A dictionary of the site trained with a frozen decoder: its rows are a control.",
+        ),
+    ] = None
+
+
 @command("steer verify --clamp 1176=2x --out verdict.json")
 def verify(
     *,
@@ -54,15 +72,16 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="Your own prompts, a line each; else forty of ours."),
     ] = None,
-    draws: Annotated[int, typer.Option(min=4, help="Random directions to compare with.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, max=SEEDS, help="Of the draws and the split.")] = 0,
-    frozen: Annotated[
-        str | None,
+    drawn: Drawn,
+    many: Annotated[
+        Path | None,
         typer.Option(
-            metavar="NAME_OR_PATH",
-            help="A dictionary of the site trained with a frozen decoder: its rows are a control.",
+            "--edits",
+            metavar="FILE_OR_FOLDER",
+            help="Many instead: a line each such as 1176=2x, or a folder of JSON; with --file.",
         ),
     ] = None,
+    work: Work,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Gets the protocol before it runs, then the verdict."),
@@ -79,13 +98,16 @@ def verify(
     cross-entropy on neutral text: random directions, features of equal density, the sign turned,
     another block, a prompt that asks, and rows of a dictionary that was trained with a frozen
     decoder if --frozen names one. Without --more the edit and each random direction choose
-    their own tokens on prompts that are not used again.
+    their own tokens on prompts that are not used again. --edits gives each of many its own.
     """
     from steer.errors import SteerError
+    from steer.verdicts.table import verify_table
     from steer.verdicts.verify import verify as run_verify
     from steer.verdicts.verify import verify_again
 
     claim = claimed.claim()
+    if many is None and (work.file or work.shard or work.ray):
+        raise SteerError("--file, --shard and --ray spread many edits: give them with --edits")
     if again is not None:
         others = sorted(set(edits.typed) - {"--again", *OF_THE_RUN})
         if others:
@@ -104,6 +126,23 @@ def verify(
         return
     from apps.text_files import read_lines
 
+    settings: dict[str, Any] = {
+        **asdict(drawn),
+        "prompts": None if prompts is None else read_lines(prompts),
+    }
+    if many is not None:
+        if out is not None:
+            raise SteerError("--out is of one edit: with --edits give --file, for all protocols")
+        asked = many_edits(many, edits, run.dictionary)
+        with run.loaded() as (model, progress):
+            several = verify_table(
+                model, asked, claim, **work.spread, progress=progress, **settings
+            )
+        if not work.told(run.emit):
+            title = repr(several).splitlines()[0]
+            shown = several.frame.drop(columns=["why", "more", "harms", "protocol"])
+            run.emit(several.to_dict(), lambda: table(records(shown), title))
+        return
     with run.loaded() as (model, progress):
         verdict = run_verify(
             model,
@@ -111,9 +150,6 @@ def verify(
             claim,
             out=out,
             progress=progress,
-            draws=draws,
-            seed=seed,
-            frozen=frozen,
-            prompts=None if prompts is None else read_lines(prompts),
+            **settings,
         )
     run.emit(verdict.to_dict(), lambda: repr(verdict))
