@@ -119,6 +119,7 @@ _MODELS: list[Typed] = [
     typed("fetch", "the cache {place}/text", "STEER_CACHE", STEER_CACHE="{place}/text"),
     typed("demo", "the cache {place}/text", "STEER_CACHE", STEER_CACHE="{place}/text"),
     typed("generate w7 --ablate 5 --chat {tiny}", "no chat template", "as text"),
+    typed("generate w7 --ablate 5 --system '' {tiny}", "no chat template", "as text"),
     typed("generate w7 --ablate 5 --chat {refusing}", "chat template refuses", "no chats here"),
 ]
 _NUMBERS: list[Typed] = [

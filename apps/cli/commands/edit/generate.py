@@ -35,7 +35,7 @@ def generate(
     interventions = edits.interventions(run.dictionary)
     with run.loaded() as (model, _):
         texts = model.generate(
-            _messages(prompt, system) if chat or system else prompt,
+            _messages(prompt, system) if chat or system is not None else prompt,
             interventions,
             max_new_tokens=max_new_tokens,
             seed=seed,
