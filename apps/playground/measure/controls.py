@@ -58,26 +58,53 @@ def dosed(edit: Edit, share: float) -> Edit:
 
 
 def controls_of(studio: Studio, setup: Setup) -> dict[str, list[tuple[str, Direction]]]:
-    """Name of a control -> for each edit, the site where it is added and its direction."""
+    """Name of a control -> for each edit, the site where it is added and its direction.
+
+    Edits of one feature share theirs, along which what they add sums up as it does in the edit; no
+    two features share one.
+    """
     edits = [
         (intervention.dictionary, edit)
         for intervention in setup.interventions()
         for edit in intervention.edits
     ]
-    directions: dict[str, list[tuple[str, Direction]]] = {"random direction": []}
-    chosen: list[tuple[str, Direction]] = []
-    said: list[str] = []
-    for number, (name, edit) in enumerate(edits):
-        site = name if is_hookpoint(name) else studio.model.site_of(studio.shelf[name])
-        directions["random direction"].append((site, Random(seed=number)))
-        if isinstance(edit, FeatureEdit) and not is_hookpoint(name):
-            taken = {e.feature for n, e in edits if n == name and isinstance(e, FeatureEdit)}
-            feature = similar(studio, name, edit.feature, taken)
-            chosen.append((site, DecoderRow(name, feature)))
-            said.append(f"#{feature}{_densities(studio, name, edit.feature, feature)}")
-    if len(chosen) == len(edits):
-        return {f"control feature {', '.join(said)}": chosen, **directions}
-    return directions
+    targets = [(name, edit.target) for name, edit in edits]
+    distinct = list(dict.fromkeys(targets))
+    sites = {
+        name: name if is_hookpoint(name) else studio.model.site_of(studio.shelf[name])
+        for name, _ in edits
+    }
+    random = [(sites[name], Random(seed=distinct.index((name, of)))) for name, of in targets]
+    directions: dict[str, list[tuple[str, Direction]]] = {"random direction": [*random]}
+    features = [
+        (name, edit.feature)
+        for name, edit in edits
+        if isinstance(edit, FeatureEdit) and not is_hookpoint(name)
+    ]
+    if len(features) < len(edits):
+        return directions
+    others = similar_features(studio, features)
+    said = ", ".join(
+        f"#{other}{_densities(studio, name, feature, other)}"
+        for (name, feature), other in others.items()
+    )
+    rows = [(sites[name], DecoderRow(name, others[name, feature])) for name, feature in features]
+    return {f"control feature {said}": [*rows], **directions}
+
+
+def similar_features(
+    studio: Studio, edited: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], int]:
+    """Of each edited feature of a dictionary another one, none of them edited, no two alike."""
+    others: dict[tuple[str, int], int] = {}
+    taken = set(edited)
+    for name, feature in edited:
+        if (name, feature) not in others:
+            barred = {index for place, index in taken if place == name}
+            other = similar(studio, name, feature, barred)
+            others[name, feature] = other
+            taken.add((name, other))
+    return others
 
 
 def _densities(studio: Studio, name: str, edited: int, control: int) -> str:
@@ -118,18 +145,22 @@ def control_kl(
         count = len(part)
         plans: list[Any] = []
         for row, receipt in enumerate(notes):
-            added = [matched(e, *c) for e, c in zip(receipt, controls, strict=True) if e.acted]
+            added: dict[str, list[Edit]] = {}
+            for entry, (site, direction) in zip(receipt, controls, strict=True):
+                added.setdefault(site, []).extend(matched(entry, direction))
             plans += model.plans(
-                added, list(studio.shelf.loaded.values()), rows=slice(count + row, count + row + 1)
+                [Intervention(site, edits, conflicts="in_order") for site, edits in added.items()],
+                list(studio.shelf.loaded.values()),
+                rows=slice(count + row, count + row + 1),
             )
         logits = last_logits(studio, *model.tokenize([*part, *part]), plans)
         divergences.append(metrics.kl(logits[:count], logits[count:]))
     return torch.cat(divergences)
 
 
-def matched(entry: EditReceipt, site: str, direction: Direction) -> Intervention:
+def matched(entry: EditReceipt, direction: Direction) -> list[Edit]:
     """What adds, at every token where the edit acted, the same norm along another direction."""
-    edits = [
+    return [
         AddDirection(
             direction,
             f"{(1 if token.after > token.before else -1) * token.relative_dose:.9f}x norm",
@@ -137,7 +168,6 @@ def matched(entry: EditReceipt, site: str, direction: Direction) -> Intervention
         )
         for token in entry.tokens
     ]
-    return Intervention(site, edits)
 
 
 def last_logits(studio: Studio, ids: Tensor, mask: Tensor, plans: Sequence[Any] = ()) -> Tensor:

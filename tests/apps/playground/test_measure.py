@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import torch
 
 from apps.playground.measure import controls, results
 from apps.playground.measure import measure as m
@@ -12,7 +14,7 @@ from apps.playground.measure.view import measured_view
 from apps.playground.state.setup import Row, Setup
 from apps.playground.studio.studio import Shelf, Studio
 from steer import Ablate, Add, Clamp, Scale, SteerError, logit_effect
-from steer.edits import Patch, ProjectOut
+from steer.edits import Edit, Intervention, Patch, ProjectOut
 from steer.edits.directions import Random
 from tests.support import tiny
 
@@ -49,12 +51,39 @@ def test_a_control_is_as_large_as_the_edit(studio: Studio) -> None:
     setup = Setup(tiny.PROMPT, rows=(Row("tiny", Clamp(5, "2x max", positions="1:4")),))
     entry = studio.run(setup).receipt[0]
     site = studio.model.site_of(studio.shelf["tiny"])
-    control = controls.matched(entry, site, Random(0))
+    control = Intervention(site, controls.matched(entry, Random(0)))
     run = studio.model.generate(tiny.PROMPT, control, max_new_tokens=2)
     doses = [each.tokens[0].relative_dose for each in run.receipt]
     assert doses == pytest.approx([token.relative_dose for token in entry.tokens], rel=1e-4)
     places = [each.tokens[0].position for each in run.receipt]
     assert places == list(entry.acted_tokens)
+
+
+def test_edits_of_one_feature_are_measured_as_what_they_add_up_to(studio: Studio) -> None:
+    def measured(*edits: Edit) -> dict[str, float]:
+        rows = tuple(Row("tiny", edit) for edit in edits)
+        setup = Setup(tiny.PROMPT, rows=rows, max_new_tokens=2, in_order=True)
+        result = m.measure(studio, setup, tiny.PROMPTS)
+        return {name.split(" (")[0]: value.mean for name, value in result.kl}
+
+    twice = measured(Add(5, 2.0), Add(5, 3.0))
+    assert twice == pytest.approx(measured(Add(5, 5.0)), rel=1e-3)
+    assert len(twice) == 5
+
+
+def test_no_two_features_have_one_control(studio: Studio) -> None:
+    """All are of one density, so that each would have the same neighbour."""
+    dictionary = studio.shelf["tiny"]
+    assert dictionary.statistics is not None
+    density = torch.full_like(dictionary.statistics.density, 0.1)
+    alike = replace(dictionary, statistics=replace(dictionary.statistics, density=density))
+    studio = Studio(studio.model, Shelf(studio.model, [], [alike]))
+    edited = [("tiny", feature) for feature in (5, 6, 7)]
+    others = controls.similar_features(studio, [*edited, edited[0]])
+    assert list(others) == edited
+    assert len(set(others.values()) - {5, 6, 7}) == 3
+    rows = tuple(Row("tiny", Add(feature, 2.0)) for _, feature in edited)
+    m.measure(studio, Setup(tiny.PROMPT, rows=rows, max_new_tokens=2), tiny.PROMPTS)
 
 
 def test_similar_points_elsewhere(studio: Studio) -> None:

@@ -66,7 +66,8 @@ def sweep(
     """The exact effect of ablating each active feature. Metric: KL, or a logit (difference).
 
     Controls have a feature's ‖Δ‖ at each position; `significant` corrects for many features. A
-    single prompt can't be: give ten or more.
+    single prompt can't be: give ten or more. Shards run none, which come with the merged --file:
+    say --draws alike in all.
     """
     from apps.cli.views.sweep import swept_view
     from steer.edits import Ablate, Clamp
@@ -79,11 +80,7 @@ def sweep(
     if not chosen.draws:
         chosen.refuse("--draws 0 runs no controls", "--control")
     if work.shard is not None:
-        chosen.refuse(
-            "a shard runs no controls, whose features are known once all effects are there: give "
-            "it with --file after steer merge",
-            *("--draws", "--control", "--top"),
-        )
+        chosen.refuse("a shard shows no table: give it with --file after steer merge", "--top")
     work.beside(("--screen", chosen.screen))
     if work.remote is not None:
         chosen.refuse("sent passes are in batches of 32 rows", "--budget")
