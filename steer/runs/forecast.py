@@ -88,7 +88,7 @@ class Forecast:
     safe: times this dose, until the mean KL is one nat a token.
     promoted: tokens whose logit can be expected to rise most.
     unembedding: what the unembedding alone says, without the blocks between; the site's own
-        direction read as if nothing came after it.
+        direction read as if nothing came after it. Empty where that is not one fixed direction.
     moves: what else will move, the behaviours that `steer verify` tests for harm; empty where the
         site has no map of them.
     mapped: whether a map of the site was there; without one `promoted` is of the neutral sentence.
@@ -120,9 +120,17 @@ class Forecast:
             + "  ".join(
                 f"{visible(token.token)} {token.delta_logit}" for token in self.promoted[:5]
             ),
-            "  unembedding  " + "  ".join(map(visible, self.unembedding[:5])),
+            *self._direct,
             *([f"  also moves   {self._others}"] if self.moves else []),
         ]
+
+    @property
+    def _direct(self) -> list[str]:
+        return (
+            ["  unembedding  " + "  ".join(map(visible, self.unembedding[:5]))]
+            if self.unembedding
+            else []
+        )
 
     @property
     def _others(self) -> str:
@@ -249,10 +257,11 @@ def _promoted(model: LanguageModel, expected: Tensor, off: Bounds | None) -> tup
 def _unembedded(
     model: LanguageModel, plans: Sequence[SitePlan], pushes: Sequence[Tensor]
 ) -> tuple[str, ...]:
-    """Empty where sites are not in the space of the stream, or nothing fixed is added."""
-    inside = all(in_residual_space(str(plan.out.hookpoint)) for plan in plans)
-    if not inside or any(plan.subspaces for plan in plans):
-        return ()
+    """Empty where sites are not in the space of the stream, or more is added than fixed rows."""
+    for plan in plans:
+        fixed = not (plan.subspaces or plan.later) and plan.error == "keep"
+        if not fixed or not in_residual_space(str(plan.out.hookpoint)):
+            return ()
     try:
         logits = direct_logits(model, torch.stack(list(pushes)).sum(0, keepdim=True))[0]
     except ModelError:  # no final norm that is known

@@ -80,10 +80,20 @@ class Run:
                 f"{at(self.remote)}",
                 f"prompt    {_cut(self.prompt)}",
                 f"baseline  {_cut(self.baseline.text)}",
-                f"edited    {_cut(self.text)}",
+                f"{'edited' if self.interventions else 'no edits':<9} {_cut(self.text)}",
+                *self._errors,
                 str(self.receipt),
             )
         )
+
+    @property
+    def _errors(self) -> list[str]:
+        """Of interventions that change nothing but the error term, which no edit's entry tells."""
+        return [
+            f"{one.dictionary}: no edits; error {one.error}"
+            for one in self.interventions
+            if not one.edits
+        ]
 
     def _repr_html_(self) -> str:
         texts = {"baseline": self.baseline.text, "edited": self.text}

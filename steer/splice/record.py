@@ -198,9 +198,10 @@ def _record(
         reached = read_targets(live, features, plan)[..., targets]
     else:
         reached = before.new_full((*before.shape[:2], len(targets)), torch.nan)
+    likes = {"touched": stream.bool(), "fired": stream.bool(), "before": stream, "after": stream}
     stacked = {
-        name: _stack([getattr(edit, name) for edit in reading.edits], before)
-        for name in ("touched", "fired", "before", "after")
+        name: _stack([getattr(edit, name) for edit in reading.edits], like)
+        for name, like in likes.items()
     }
     return Record(
         absolute=reading.span.absolute,
@@ -219,4 +220,4 @@ def _record(
 
 def _stack(values: list[Tensor], like: Tensor) -> Tensor:
     """[b, s, k], also for k = 0."""
-    return torch.stack(values, dim=-1) if values else like.new_zeros((*like.shape[:2], 0)).bool()
+    return torch.stack(values, dim=-1) if values else like.new_zeros((*like.shape[:2], 0))

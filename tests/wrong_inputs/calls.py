@@ -179,6 +179,7 @@ ROWS: list[Called] = [
     called(swept(features=[99]), "99", "0 to 47"),
     called(swept(file="/proc/none/rows"), "/proc/none can't be written"),
     called(lambda place: steer.logit_effect(place.model, [], ()), "no prompts were given"),
+    called(lambda place: steer.logit_effect(place.model, "w7", ()), "nothing to measure", "one"),
     called(lambda place: steer.load(5), "tokenizer"),
     called(lambda place: steer.load("smollm"), "did you mean smollm2-135m"),
     called(lambda place: steer.load(dtype="int8"), "'int8'", "bfloat16"),

@@ -187,7 +187,7 @@ _NOTHING: list[Typed] = [
     typed("check {place}/sae --outliers {model}", "--outliers would do nothing", "--full"),
     typed("attribution w7 --answer w5 --steps 5 {tiny}", "--steps would do nothing", "ig"),
     typed("sweep w7 --control matched --draws 0 {tiny}", "--control would do nothing", "--draws 0"),
-    typed("sweep w7 --shard 1/2 --file x --draws 2 {tiny}", "--draws would do nothing", "merge"),
+    typed("sweep w7 --shard 1/2 --file x --top 2 {tiny}", "--top would do nothing", "merge"),
     typed(
         "effects w7 --edit {place}/edit.json --edit {place}/other.json --draws 2 {model}",
         *("{place}/other.json", "needs dictionary"),

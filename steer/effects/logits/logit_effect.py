@@ -23,7 +23,7 @@ from steer.effects.logits.result import (
 from steer.effects.metric import Metric, Reference, Tokens, as_metrics, token_ids
 from steer.effects.passes.paired import Pair, run_pairs
 from steer.effects.positionwise import Contrast, contrast
-from steer.errors import SteerError
+from steer.errors import InterventionError, SteerError
 from steer.lm.prompts import as_texts
 from steer.lm.remote import Remote, check_remote, ran_at
 from steer.lm.remote_jobs import one_call
@@ -64,7 +64,7 @@ def logit_effect(
     remote: as for `Model.generate`, of every pass but the clean ones that controls are read from.
 
     Raises what `Model.plans` and `Model.tokenize` raise, `InterventionError` for a target that is
-    not one token, and `SteerError` for the draws of several interventions.
+    not one token or if there is no intervention, and `SteerError` for the draws of several.
     """
     check_remote(model.nn, remote)
     check_if_silent(if_silent)
@@ -73,6 +73,8 @@ def logit_effect(
     check_whole("continuation", continuation)
     texts = as_texts(prompts)
     interventions = as_tuple(intervention)
+    if not interventions:
+        raise InterventionError("there is nothing to measure: give at least one intervention")
     if draws and len(interventions) > 1:
         raise SteerError(
             f"draws={draws}: controls are of one intervention, and {len(interventions)} act "

@@ -74,3 +74,17 @@ def test_what_holds_the_intervention_names_its_policy(error: str, llama: steer.M
 def test_patched_nodes_name_the_error_of_their_pairs(error: str, llama: steer.Model) -> None:
     pairs = prompt_pairs(llama, ["w7 w31 w12"], ["w7 w33 w12"], GIVEN, error=error)
     assert node_effects(pairs).error == error
+
+
+def test_an_intervention_of_the_error_term_alone_is_told_everywhere(llama: steer.Model) -> None:
+    alone = steer.Intervention("tiny", [], error="drop")
+    plan = llama.explain(alone, dictionaries=[GIVEN], prompt=PROMPT)
+    assert plan.forecast is not None
+    assert plan.forecast.kl.value > 0
+    assert plan.forecast.unembedding == ()  # no fixed direction is added
+    assert "unembedding" not in str(plan)
+    run = llama.generate(PROMPT, alone, dictionaries=[GIVEN], max_new_tokens=4)
+    assert "tiny: no edits; error drop" in repr(run)
+    plain = llama.generate(PROMPT, [], max_new_tokens=4)
+    assert plain.text == plain.baseline.text
+    assert "edited" not in repr(plain)
