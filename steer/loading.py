@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from steer.lm import default_model
 from steer.lm.anatomy import anatomy_of, device_of
 from steer.lm.fingerprint import fingerprint_of
 from steer.lm.placement import Placement
-from steer.lm.published import reachable
+from steer.lm.published import reachable, source_of
 from steer.model import Model
 from steer.progress import Progress
 
@@ -68,7 +67,7 @@ def load(
             raise ModelError("a transformers model needs its tokenizer: load(model, tokenizer=…)")
         return _wrap(model, tokenizer, type(model).__name__)
     name = str(model)
-    source = default_model.fetch(progress) if name == default_model.NAME else _resolve(name)
+    source = source_of(name, progress)
     module, read_tokenizer = _read(source, DTYPES[dtype], name, placement)
     placed = module.to(placement.chosen) if placement.moves else module
     return _wrap(placed, tokenizer or read_tokenizer, name)
@@ -78,7 +77,7 @@ def load_tokenizer(name: str = default_model.NAME, progress: Progress | None = N
     """Only a model's tokenizer. Raises as `load` does."""
     from transformers import AutoTokenizer
 
-    source = default_model.fetch(progress) if name == default_model.NAME else _resolve(name)
+    source = source_of(name, progress)
     local = {"local_files_only": True} if not reachable(source, name) else {}
     try:
         return AutoTokenizer.from_pretrained(source, **local)
@@ -100,20 +99,6 @@ def _remedy(source: Path | str) -> str:
         return f"; it is steer's own copy: delete {source}, and it is fetched again"
     wanted = ("config.json", "tokenizer.json or another tokenizer", "*.safetensors")
     return f"; {source} should hold {', '.join(wanted)}, as save_pretrained writes them"
-
-
-def _resolve(name: str) -> Path | str:
-    if name and (path := Path(name).expanduser()).is_dir():
-        return path
-    if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
-        return name
-    near = difflib.get_close_matches(name, [default_model.NAME], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else "."
-    if Path(name).expanduser().is_file():
-        hint = ": it is a file."
-    raise ModelError(
-        f"model {name!r} is unknown{hint} Give {default_model.NAME}, a folder, or a hub id org/name"
-    )
 
 
 def _read(

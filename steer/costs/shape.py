@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steer.errors import ModelError
-from steer.lm import default_model
+from steer.lm.published import reachable, source_of
 
 _LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -99,12 +99,12 @@ def _config(name: str) -> Any:
 
     if name in PUBLISHED:
         return AutoConfig.for_model(**PUBLISHED[name])
-    source = default_model.fetch() if name == default_model.NAME else name
     try:
-        return AutoConfig.from_pretrained(source)
+        source = source_of(name)
+        return AutoConfig.from_pretrained(source, local_files_only=not reachable(source, name))
     except Exception as error:  # a damaged folder, or a hub out of reach, raises anything at all
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(": .")
         raise ModelError(
-            f"the config of {name!r} can't be read: {first}; give {default_model.NAME}, a folder, "
-            f"a hub id, or one of {', '.join(PUBLISHED)}"
+            f"the config of {name!r} can't be read: {first}. Known without the hub: "
+            f"{', '.join(PUBLISHED)}"
         ) from error

@@ -1,13 +1,36 @@
-"""Whether a model of the hub can be had, asked once instead of waited for."""
+"""Where a named model is, and whether one of the hub can be had: asked once, not waited for."""
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from dictionaries.hub import why_not_fetched
 from steer.errors import ModelError
+from steer.lm import default_model
+from steer.progress import Progress
 
 _SECONDS = 10
+
+
+def source_of(name: str, progress: Progress | None = None) -> Path | str:
+    """The folder of a model, which the default model is fetched into, or its id on the hub.
+
+    Raises `ModelError` for a name that is neither, `FetchError` if the default model can't be had.
+    """
+    if name == default_model.NAME:
+        return default_model.fetch(progress)
+    if name and (path := Path(name).expanduser()).is_dir():
+        return path
+    if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
+        return name
+    near = difflib.get_close_matches(name, [default_model.NAME], n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    if Path(name).expanduser().is_file():
+        hint = ": it is a file."
+    raise ModelError(
+        f"model {name!r} is unknown{hint} Give {default_model.NAME}, a folder, or a hub id org/name"
+    )
 
 
 def reachable(source: Path | str, name: str) -> bool:
