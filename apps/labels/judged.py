@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from apps.labels.detected import read_recipe, token_texts
+from apps.labels.reading import read_recipe, token_texts
 from apps.training.recipe import Recipe
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary

@@ -42,6 +42,17 @@ class Activity:
         inside = self.heldout[self.position]
         return _counts(self.feature[inside], self.features) / self.heldout.sum()
 
+    def of_features(self, features: range) -> Activity:
+        """Only these features, numbered from 0."""
+        inside = (self.feature >= features.start) & (self.feature < features.stop)
+        return replace(
+            self,
+            feature=self.feature[inside] - features.start,
+            position=self.position[inside],
+            value=self.value[inside],
+            features=len(features),
+        )
+
     def strongest(self, share: float) -> Activity:
         """Only each feature's `share` strongest activations count as active."""
         order = _order(self.feature, -self.value)

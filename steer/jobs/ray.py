@@ -45,7 +45,7 @@ class Ray:
         if self.actors is not None and self.actors < 1:
             raise SteerError(f"actors={self.actors} is not allowed: 1 or more")
 
-    def __call__(self, job: Job[Model], model: Model, todo: Todo) -> Iterator[Finished]:
+    def __call__(self, job: Job[Any], model: Model | None, todo: Todo) -> Iterator[Finished]:
         """Run the units that are to be run, in the order in which they come.
 
         Raises `SteerError` for no cluster at the address, a model that was not loaded by name,
@@ -133,7 +133,7 @@ class _Dealer:
     ray: Any
     actors: list[Any]
     begin: Callable[[], Any]
-    job: Job[Model]
+    job: Job[Any]
     todo: Todo
     firsts: deque[tuple[int, int]] = field(default_factory=deque)
     more: dict[int, deque[int]] = field(default_factory=dict)

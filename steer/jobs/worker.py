@@ -36,8 +36,9 @@ def check_same(theirs: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """How a worker gets the model that the driver has.
+    """How a worker gets the model that the driver has, if the job needs one.
 
+    name: empty if it does not.
     fingerprint: of its weights, so that another model under the same name is no model.
     """
 
@@ -48,12 +49,14 @@ class Source:
     threads: int
 
     @classmethod
-    def of(cls, model: Model) -> Source:
+    def of(cls, model: Model | None) -> Source:
         """Raises `SteerError` for a model that was given as an object, or lies in parts."""
         import torch
 
         from steer.lm.default_model import NAME
 
+        if model is None:
+            return cls("", "", "", on_gpu=False, threads=torch.get_num_threads())
         module = model.module
         if getattr(module, "hf_device_map", None) or getattr(module, "is_quantized", False):
             raise SteerError(
@@ -70,13 +73,15 @@ class Source:
         on_gpu = model.device.type == "cuda"
         return cls(name, model.dtype, model.fingerprint, on_gpu, torch.get_num_threads())
 
-    def load(self) -> Model:
+    def load(self) -> Model | None:
         """The model, in as many threads. Raises `SteerError` for other weights."""
         import torch
 
         from steer.loading import load
 
         torch.set_num_threads(self.threads)
+        if not self.name:
+            return None
         model = load(self.name, dtype=self.dtype)
         if model.fingerprint != self.fingerprint:
             raise SteerError(
@@ -89,7 +94,7 @@ class Source:
 class Worker:
     """An actor. It keeps its model, and the last part that it opened, from call to call."""
 
-    def __init__(self, source: Source, job: Job[Model]) -> None:
+    def __init__(self, source: Source, job: Job[Any]) -> None:
         self._source, self._job = source, job
         self._model: Model | None = None
         self._open: tuple[int, Opened] | None = None

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from apps.labels.detected import Reading, read, token_texts
+from apps.labels.reading import Reading, read, token_texts
 from apps.reproduce.cells import Row, bounds, row_of
 from apps.reproduce.e1_frontier.experiment import fitted_ica
 from apps.reproduce.e2_interpretability import judging

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from apps.labels.detected import Reading, token_texts
+from apps.labels.reading import Reading, token_texts
 from apps.reproduce.cells import number
 from apps.reproduce.e2_interpretability.experiment import described
 from apps.reproduce.settings import silent

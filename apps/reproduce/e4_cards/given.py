@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from apps.labels.detected import Reading
+from apps.labels.reading import Reading
 from apps.reproduce.cells import bounds
 from apps.reproduce.e4_cards.experiment import CASES, Read, judged, of_kind, search
 from apps.reproduce.settings import silent

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from apps.labels.detected import token_texts
+from apps.labels.reading import token_texts
 from apps.reproduce.e7_steering.concepts import Concept
 from dictionaries.dictionary import Dictionary
 from steer.effects.passes.changes import clean_for

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apps.labels.detected import Reading, read_recipe
+from apps.labels.reading import Reading, read_recipe
 from apps.reproduce.kept.parts import digest
 from apps.reproduce.shared.given import SHIPPED
 from apps.training.recipe import load_recipe

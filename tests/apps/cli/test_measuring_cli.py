@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from apps.labels.detected import make_labels
 from apps.reproduce.settings import Settings
+from apps.training.recipe import load_recipe
+from dictionaries import catalogue
+from dictionaries.architectures import JumpReLU
 from dictionaries.beside.labels import Label, Labels
+from dictionaries.dictionary import Dictionary
+from steer.disk.merge import merge
 from tests.support import toy
 from tests.support.command import Run
 from tests.support.judge import serving
@@ -39,7 +46,6 @@ batch = 256
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny model, a recipe, its activations and a dictionary trained on them."""
-    from apps.training.recipe import load_recipe
     from apps.training.train import run_recipe
 
     root = tmp_path_factory.mktemp("measuring")
@@ -73,6 +79,27 @@ def test_labels_of_every_feature(run: Run, trained: Path) -> None:
     assert list(Labels.load(folder)) == list(labels)
     word = made[0].text.split()[0]
     assert json.loads(run("labels", "search", word, "--dictionary", str(folder), "--json")[1])
+
+
+@pytest.mark.parametrize("architecture", ["topk", "jumprelu"])
+def test_labels_of_blocks_and_of_shards_are_those_of_the_whole(
+    trained: Path, tmp_path: Path, architecture: str
+) -> None:
+    """A dictionary that ranks its features is encoded whole, another by block."""
+    dictionary: Dictionary = catalogue.load(trained / "out" / "toy" / "resid_post.1")
+    if architecture == "jumprelu":
+        fields = {name: getattr(dictionary, name) for name in ("W_enc", "W_dec", "b_enc", "b_dec")}
+        threshold = torch.full((dictionary.width,), 0.5)
+        dictionary = JumpReLU(**fields, threshold=threshold, config=dictionary.config)
+    recipe, work = load_recipe(str(trained / "toy.toml")), trained / "work"
+    whole = make_labels(dictionary, recipe, work=work)
+    assert len(whole) > 40
+    files = [tmp_path / f"{number}.jsonl" for number in (3, 1, 2)]
+    for number, file in zip((3, 1, 2), files, strict=True):
+        make_labels(dictionary, recipe, work=work, block=10, file=file, shard=f"{number}/3")
+    merge(files, tmp_path / "all.jsonl")
+    joined = make_labels(dictionary, recipe, work=work, block=10, file=tmp_path / "all.jsonl")
+    assert list(joined) == list(whole)
 
 
 def test_a_judge_over_http(run: Run, trained: Path, tmp_path: Path) -> None:

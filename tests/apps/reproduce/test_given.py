@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import steer
-from apps.labels.detected import Reading
+from apps.labels.reading import Reading
 from apps.reproduce.e2_interpretability import given as e2
 from apps.reproduce.e4_cards import given as e4
 from apps.reproduce.e4_cards.experiment import Read

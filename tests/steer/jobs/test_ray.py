@@ -18,7 +18,9 @@ from dictionaries.training.activations import ActivationStore, Contexts
 from steer.errors import SteerError
 from steer.jobs import ray as executor
 from steer.jobs.harvest import harvest
+from steer.jobs.job import Each
 from steer.jobs.ray import Ray
+from steer.jobs.run import Spread, run
 from steer.jobs.worker import Source, check_same, installed
 from steer.model import Model
 from tests.support import tiny
@@ -85,12 +87,23 @@ def test_an_actor_harvests_what_this_process_harvests(
     ids = torch.randint(3, tiny.VOCABULARY, (7, 6), generator=torch.Generator().manual_seed(0))
     none = torch.zeros(7, dtype=torch.uint8)
     contexts = Contexts(ids.int(), none, none.bool(), ("x",))
-    for name, run in (("alone", None), ("spread", Ray(actors=1))):
+    for name, spread in (("alone", None), ("spread", Ray(actors=1))):
         store = ActivationStore(tmp_path / name, {"resid_post.1": tiny.D})
-        harvest(named, contexts, store, batch=2, executor=run)
+        harvest(named, contexts, store, batch=2, executor=spread)
     for file in ("resid_post.1.bf16", "harvest.jsonl"):
-        alone, spread = ((tmp_path / name / file).read_bytes() for name in ("alone", "spread"))
-        assert alone == spread
+        whole, parts = ((tmp_path / name / file).read_bytes() for name in ("alone", "spread"))
+        assert whole == parts
+
+
+def test_a_job_that_brings_all_it_needs_has_no_model(cluster: Any, tmp_path: Path) -> None:
+    job = Each("squares", "squaring", "number", 5, lambda model, part: [{"of": part**2}])
+    spreads = [
+        Spread.of(tmp_path / "alone", None),
+        Spread.of(tmp_path / "ray", None, Ray(actors=1)),
+    ]
+    for spread in spreads:
+        assert [row["of"] for row in run(job, None, spread, {"squares": 1})] == [0, 1, 4, 9, 16]
+    assert (tmp_path / "alone").read_bytes() == (tmp_path / "ray").read_bytes()
 
 
 def test_what_is_wrong_with_workers_is_one_line(

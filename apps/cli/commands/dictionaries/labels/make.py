@@ -10,6 +10,7 @@ from apps.cli.command import command
 from apps.cli.options.labelling import Labelling
 from apps.cli.options.run import Output
 from apps.cli.options.single import DICTIONARY
+from apps.cli.options.work import Work
 
 
 @command("steer labels make smollm2-135m/resid_post.20")
@@ -17,6 +18,7 @@ def make(
     *,
     name: Annotated[str, typer.Argument(help="A catalogue name or a folder.")] = DICTIONARY,
     labelling: Labelling,
+    work: Work,
     output: Output,
 ) -> None:
     """Label every feature by the readable rule that best predicts where it is active.
@@ -29,9 +31,14 @@ def make(
     from dictionaries import catalogue
     from dictionaries.beside.labels import Labels
 
+    work.check(("--out", labelling.out))
     dictionary, recipe = catalogue.load(name), load_recipe(labelling.recipe)
     with output.progress() as progress:
-        made = make_labels(dictionary, recipe, work=labelling.work, progress=progress)
+        made = make_labels(
+            dictionary, recipe, work=labelling.work, **work.spread, progress=progress
+        )
+    if work.told(output.emit):
+        return
     folder = labelling.out or catalogue.find(name)
     written = Labels.load(folder).without_source(SOURCE).merged(made).save(folder)
     good = sum((label.f1 or 0) > 0.8 for label in made) / max(1, len(made))
