@@ -185,7 +185,8 @@ def _check_some(name: str, tokens: Tokens) -> None:
 
 
 def _ids(tokens: Tokens) -> list[int]:
+    """Each once, though it was given as a text and as its id."""
     several = _several(tokens)
     if texts := [token for token in several if not isinstance(token, int)]:
         raise SteerError(f"{texts[0]!r} is a text: call resolve(model) first, or give its id")
-    return [int(token) for token in several]
+    return list(dict.fromkeys(int(token) for token in several))

@@ -151,3 +151,14 @@ def test_tokens_that_the_model_never_gives_change_nothing() -> None:
     assert not {token.id for token in found.promoted} & {90, 91}
     assert found.controls is not None
     assert found.controls.to_frame()["effect"].notna().all()
+
+
+@pytest.mark.parametrize("metric", [steer.LogitDifference, steer.LogProbability])
+def test_a_token_given_as_text_and_as_id_counts_once(metric: Any, llama: steer.Model) -> None:
+    """Twice it had twice the weight, and half of all probability or more was more than all."""
+    once, twice = (effect(llama, metric=metric(t)) for t in (("w5", "w9"), ("w5", 5, "w9")))
+    assert once.metric is not None
+    assert twice.metric is not None
+    assert torch.equal(once.metric, twice.metric)
+    sides = [steer.Claim(tokens).resolve(llama) for tokens in (("w5", "w9"), ("w5", 5, "w9"))]
+    assert sides[0] == sides[1]
