@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from dictionaries.beside.stability import Stability
 
 _LAYER_NORM_EPS = 1e-5
+_SHORTEST = 1e-30
+"""An activation of zeros stays that, as padding whose embedding is zeros: it has no direction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,8 @@ class Dictionary(ABC):
     def _normalise(self, x: Tensor) -> tuple[Tensor, Norm]:
         match self.config.normalisation:
             case "constant_norm_rescale":
-                coefficient = self.config.d_in**0.5 / x.norm(dim=-1, keepdim=True)
+                length = x.norm(dim=-1, keepdim=True).clamp(min=_SHORTEST)
+                coefficient = self.config.d_in**0.5 / length
                 return x * coefficient, Norm(scale=1 / coefficient)
             case "layer_norm":
                 mean = x.mean(dim=-1, keepdim=True)

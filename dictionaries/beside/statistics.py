@@ -43,7 +43,7 @@ _IDS = ("contexts", "promoted", "suppressed")
 class FeatureStatistics:
     """Per-feature statistics over `tokens` kept tokens; m features.
 
-    density [m]: share of tokens where the feature is active.
+    density [m]: share of tokens where the feature is active: not 0, so of either sign.
     maximum, mean [m]: largest activation, and mean where active.
     quantiles [m, 6]: percentiles `QUANTILES` of the activation where active.
     contexts [m, 10, 24]: token ids around the ten strongest activations, -1 where there is none.

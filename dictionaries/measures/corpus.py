@@ -60,7 +60,7 @@ def tally(
     for rows in corpus.batches(max(1, min(16, _FLOATS // (corpus.tokens.shape[1] * m)))):
         features = _encoded(dictionary, corpus, rows)
         flat = features.flatten(0, 1)
-        count += (flat > 0).sum(0)
+        count += (flat != 0).sum(0)
         total += (flat.double() * UNITS).round().long().sum(0)
         maximum = torch.maximum(maximum, flat.amax(0))
         parts.append(histogram(flat))

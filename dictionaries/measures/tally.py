@@ -22,7 +22,9 @@ UNITS = 2.0**24
 """Of a sum, in one."""
 _DROPPED = 17
 """Of a float's 23 bits of mantissa, all but six."""
-_BUCKETS = 2 ** (31 - _DROPPED)
+_POSITIVE = 2 ** (31 - _DROPPED)
+"""The first bucket of values above 0; those below come before it, the largest the last."""
+_BUCKETS = 2 * _POSITIVE
 RELATIVE_ERROR = 2.0**-7
 """Of a quantile: half a bucket's width."""
 
@@ -32,7 +34,7 @@ class Tally:
     """m features on `tokens` kept tokens.
 
     count, total, maximum [m]: active tokens; sum of activations, in units; the largest.
-    buckets, filled [b]: feature · 2¹⁴ + bucket, in ascending order, and the tokens in each.
+    buckets, filled [b]: feature · 2¹⁵ + bucket, in ascending order, and the tokens in each.
     peaks, hashes [m, 10]: strongest activations, at most one a context, and what orders ties;
     contexts, context_activations [m, 10, 24]: see `FeatureStatistics`.
     """
@@ -127,10 +129,12 @@ class Tally:
 
 
 def histogram(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Buckets [b] and how many of the positive values [n, m] of m features are in each."""
-    token, feature = (values > 0).nonzero(as_tuple=True)
-    bits = values[token, feature].float().view(torch.int32).long() >> _DROPPED
-    return joined(feature * _BUCKETS + bits, torch.ones_like(feature))
+    """Buckets [b] and how many of the values [n, m] of m features that are not 0 are in each."""
+    token, feature = values.nonzero(as_tuple=True)
+    chosen = values[token, feature].float()
+    size = chosen.abs().view(torch.int32).long() >> _DROPPED
+    bucket = torch.where(chosen > 0, _POSITIVE + size, _POSITIVE - 1 - size)
+    return joined(feature * _BUCKETS + bucket, torch.ones_like(feature))
 
 
 def joined(buckets: Tensor, filled: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,5 +152,8 @@ def strongest(peaks: Tensor, hashes: Tensor) -> Tensor:
 
 def _middle(bucket: Tensor) -> Tensor:
     """The float in the middle of a bucket."""
-    bits = (bucket << _DROPPED) + (1 << (_DROPPED - 1))
-    return bits.to(torch.int32).view(torch.float32)
+    positive = bucket >= _POSITIVE
+    size = torch.where(positive, bucket - _POSITIVE, _POSITIVE - 1 - bucket)
+    bits = (size << _DROPPED) + (1 << (_DROPPED - 1))
+    middle = bits.to(torch.int32).view(torch.float32)
+    return torch.where(positive, middle, -middle)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from steer.errors import SteerError
+from steer.maths.metrics import divergence
 from steer.maths.precision import exact
 from steer.model import Model
 
@@ -126,7 +127,7 @@ class Divergence(Metric):
         clean = reference.logits[-1:].log_softmax(-1)
         edited = logits[:, -1].log_softmax(-1)
         p, q = (clean, edited) if self.direction == "clean_edited" else (edited, clean)
-        return (p.exp() * (p - q)).sum(-1)
+        return divergence(p, q)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ def _check_some(name: str, tokens: Tokens) -> None:
 
 
 def _ids(tokens: Tokens) -> list[int]:
+    """Each once, though it was given as a text and as its id."""
     several = _several(tokens)
     if texts := [token for token in several if not isinstance(token, int)]:
         raise SteerError(f"{texts[0]!r} is a text: call resolve(model) first, or give its id")
-    return [int(token) for token in several]
+    return list(dict.fromkeys(int(token) for token in several))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from steer.maths import metrics
 from steer.maths.precision import exact
 from steer.shown import Shown
 
@@ -75,10 +76,11 @@ def contrast(clean: Tensor, edited: Tensor, ids: Tensor, targets: Sequence[int] 
     p, q = before.log_softmax(-1), after.log_softmax(-1)
     mixture = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0, dtype=p.dtype))
     following = torch.cat([ids[1:], ids[:1]]).unsqueeze(-1)
-    change, chosen = after - before, list(targets)
+    change, chosen = metrics.change(before, after), list(targets)
+    log_ratio = metrics.change(p, q)
     shown = min(_SHOWN, change.shape[-1])
     last = torch.arange(len(ids), device=ids.device) == len(ids) - 1
-    delta_ce = (p - q).gather(-1, following).squeeze(-1)
+    delta_ce = -log_ratio.gather(-1, following).squeeze(-1)
 
     def rank(logits: Tensor) -> Tensor:
         places = (logits > logits.gather(-1, following)).sum(-1)
@@ -86,9 +88,9 @@ def contrast(clean: Tensor, edited: Tensor, ids: Tensor, targets: Sequence[int] 
 
     return Contrast(
         tokens=ids.cpu(),
-        kl=_kl(p, q).cpu(),
-        kl_reverse=_kl(q, p).cpu(),
-        js=(_kl(p, mixture) / 2 + _kl(q, mixture) / 2).cpu(),
+        kl=metrics.divergence(p, q).cpu(),
+        kl_reverse=metrics.divergence(q, p).cpu(),
+        js=(metrics.divergence(p, mixture) / 2 + metrics.divergence(q, mixture) / 2).cpu(),
         delta_ce=torch.where(last, torch.nan, delta_ce).cpu(),
         rank=rank(before),
         rank_edited=rank(after),
@@ -97,9 +99,5 @@ def contrast(clean: Tensor, edited: Tensor, ids: Tensor, targets: Sequence[int] 
         promoted=change.topk(shown).indices.cpu(),
         suppressed=(-change).topk(shown).indices.cpu(),
         delta_logit=change[:, chosen].cpu(),
-        delta_logprob=(q - p)[:, chosen].cpu(),
+        delta_logprob=log_ratio[:, chosen].cpu(),
     )
-
-
-def _kl(p: Tensor, q: Tensor) -> Tensor:
-    return (p.exp() * (p - q)).sum(-1)

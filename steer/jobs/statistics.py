@@ -101,7 +101,7 @@ def feature_statistics(
     ids = contexts(model, texts, tokens, context).cpu()
     read = read.to(dtype=torch.float32)
     header = {
-        "statistics": 1,
+        "statistics": 2,
         "model": model.fingerprint,
         "dtype": model.dtype,
         "dictionary": [read.name, str(read.config.hookpoint), read.width],

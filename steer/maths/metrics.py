@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from steer.maths.precision import exact
@@ -14,7 +15,17 @@ def kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """
     p = p_logits.double().log_softmax(-1)
     q = q_logits.double().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1).to(exact(p_logits).dtype)
+    return divergence(p, q).to(exact(p_logits).dtype)
+
+
+def divergence(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p‖q) from log-probabilities [..., V] -> [...]; a token that p never gives adds nothing."""
+    return (p.exp() * torch.where(p == -torch.inf, 0.0, p - q)).sum(-1)
+
+
+def change(before: Tensor, after: Tensor) -> Tensor:
+    """after − before; 0 where both are −∞, which a model may give to tokens on purpose."""
+    return torch.where(before == after, 0.0, after - before)
 
 
 def cross_entropy(logits: Tensor, ids: Tensor) -> Tensor:
@@ -30,7 +41,7 @@ def logit_difference(logits: Tensor, positive: Tensor, negative: Tensor) -> Tens
 
 def delta_logprob(clean: Tensor, edited: Tensor) -> Tensor:
     """Change of every token's log-probability, [..., V]."""
-    return exact(edited).log_softmax(-1) - exact(clean).log_softmax(-1)
+    return change(exact(clean).log_softmax(-1), exact(edited).log_softmax(-1))
 
 
 def fvu(x: Tensor, reconstruction: Tensor) -> Tensor:

@@ -110,7 +110,8 @@ def _student_cdf(t: float, freedom: int) -> float:
 def sign_flip(values: Tensor, *, flips: int = 10_000, seed: int = 0) -> Tensor:
     """Two-sided p-value [...] that the mean of values [..., n] is 0, by random sign flips.
 
-    All 2ⁿ flips where they are fewer than `flips`; so p is at least 2/2ⁿ for few prompts.
+    All 2ⁿ flips where they are fewer than `flips`; so p is at least 2/2ⁿ for few prompts. NaN where
+    a value is.
     """
     n = values.shape[-1]
     if 2**n <= flips:
@@ -126,7 +127,8 @@ def sign_flip(values: Tensor, *, flips: int = 10_000, seed: int = 0) -> Tensor:
         for row, o in zip(flat, observed, strict=True)
     ]
     counts = torch.stack(shares).double() if shares else torch.zeros(0, dtype=torch.float64)
-    return ((counts + extra) / (len(signs) + extra)).reshape(values.shape[:-1])
+    p = (counts + extra) / (len(signs) + extra)
+    return torch.where(observed.isnan(), torch.nan, p).reshape(values.shape[:-1])
 
 
 def exceeds(effects: Tensor, controls: Tensor) -> Tensor:
@@ -137,17 +139,17 @@ def exceeds(effects: Tensor, controls: Tensor) -> Tensor:
     prompts nothing is left after correction for many features.
     """
     difference = effects.abs() - controls.abs().mean(-1)
-    return torch.where(difference.mean(-1) > 0, sign_flip(difference) / 2, 1.0)
+    return torch.where(difference.mean(-1) <= 0, 1.0, sign_flip(difference) / 2)
 
 
 def benjamini_hochberg(p: Tensor) -> Tensor:
     """q-values [m] of p-values [m]: rejecting q ≤ α keeps the false discovery rate at α.
 
-    Benjamini & Hochberg 1995.
+    Benjamini & Hochberg 1995. A p of NaN stays one, and counts as 1 for the others.
     """
-    m = len(p)
-    order = p.argsort(descending=True)
-    scaled = p[order] * m / torch.arange(m, 0, -1, dtype=p.dtype)
+    m, known = len(p), p.nan_to_num(nan=1.0)
+    order = known.argsort(descending=True)
+    scaled = known[order] * m / torch.arange(m, 0, -1, dtype=p.dtype)
     q = torch.empty_like(p)
     q[order] = scaled.cummin(0).values.clamp(max=1)
-    return q
+    return torch.where(p.isnan(), p, q)

@@ -21,7 +21,7 @@ from dictionaries.sites import in_residual_space
 from steer.errors import ModelError
 from steer.lm.language_model import LanguageModel
 from steer.lm.unembedding import direct_logits
-from steer.maths.metrics import kl
+from steer.maths.metrics import change, kl
 from steer.maths.precision import exact
 from steer.runs.forecast_maps import Maps
 from steer.shown import visible
@@ -164,7 +164,7 @@ def forecast(
     known = [fitted.tokens for fitted in maps if fitted.tokens is not None]
     mapped = len(known) == len(plans)
     off = known[0].off if len(known) == 1 and mapped else {}
-    on_text = (edited - clean).mean((0, 1))
+    on_text = change(clean.expand_as(edited), edited).mean((0, 1))
     pushes = [_push(record, counted) for record in records]
     expected = on_text
     if mapped:

@@ -18,6 +18,7 @@ from steer.effects.passes.changes import clean_of, edit_deltas
 from steer.effects.passes.clean import Clean, Edited
 from steer.errors import SteerError
 from steer.lm.anatomy import Site
+from steer.maths.metrics import change
 from steer.model import Model
 from steer.splice.plan import SitePlan
 from steer.splice.resolve import by_name
@@ -155,4 +156,4 @@ def _clean(
 
 def last_change(edited: Edited, clean: Clean) -> Tensor:
     """How the logits of the last token change, [b, V]."""
-    return edited.logits[:, -1].double() - clean.logits[-1].double()
+    return change(clean.logits[-1].double(), edited.logits[:, -1].double())

@@ -48,7 +48,8 @@ class Claim:
         Raises `InterventionError` for a text that is not one token, and `SteerError` for a token on
         both sides.
         """
-        more, less = token_ids(model, self.more), token_ids(model, self.less)
+        sides = (token_ids(model, side) for side in (self.more, self.less))
+        more, less = (tuple(dict.fromkeys(side)) for side in sides)
         if both := set(more) & set(less):
             names = ", ".join(repr(model.token(token)) for token in sorted(both))
             raise SteerError(f"{names} is in more and in less: a token can be on one side only")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steer.effects.passes.clean import run_clean
 from steer.errors import SilentEditError, SteerError
+from steer.maths.metrics import change
 from steer.model import Model
 from steer.progress import Progress
 from steer.verdicts.arms import Arms, Text, last_change
@@ -107,7 +108,7 @@ def _asking(arms: Arms, prompt: str, text: Text, sides: Sides) -> float:
     asking = arms.protocol.asking.format(words=", ".join(words), prompt=prompt)
     ids = model.tokenize([asking])[0][0]
     asked = run_clean(model, ids, arms.plan.out, every=False).logits[-1]
-    return sides.of(asked.double() - text.clean.logits[-1].double()).item()
+    return sides.of(change(text.clean.logits[-1].double(), asked.double())).item()
 
 
 def _panel(arms: Arms, scales: Tensor, sides: Sides) -> Iterator[tuple[str, Lost | str]]:

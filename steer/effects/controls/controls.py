@@ -100,7 +100,7 @@ class Controls(Shown):
                     "per_norm": group["effect"].mean() / max(group["norm"].mean(), 1e-12),
                     **_densities(group["density"]),
                     "draws": len(draws),
-                    "share": (1 + int((draws >= edit).sum())) / (1 + len(draws)),
+                    "share": (1 + int((~(draws < edit)).sum())) / (1 + len(draws)),
                 }
             )
         table = pandas.DataFrame(rows)

@@ -28,7 +28,8 @@ class DoseResponse(Shown):
 
     doses: as given.
     effect, kl, delta_ce, relative_dose [doses, prompts]: change of the metric, KL(clean‖edited) at
-        the last token, rise of the prompt's own loss in nats, and mean ‖Δ‖/‖x‖ at touched tokens.
+        the last token, rise of the prompt's own loss in nats, and mean ‖Δ‖/‖x‖ at touched tokens,
+        0 where none is touched.
     neutral_ce [doses, texts]: rise of the loss on neutral texts; `delta_ce` if none were given.
     loss, distinct [doses, prompts]: of the continuation written under each dose, its loss under
         the untouched model in nats per token, and the share of its token pairs that are different

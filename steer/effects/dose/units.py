@@ -84,7 +84,8 @@ class Doses:
         (changes,) = run_copies(model, [copies], self.remote)
         if share:
             sizes = exact(delta).norm(dim=-1) / exact(clean.x).norm(dim=-1)
-            changes.append(sizes[:, clean.touched(self.edits[0].positions)].mean(1))
+            touched = clean.touched(self.edits[0].positions)
+            changes.append(sizes[:, touched].sum(1) / max(int(touched.sum()), 1))
         return changes
 
     def _written(self, model: Model, prompt: str) -> dict[str, Tensor]:

@@ -111,7 +111,8 @@ def _changed(
         for part in parts(trials):
             for x in later_activations(clean, part, site):
                 change = other.encode(exact(x))[0] - before
-                means.append(change[counted].mean(0, keepdim=True))
+                # The mean over no token is 0, as the edit's own is, and not NaN.
+                means.append(change[counted].sum(0, keepdim=True) / max(int(counted.sum()), 1))
     return Changed(
         tokens=tuple(clean.model.token(token) for token in clean.ids.tolist()),
         counted=counted,

@@ -92,7 +92,7 @@ def logit_effect(
     for own in last:
         own.receipt.enforce(if_silent)
     before, after = (torch.stack([getattr(f, n) for f in last]) for n in ("clean", "edited"))
-    delta, log_ratio = after - before, metrics.delta_logprob(before, after)
+    delta, log_ratio = metrics.change(before, after), metrics.delta_logprob(before, after)
     count = min(top, delta.shape[1])
     wanted = DRAWS if draws is None else draws
     return LogitEffect(

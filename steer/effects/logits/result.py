@@ -176,7 +176,7 @@ class LogitEffect(Shown):
 def wrong_way(changes: Tensor) -> float:
     """Share of the changes [n] whose sign is not that of their mean, as of those that are 0."""
     values = changes.double()
-    return (values * values.mean().sign() <= 0).double().mean().item()
+    return (~(values * values.mean().sign() > 0)).double().mean().item()
 
 
 def _each(contrasts: Sequence[Contrast], value: Callable[[Contrast], Tensor]) -> Tensor:

@@ -27,6 +27,7 @@ from steer.effects.paths.result import PathEffects as PathEffects
 from steer.errors import SteerError
 from steer.lm.anatomy import Site, check_residual
 from steer.lm.prompts import as_texts
+from steer.maths import metrics
 from steer.maths.precision import exact
 from steer.model import Model
 
@@ -116,7 +117,7 @@ def _measured(
         none = torch.full((1,), -1, device=clean.device)
         reference = Reference(clean.unsqueeze(0), none, edited.clean.length)
         after = torch.stack(changed)
-        logits.append(after - clean)
+        logits.append(metrics.change(clean, after))
         with torch.inference_mode():
             effects.append(measure.change(after.unsqueeze(1), reference).double().cpu())
     return torch.cat(logits), torch.cat(effects)

@@ -45,9 +45,9 @@ class Screened:
 class Sweep(Shown):
     """Effects of edits of single features, edited minus clean.
 
-    rows: one a prompt and feature that acts there: effect, activation (its largest), tokens
-        (how many are changed), norm (‖Δx‖ over the prompt). Where a feature has no row for a
-        prompt it is silent there, and its effect is exactly 0.
+    rows: one a prompt and feature that acts there: effect, activation (its largest at the tokens
+        that are changed), tokens (how many those are), norm (‖Δx‖ over the prompt). Where a feature
+        has no row for a prompt it is silent there, and its effect is exactly 0.
     controls: one a prompt, tested feature and draw: the effect of a control of its size. Of matched
         ones also the control's feature (`like`) and density (`like_density`), and the tested
         feature's (`density`).

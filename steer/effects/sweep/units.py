@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
+import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
@@ -195,8 +196,10 @@ def _interaction(
 
 def _rows(ready: Prepared, index: Sequence[int], effects: Tensor) -> list[Row]:
     changes = ready.changes
-    acting = (changes.amount != 0).sum(0).tolist()
-    peak = changes.before.abs().amax(0).tolist()
+    changed = changes.amount != 0
+    acting = changed.sum(0).tolist()
+    # Where it is not edited it may be far larger: at a first token with a massive activation.
+    peak = torch.where(changed, changes.before.abs(), 0.0).amax(0).tolist()
     norm = changes.dose.norm(dim=0).tolist()
     return [
         {

@@ -80,6 +80,22 @@ def test_quantiles_are_those_of_the_active_tokens_to_the_stated_error(
         assert (found.quantiles[feature].diff() >= 0).all()
 
 
+def test_features_below_zero_are_active_too(make: Make, corpus: Corpus) -> None:
+    """Their mean was the sum of all over the count of those above 0: beyond the largest."""
+    signed: Dictionary = make("abstopk")
+    found = collect_statistics(signed, corpus)
+    flat = signed.encode(corpus.activations)[0][corpus.keep]
+    assert (flat < 0).any()
+    torch.testing.assert_close(found.density, (flat != 0).float().mean(0))
+    torch.testing.assert_close(found.mean * found.density, flat.mean(0), atol=1e-6, rtol=1e-5)
+    shares = torch.tensor(QUANTILES, dtype=torch.float64) / 100
+    for feature, column in enumerate(flat.unbind(1)):
+        values = column[column != 0].sort().values
+        wanted = values[(shares * (len(values) - 1)).round().long()]
+        off = (found.quantiles[feature] - wanted).abs() / wanted.abs()
+        assert (off <= RELATIVE_ERROR).all()
+
+
 @pytest.mark.parametrize("split", range(10))
 def test_any_split_of_the_corpus_is_the_same_card(
     found: FeatureStatistics, dictionary: Dictionary, corpus: Corpus, split: int

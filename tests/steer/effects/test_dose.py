@@ -94,3 +94,13 @@ def test_the_two_signs(llama: steer.Model) -> None:
     assert row["even"] + row["odd"] == pytest.approx(row["plus"])
     assert row["even"] - row["odd"] == pytest.approx(row["minus"])
     assert response.asymmetry().equals(table)
+
+
+def test_a_prompt_without_touched_tokens_does_not_hide_the_strongest_dose(
+    llama: steer.Model,
+) -> None:
+    """Its ‖Δ‖/‖x‖ is 0, as its effect is: were it not a number, any dose could be the strongest."""
+    prompts = [*tiny.PROMPTS, "w7"]
+    response = dose_response(llama, prompts, tiny.dictionary(), 5, [0.5, 8.0, 2.0], positions="1:")
+    assert not response.relative_dose[:, 3].any()
+    assert response.strongest(budget=1e9) == 8.0

@@ -103,3 +103,21 @@ def test_an_edit_of_nothing_is_no_effect(llama: steer.Model) -> None:
     edit = steer.Intervention("tiny", [steer.Ablate(silent)])
     with pytest.raises(SilentEditError, match="changes nothing"):
         downstream(llama, tiny.PROMPT, edit, later("resid_post.2"), dictionaries=[dictionary])
+
+
+def test_a_prompt_without_counted_tokens_changes_no_verdict(llama: steer.Model) -> None:
+    """Of its one token, the first, nothing is counted: its changes and its controls' are 0."""
+    other = later("resid_post.2")
+    prompts = [f"w{3 + n} w{20 + n} w{40 + n} w{60 + n}" for n in range(12)]
+    frames = []
+    for texts in (prompts, [*prompts, "w7"]):
+        effect = downstream(llama, texts, clamp(), other, dictionaries=[tiny.dictionary()])
+        frames.append(effect.to_frame())
+        overall = effect.overall()
+    assert overall["change"].notna().all()
+    without, with_one = frames
+    assert without["significant"].any()
+    assert set(with_one["feature"]) == set(without["feature"])
+    for kind in ("random", "matched"):
+        assert with_one[kind].sum() == pytest.approx(without[kind].sum() * 12 / 13)
+        assert list(with_one[f"p_{kind}"]) == pytest.approx(list(without[f"p_{kind}"]))

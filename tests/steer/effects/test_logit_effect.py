@@ -132,3 +132,33 @@ def frozen(norm: Any, x: Tensor, scale: Tensor) -> Tensor:
         gain = gain + 1
     moved: Tensor = centred / scale * gain + (0 if bias is None else bias.double())
     return moved
+
+
+def test_tokens_that_the_model_never_gives_change_nothing() -> None:
+    """−∞ on purpose: every KL was NaN, which no control exceeds, and these were promoted most."""
+    module, hidden = tiny.build("llama"), slice(90, 92)
+
+    def never(_: Any, __: Any, logits: torch.Tensor) -> torch.Tensor:
+        logits[..., hidden] = -torch.inf
+        return logits
+
+    module.lm_head.register_forward_hook(never)
+    model = steer.load(module, tokenizer=tiny.tokenizer())
+    found = effect(model, edit=steer.Intervention("tiny", [steer.Clamp(5, 4.0)]), draws=2)
+    assert (found.kl > 0).all()
+    assert all((each.kl > -1e-6).all() and (each.js > -1e-6).all() for each in found.positions)
+    assert not found.delta_logit[:, hidden].any()
+    assert not {token.id for token in found.promoted} & {90, 91}
+    assert found.controls is not None
+    assert found.controls.to_frame()["effect"].notna().all()
+
+
+@pytest.mark.parametrize("metric", [steer.LogitDifference, steer.LogProbability])
+def test_a_token_given_as_text_and_as_id_counts_once(metric: Any, llama: steer.Model) -> None:
+    """Twice it had twice the weight, and half of all probability or more was more than all."""
+    once, twice = (effect(llama, metric=metric(t)) for t in (("w5", "w9"), ("w5", 5, "w9")))
+    assert once.metric is not None
+    assert twice.metric is not None
+    assert torch.equal(once.metric, twice.metric)
+    sides = [steer.Claim(tokens).resolve(llama) for tokens in (("w5", "w9"), ("w5", 5, "w9"))]
+    assert sides[0] == sides[1]

@@ -58,6 +58,16 @@ def test_every_architecture(llama: steer.Model, architecture: str) -> None:
         assert row["effect"] == pytest.approx(difference(edited) - clean, abs=2e-5)
 
 
+def test_activation_is_of_the_tokens_that_are_changed(llama: steer.Model) -> None:
+    dictionary = tiny.dictionary()
+    sweep = ablation_sweep(llama, tiny.PROMPT, dictionary, positions="1:")
+    activations = llama.features(tiny.PROMPT, dictionary).activations
+    largest = activations[1:].amax(0)
+    assert (activations[0] > largest)[sweep.features].any()
+    for row in sweep.rows:
+        assert row["activation"] == pytest.approx(largest[row["feature"]].item(), abs=1e-5)
+
+
 def test_features_without_a_row_do_nothing(llama: steer.Model) -> None:
     dictionary = tiny.dictionary()
     sweep = ablation_sweep(llama, tiny.PROMPT, dictionary, metric=METRIC)

@@ -40,6 +40,18 @@ def test_kl_is_finite_for_large_logits(size: float, dtype: torch.dtype) -> None:
     assert metrics.kl(p, p).item() == 0
 
 
+def test_tokens_that_neither_run_can_give_count_for_nothing() -> None:
+    """A model may give −∞ to tokens on purpose: they made NaN of every figure."""
+    p, q = torch.randn(2, 3, 11)
+    masked_p, masked_q = (torch.cat([each, torch.full((3, 2), -torch.inf)], -1) for each in (p, q))
+    assert torch.equal(metrics.kl(masked_p, masked_q), metrics.kl(p, q))
+    assert (metrics.kl(masked_p, torch.cat([q, torch.zeros(3, 2)], -1)) > 0).all()
+    assert (metrics.kl(torch.cat([p, torch.zeros(3, 2)], -1), masked_q) == torch.inf).all()
+    for change in (metrics.change, metrics.delta_logprob):
+        assert torch.equal(change(masked_p, masked_q)[:, :11], change(p, q))
+        assert not change(masked_p, masked_q)[:, 11:].any()
+
+
 def test_cross_entropy_is_that_of_torch() -> None:
     scores, ids = logits(2, 7, 11), torch.arange(14).view(2, 7) % 11
     expected = torch.nn.functional.cross_entropy(

@@ -8,6 +8,7 @@ import torch
 from steer.maths.statistics import (
     benjamini_hochberg,
     bootstrap,
+    exceeds,
     interval,
     sign_flip,
     student_quantile,
@@ -59,3 +60,16 @@ def test_benjamini_hochberg() -> None:
     q = benjamini_hochberg(p[shuffled])
     assert (q <= 0.05).sum() == 4
     assert torch.equal(q, benjamini_hochberg(p)[shuffled])
+
+
+@pytest.mark.parametrize("n", [5, 20])
+def test_what_is_no_number_is_no_evidence(n: int) -> None:
+    """Nothing compares with NaN, so that its p-value was the least that there is."""
+    values = torch.ones(2, n)
+    values[0, 0] = torch.nan
+    for p in (sign_flip(values), exceeds(values, torch.zeros(2, n, 3))):
+        assert p[0].isnan()
+        assert p[1] < 0.1
+        q = benjamini_hochberg(p)
+        assert q[0].isnan()
+        assert q[1] == 2 * p[1]

@@ -126,3 +126,16 @@ def test_o28_a_seed_gives_the_text_that_transformers_gives(
     )
     assert list(run.ids) == list(run.baseline.ids) == expected
     assert run.text == run.baseline.text == model.tokenizer.decode(expected, True)
+
+
+@pytest.mark.parametrize("normalisation", ["layer_norm", "constant_norm_rescale"])
+def test_padding_of_zeros_is_no_number_to_divide_by(normalisation: str) -> None:
+    """Its embedding is zeros there: what was made of it was NaN, and so was every row with it."""
+    llama = tiny.tiny_model("llama")
+    assert not llama.module.get_input_embeddings().weight[tiny.PAD].any()
+    dictionary = tiny.dictionary("resid_pre.0", normalisation=normalisation)
+    edit = steer.Intervention("tiny", [steer.Add(5, 2.0)])
+    together = steer.logit_effect(llama, tiny.PROMPTS, edit, dictionaries=[dictionary], draws=0)
+    for number, prompt in enumerate(tiny.PROMPTS):
+        alone = steer.logit_effect(llama, prompt, edit, dictionaries=[dictionary], draws=0)
+        assert torch.allclose(together.delta_logit[number], alone.delta_logit[0], atol=2e-5)
