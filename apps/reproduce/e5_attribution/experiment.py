@@ -40,7 +40,7 @@ from steer.maths.precision import exact
 if TYPE_CHECKING:
     from steer.model import Model
 
-REVISION = 1
+REVISION = 2
 """Of what a row means: raise it, and interrupted runs start anew."""
 SITES = {"resid_post.20": 1.0, "resid_post.10": 0.5}
 """Site -> share of the prompts: an ablation at block 10 costs twice that at block 20."""
