@@ -77,7 +77,7 @@ class FeatureStatistics:
         """
         if self.maximum[feature] <= 0:
             raise DictionaryError(
-                f"feature {feature} was never active on the statistics' {self.tokens} tokens, so "
+                f"feature {feature} was never above 0 on the statistics' {self.tokens} tokens, so "
                 f"a multiple of its {unit} means nothing; give the value as an activation"
             )
         if unit == "corpus mean":

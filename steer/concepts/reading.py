@@ -60,7 +60,7 @@ def _read(model: Model, dictionary: Dictionary, texts: Sequence[str]) -> dict[st
         features = dictionary.to(x.device, x.dtype).encode_texts(x, mask.bool())[0]
         counted = (mask.cumsum(1) > 1).to(x.dtype).unsqueeze(-1)
         tokens = counted.sum(1).clamp(min=1)
-        summed = (features * counted, (features > 0) * counted, x * counted)
+        summed = (features * counted, (features != 0) * counted, x * counted)
         means = [value.sum(1) / tokens for value in summed]
         lengths = (x.norm(dim=-1, keepdim=True) * counted).sum(1) / tokens
         parts.append([value.float().cpu() for value in (*means, lengths.squeeze(-1))])

@@ -173,7 +173,7 @@ def active_share(
     shares = torch.zeros(len(continuations), dtype=torch.float64)
     for places, ids, mask in batches(model, continuations):
         x = model.collect(ids, mask, [hookpoint])[hookpoint]
-        active = encode_feature(dictionary, feature, x, mask.bool()) > 0
+        active = encode_feature(dictionary, feature, x, mask.bool()) != 0
         for place, row in zip(places, active, strict=True):
             shares[place] = row[-len(continuations[place].ids) :].double().mean().cpu()
     return shares

@@ -64,7 +64,7 @@ class Sums:
             l2_norm_out=norm_out,
             l2_ratio=norm_out / torch.where(norm_in < 1e-4, 1, norm_in),
             l0=(features != 0).sum(-1).float(),
-            l1=features.sum(-1),
+            l1=features.abs().sum(-1),
             mse=residual / len(x),
             explained_variance_legacy=1 - residual / (x - x.mean(0)).square().sum(-1),
             cossim=torch.cosine_similarity(x, rebuilt, dim=-1, eps=0),
@@ -75,7 +75,7 @@ class Sums:
             residual=residual.mean(),
             relative_reconstruction_bias=norm_out.square().mean() / (x * rebuilt).sum(-1).mean(),
         )
-        self.active += (features > 0).sum(0).cpu()
+        self.active += (features != 0).sum(0).cpu()
         self.squares += x.double().square().sum().item()
         self.residual += residual.double().sum().item()
         self.total = self.total + x.double().sum(0).cpu()

@@ -40,7 +40,7 @@ def ablation_loss(model: Model, dictionary: Dictionary, feature: int) -> Ablatio
     both = torch.cat([ids, ids])
     logits, records = edited_logits(model, both, model.span(both, torch.cat([mask, mask])), plans)
     loss = metrics.cross_entropy(logits, both).cpu()
-    active = ((records[0].before[..., 0] > 0)[:, :-1] & mask[:, :-1].bool()).cpu()
+    active = ((records[0].before[..., 0] != 0)[:, :-1] & mask[:, :-1].bool()).cpu()
     if not active.any():
         raise SteerError(f"feature {feature} is silent on its examples cut out of their texts")
     return AblationLoss(

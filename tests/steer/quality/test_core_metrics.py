@@ -15,6 +15,7 @@ from dictionaries.config import DictionaryConfig
 from dictionaries.measures.quality import quality
 from steer.errors import DictionaryError
 from steer.quality.core_metrics import core_metrics, full_check
+from steer.quality.core_sums import Sums
 from tests.golden import make_sae_bench as golden
 from tests.support import tiny
 
@@ -121,3 +122,14 @@ def test_a_transcoder_is_refused(llama: steer.Model) -> None:
     )
     with pytest.raises(DictionaryError, match=r"reads mlp_in.1 and writes mlp_out.1"):
         core_metrics(llama, replace(base, config=config), golden.contexts())
+
+
+def test_a_feature_that_is_only_below_0_is_alive() -> None:
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    features = torch.tensor([[-2.0, 3.0], [-1.0, 0.0]]).repeat(3, 1)
+    sums = Sums(2)
+    sums.add(x, features, x)
+    figures = sums.result()
+    assert figures["frac_alive"] == 1
+    assert figures["l0"] == 1.5
+    assert figures["l1"] == 3
