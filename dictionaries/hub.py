@@ -89,10 +89,10 @@ def fetch(text: str) -> Path:
     if not _holds_weights(place, address.block):
         if _offline():
             raise DictionaryError(f"{text} is not in the cache, and {why_not_fetched()}")
-        what = (
+        missing = (
             f"no file ends in {', '.join(_WEIGHTS)}" if address.block is None else "no such block"
         )
-        raise DictionaryError(f"{text} holds no weights: {what}")
+        raise DictionaryError(f"{text} holds no weights: {missing}")
     return place if address.block is None else block_file(place, address.block)
 
 
@@ -109,8 +109,8 @@ def _patterns(address: Address) -> list[tuple[list[str], list[str] | None]]:
         other = path.replace("W_enc_", "W_dec_")  # a block of circuit-tracer's is two files
         beside = [f"{inside}*.{kind}" for kind in _KINDS if kind not in _WEIGHTS]
         return [([path, other, f"{inside}{LABELS}", *beside], None)]
-    which = "*" if address.block is None else f"*_{address.block}"
-    wanted = [f"{inside}{which if kind in _WEIGHTS else '*'}.{kind}" for kind in _KINDS]
+    stem = "*" if address.block is None else f"*_{address.block}"
+    wanted = [f"{inside}{stem if kind in _WEIGHTS else '*'}.{kind}" for kind in _KINDS]
     first = ([*wanted, f"{inside}{LABELS}", "config.json"], None if folder else ["*/*"])
     if address.block is None:
         return [first]
@@ -119,12 +119,12 @@ def _patterns(address: Address) -> list[tuple[list[str], list[str] | None]]:
     return [first, ([*parts, f"{inside}config.json", "config.json"], None)]
 
 
-def _holds_weights(found: Path, block: int | None) -> bool:
+def _holds_weights(place: Path, block: int | None) -> bool:
     if block is not None:
-        return block in blocks_in(found)
-    if found.is_dir():
-        return any(path.suffix[1:] in _WEIGHTS for path in found.rglob("*"))
-    return found.is_file()
+        return block in blocks_in(place)
+    if place.is_dir():
+        return any(path.suffix[1:] in _WEIGHTS for path in place.rglob("*"))
+    return place.is_file()
 
 
 def _offline() -> bool:

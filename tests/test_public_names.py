@@ -109,9 +109,9 @@ def test_the_names() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_importable_and_documented(name: str) -> None:
-    found = getattr(steer, name)
-    assert found.__doc__
-    assert found.__name__ == name
+    member = getattr(steer, name)
+    assert member.__doc__
+    assert member.__name__ == name
 
 
 def test_unknown_names() -> None:

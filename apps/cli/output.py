@@ -84,12 +84,12 @@ def ran_said(result: Mapping[str, Any]) -> list[str]:
     return [f"passes sent to {result['remote']}"] if result.get("remote") else []
 
 
-def match_said(found: Mapping[str, Any] | None) -> list[str]:
+def match_said(matched: Mapping[str, Any] | None) -> list[str]:
     """A line: how near the matched controls are; nothing if there are none."""
-    if found is None:
+    if matched is None:
         return []
     own, mean, low, high = (
-        f"{found[name]:.3%}"
+        f"{matched[name]:.3%}"
         for name in (
             "density",
             "control_density",
@@ -98,7 +98,7 @@ def match_said(found: Mapping[str, Any] | None) -> list[str]:
         )
     )
     return [
-        f"{found['features']} matched features: active on {mean} of tokens [{low}, {high}], "
+        f"{matched['features']} matched features: active on {mean} of tokens [{low}, {high}], "
         f"the edit's on {own}"
     ]
 

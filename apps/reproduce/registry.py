@@ -53,10 +53,10 @@ EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment
 def find(name: str) -> Experiment:
     """By name or word, in any case. Raises `SteerError` with the nearest names."""
     by_word = {experiment.word: experiment for experiment in _ALL}
-    found = EXPERIMENTS.get(name.lower()) or by_word.get(name.lower())
-    if found is None:
+    experiment = EXPERIMENTS.get(name.lower()) or by_word.get(name.lower())
+    if experiment is None:
         near = get_close_matches(name.lower(), [*EXPERIMENTS, *by_word], n=2)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         known = ", ".join(f"{e.name} ({e.word})" for e in _ALL)
         raise SteerError(f"no experiment {name!r}.{hint} Experiments: {known}")
-    return found
+    return experiment

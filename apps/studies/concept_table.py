@@ -59,17 +59,17 @@ def rows(results: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def table(found: Sequence[dict[str, Any]]) -> str:
+def table(answers: Sequence[dict[str, Any]]) -> str:
     """Markdown: a line a word, and how many of each kind work."""
     head = "| word | kind | verdict | set | dose | on topic | untouched | nats | seconds |"
     lines = [head, "|---|---|---|---|---|---|---|---|---|"]
-    for row in found:
+    for row in answers:
         measures = (row[name] for name in ("on_topic", "on_topic_baseline", "loss_increase"))
         cells = [row["word"], row["kind"], row["verdict"], row["method"], row["dose"] or "–"]
         cells += [_interval(measure) for measure in measures]
         lines.append("| " + " | ".join(map(str, [*cells, row["seconds"]])) + " |")
-    for kind in dict.fromkeys(row["kind"] for row in found):
-        of_kind = [row["verdict"] for row in found if row["kind"] == kind]
+    for kind in dict.fromkeys(row["kind"] for row in answers):
+        of_kind = [row["verdict"] for row in answers if row["kind"] == kind]
         counts = ", ".join(f"{of_kind.count(v)} {v}" for v in ("works", "weak", "none here"))
         lines.append(f"\n{kind}: {len(of_kind)} words, {counts}")
     return "\n".join(lines)
@@ -84,17 +84,17 @@ def controls(answers: Sequence[dict[str, Any]]) -> str:
         arms[name] = [row["controls"][name] for row in with_edit]
     for name, shares in arms.items():
         topic, loss = (
-            sum(one[what]["mean"] for one in shares) / len(shares)
-            for what in ("on_topic", "loss_increase")
+            sum(one[measure]["mean"] for one in shares) / len(shares)
+            for measure in ("on_topic", "loss_increase")
         )
         lines.append(f"| {name} | {len(shares)} | {topic:.2f} | {loss:.2f} |")
     return "\n".join(lines)
 
 
-def detectors(found: Sequence[dict[str, Any]]) -> str:
+def detectors(answers: Sequence[dict[str, Any]]) -> str:
     """Markdown: F1 of each edit's features as a detector, in answers and in the corpus."""
     lines = ["| word | in answers | in the corpus | contexts with the word |", "|---|---|---|---|"]
-    with_edit = [row for row in found if row["detector"]]
+    with_edit = [row for row in answers if row["detector"]]
     for row in sorted(with_edit, key=lambda row: -row["detector"]["f1"]):
         own, corpus = row["detector"]["f1"], row["detector"]["in_corpus"]
         there = (f"{corpus['f1']:.2f}", corpus["positives"]) if corpus else ("–", "fewer than 4")
@@ -102,14 +102,14 @@ def detectors(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def texts(found: Sequence[dict[str, Any]], seed: int = 0, most: int = 5) -> str:
+def texts(answers: Sequence[dict[str, Any]], seed: int = 0, most: int = 5) -> str:
     """Markdown: texts of words that work, and of words that do not; drawn by the seed, not by eye.
 
     Of each word that was drawn, one of its texts is.
     """
     draw = random.Random(seed)
     lines = ["| word | verdict | about it | text |", "|---|---|---|---|"]
-    measured = [row for row in found if row["texts"]]
+    measured = [row for row in answers if row["texts"]]
     for works in (True, False):
         rows_of_kind = [row for row in measured if (row["verdict"] == "works") == works]
         for row in draw.sample(rows_of_kind, min(most, len(rows_of_kind))):

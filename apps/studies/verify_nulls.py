@@ -168,11 +168,13 @@ def rows(results: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def table(found: list[dict[str, Any]]) -> str:
+def table(verdict_rows: list[dict[str, Any]]) -> str:
     """How many of each kind got which verdict, and each verdict on the default model."""
-    counts = Counter((row["name"].split()[0], row["verdict"].partition(":")[0]) for row in found)
+    counts = Counter(
+        (row["name"].split()[0], row["verdict"].partition(":")[0]) for row in verdict_rows
+    )
     lines = [f"{kind}: {verdict} {count}" for (kind, verdict), count in sorted(counts.items())]
-    single = [row for row in found if row["name"].startswith("feature")]
+    single = [row for row in verdict_rows if row["name"].startswith("feature")]
     lines += [
         f"{row['name']}: {row['verdict']}; effect {row['effect']:.2f}, bound "
         f"{row['controls'][RANDOM]['bound']:.2f}, {row['cost']:.2f} nats, "

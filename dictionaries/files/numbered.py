@@ -35,10 +35,10 @@ def blocks_in(folder: Path) -> dict[int, Path]:
     return dict(sorted((files or modules).items()))
 
 
-def _modules(found: list[Path]) -> dict[int, list[Path]]:
+def _modules(entries: list[Path]) -> dict[int, list[Path]]:
     """Folders by block; the block's own alone where it's there, all of its parts where it isn't."""
     modules: dict[int, list[Path]] = {}
-    for path in found:
+    for path in entries:
         name = _MODULE.fullmatch(path.name)
         if name and (path / _IN_A_MODULE).is_file():
             modules.setdefault(int(name[1]), []).append(path)

@@ -35,10 +35,10 @@ def in_one_move(path: Path) -> Iterator[Path]:
         os.replace(scratch, final)
     except Exception as error:  # torch and safetensors have their own for what the disk says
         if not isinstance(error, SteerError) and is_full(final.parent):
-            kept = "; what stood there before is as it was" if final.exists() else ""
+            reassurance = "; what stood there before is as it was" if final.exists() else ""
             raise SteerError(
-                f"{path} can't be written: no space is left on its disk{kept}; make room, or give "
-                "another place"
+                f"{path} can't be written: no space is left on its disk{reassurance}; make "
+                "room, or give another place"
             ) from error
         raise
     finally:

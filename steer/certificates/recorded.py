@@ -98,9 +98,9 @@ class Records:
         ids = torch.zeros(len(rows), length, dtype=torch.long)
         values = torch.zeros(len(rows), length, len(features))
         known = torch.zeros_like(values, dtype=torch.bool)
-        for i, (row, each) in enumerate(zip(rows, texts, strict=True)):
+        for i, (row, text) in enumerate(zip(rows, texts, strict=True)):
             ids[i] = torch.tensor(row + row[-1:] * (length - len(row)))
-            for feature, numbers in each.values.items():
+            for feature, numbers in text.values.items():
                 m, own = features.index(feature), numbers[-len(row) :]
                 values[i, : len(row), m] = torch.tensor(own)
                 known[i, : len(row), m] = True
@@ -139,14 +139,14 @@ class Records:
         return FINEST
 
 
-def _real_ids(model: LanguageModel, each: Recorded) -> list[int]:
+def _real_ids(model: LanguageModel, text: Recorded) -> list[int]:
     """Ids of its own tokens, without a BOS."""
-    length = len(next(iter(each.values.values())))
-    if isinstance(each.tokens, str):
-        row = model.tokenizer(each.tokens, add_special_tokens=False)["input_ids"]
+    length = len(next(iter(text.values.values())))
+    if isinstance(text.tokens, str):
+        row = model.tokenizer(text.tokens, add_special_tokens=False)["input_ids"]
     else:
-        row = [token if isinstance(token, int) else _id(model, token) for token in each.tokens]
-    if row[:1] == [model.tokenizer.bos_token_id] and not isinstance(each.tokens, str):
+        row = [token if isinstance(token, int) else _id(model, token) for token in text.tokens]
+    if row[:1] == [model.tokenizer.bos_token_id] and not isinstance(text.tokens, str):
         row = row[1:]
     if length - len(row) not in (0, 1):
         raise FormatError(

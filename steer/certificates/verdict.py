@@ -86,9 +86,9 @@ class Case:
     def as_loaded(self) -> Evidence:
         return self.seen[AS_LOADED]
 
-    def excess(self, each: Evidence) -> float:
+    def excess(self, evidence: Evidence) -> float:
         """How far a reading is from what is published, 1 being what is allowed."""
-        return each.excess(self.said.figures, self.tolerance)
+        return evidence.excess(self.said.figures, self.tolerance)
 
     @property
     def misread(self) -> bool:
@@ -130,8 +130,8 @@ def _deviates(case: Case, wrong: Sequence[Fact]) -> Verdict:
     if name is None and wrong:
         return _by_facts(wrong)
     if name is None:
-        what = ", ".join([*case.off, *(["recorded activations"] if case.misread else [])])
-        reason = f"{what}; by none of the readings that were tried"
+        deviating = ", ".join([*case.off, *(["recorded activations"] if case.misread else [])])
+        reason = f"{deviating}; by none of the readings that were tried"
         return Verdict("deviates", UNKNOWN, None, reason)
     if alike := _alike(case, seen, name):
         if wrong:
@@ -153,9 +153,9 @@ def _nearest(case: Case, seen: Mapping[str, Evidence]) -> str | None:
 
 def _alike(case: Case, seen: Mapping[str, Evidence], name: str) -> list[str]:
     """Readings that what is published does not tell from this one, nearest first."""
-    this = seen[name]
-    most = min(1.0, max(_NEARLY * case.excess(this), _TOLD_APART))
-    others = [n for n, evidence in seen.items() if n != name and not evidence.same_as(this)]
+    nearest = seen[name]
+    most = min(1.0, max(_NEARLY * case.excess(nearest), _TOLD_APART))
+    others = [n for n, evidence in seen.items() if n != name and not evidence.same_as(nearest)]
     alike = [n for n in others if case.excess(seen[n]) <= most]
     return sorted(alike, key=lambda n: case.excess(seen[n]))
 

@@ -66,7 +66,7 @@ class Choice:
         own = [
             attempted for attempted in self.tried if attempted.candidate is self.chosen.candidate
         ]
-        return sorted(own, key=lambda each: each.dose)
+        return sorted(own, key=lambda attempted: attempted.dose)
 
 
 def choose(
@@ -86,7 +86,7 @@ def choose(
         return [Tried(c, dose, trial) for (c, dose), trial in zip(pairs, trials, strict=True)]
 
     tried = attempt([(candidate, FIRST) for candidate in candidates])
-    promising = sorted(tried, key=lambda each: -each.merit)[:_AGAIN]
+    promising = sorted(tried, key=lambda attempted: -attempted.merit)[:_AGAIN]
     tried += attempt([(attempted.candidate, dose) for attempted in promising for dose in DOSES])
     singles = [attempted for attempted in tried if len(attempted.candidate.features) == 1]
     return Choice(_best(tried, budget), _best(singles, budget), tuple(tried))
@@ -96,4 +96,4 @@ def _best(tried: Sequence[Tried], budget: float) -> Tried | None:
     """The most on topic within the budget; of equals the one whose text costs less."""
     fluent = [attempted for attempted in tried if attempted.within(budget)]
     cost = {id(attempted): attempted.trial.loss_increase.mean().item() for attempted in fluent}
-    return max(fluent, key=lambda each: (each.merit, -cost[id(each)]), default=None)
+    return max(fluent, key=lambda attempted: (attempted.merit, -cost[id(attempted)]), default=None)

@@ -78,8 +78,8 @@ def read_vectors(
     ]
 
 
-def _layer(each: Intervention) -> int:
-    return parse(each.dictionary).layer
+def _layer(intervention: Intervention) -> int:
+    return parse(intervention.dictionary).layer
 
 
 def _changed(edit: Any, value: Value, positions: Positions) -> AddDirection:

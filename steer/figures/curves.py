@@ -23,26 +23,26 @@ _LABELS = {
 }
 
 
-def dose_curves(found: Any) -> go.Figure:
+def dose_curves(response: Any) -> go.Figure:
     """Every measure against the dose, with bands."""
     from plotly.subplots import make_subplots
 
     from steer.edits.values import parse_value
 
-    frame = found.to_frame()
-    names = [name for name in found.measures if name in _LABELS]
+    frame = response.to_frame()
+    names = [name for name in response.measures if name in _LABELS]
     for name, same in (("neutral_ce", "delta_ce"), ("effect", "kl")):
-        if getattr(found, name).tolist() == getattr(found, same).tolist():
+        if getattr(response, name).tolist() == getattr(response, same).tolist():
             names.remove(name)
-    parsed = [parse_value(dose) for dose in found.doses]
+    parsed = [parse_value(dose) for dose in response.doses]
     frame = frame.assign(amount=[dose.amount for dose in parsed]).sort_values("amount")
     unit = " and ".join(dict.fromkeys(dose.unit for dose in parsed))
     across = min(len(names), 2)
     down = -(-len(names) // across)
-    effect = {"effect": f"change of {found.metric}, {unit_of(found.metric)}"}
+    effect = {"effect": f"change of {response.metric}, {unit_of(response.metric)}"}
     titles = [{**_LABELS, **effect}[name] for name in names]
     figure = make_subplots(rows=down, cols=across, subplot_titles=titles)
-    style(figure, f"Feature {found.feature} against its dose", height=90 + 270 * down)
+    style(figure, f"Feature {response.feature} against its dose", height=90 + 270 * down)
     for number, name in enumerate(names):
         place = {"row": number // across + 1, "col": number % across + 1}
         bounds = (frame[f"{name}_low"], frame[f"{name}_high"])

@@ -28,20 +28,20 @@ def effect_bars(sweep: Any, top: int = 20) -> go.Figure:
     return figure
 
 
-def attribution_bars(found: Any, top: int = 20) -> go.Figure:
+def attribution_bars(attribution: Any, top: int = 20) -> go.Figure:
     """The largest estimated effects, with their intervals."""
-    frame = found.to_frame(top)
-    title = f"{found.method}: estimated change of {found.metric}"
+    frame = attribution.to_frame(top)
+    title = f"{attribution.method}: estimated change of {attribution.metric}"
     figure = new_figure(title, height=150 + 22 * len(frame))
     _bars(figure, frame, "feature", "effect", {})
-    figure.update_xaxes(title=f"estimated effect, {unit_of(found.metric)}", zeroline=True)
+    figure.update_xaxes(title=f"estimated effect, {unit_of(attribution.metric)}", zeroline=True)
     return figure
 
 
-def downstream_bars(found: Any, top: int = 20) -> go.Figure:
+def downstream_bars(downstream: Any, top: int = 20) -> go.Figure:
     """The later features that change most, and how much they do under controls."""
-    frame = found.to_frame().head(top)
-    title = f"Features of {found.dictionary} that change, at tokens {found.at}"
+    frame = downstream.to_frame().head(top)
+    title = f"Features of {downstream.dictionary} that change, at tokens {downstream.at}"
     figure = new_figure(title, height=150 + 22 * len(frame))
     _bars(figure, frame, "feature", "change", _controls(frame))
     axis = "change of the activation (mean over tokens and prompts, with its interval)"
@@ -49,40 +49,40 @@ def downstream_bars(found: Any, top: int = 20) -> go.Figure:
     return figure
 
 
-def path_bars(found: Any) -> go.Figure:
+def path_bars(paths: Any) -> go.Figure:
     """The effect by every path, and that of controls by the same path."""
-    frame = found.to_frame()
+    frame = paths.to_frame()
     figure = new_figure("The effect with parts of the model frozen", height=150 + 30 * len(frame))
     _bars(figure, frame, "path", "effect", _controls(frame))
-    axis = f"effect, {unit_of(found.metric)} (mean over prompts, with its interval)"
+    axis = f"effect, {unit_of(paths.metric)} (mean over prompts, with its interval)"
     figure.update_xaxes(title=axis, zeroline=True)
     figure.update_yaxes(title="")
     return figure
 
 
-def token_bars(found: Any) -> go.Figure:
+def token_bars(direct: Any) -> go.Figure:
     """The tokens whose logits change most by the direct path, and how much under controls."""
     import pandas
 
-    tokens = (*found.promoted, *reversed(found.suppressed))
+    tokens = (*direct.promoted, *reversed(direct.suppressed))
     frame = pandas.DataFrame([{**vars(token), "token": repr(token.token)} for token in tokens])
-    title = f"Feature {found.feature} times {found.amount:g}, by the direct path alone"
+    title = f"Feature {direct.feature} times {direct.amount:g}, by the direct path alone"
     figure = new_figure(title, height=150 + 22 * len(frame))
     _bars(figure, frame, "token", "delta_logit", _controls(frame))
     figure.update_xaxes(title="change of the logit (mean over prompts, with its interval)")
     return figure
 
 
-def effect_figure(found: Any) -> go.Figure:
+def effect_figure(effect: Any) -> go.Figure:
     """The tokens that an edit moves most; below, its effect beside those of its controls."""
     title = "Change of the next token's logits"
-    tokens = lens_table({"promoted": found.promoted, "suppressed": found.suppressed}, title)
-    if found.controls is None:
+    tokens = lens_table({"promoted": effect.promoted, "suppressed": effect.suppressed}, title)
+    if effect.controls is None:
         return tokens
     from plotly.subplots import make_subplots
 
-    frame = found.controls.to_frame()
-    draws = found.controls.to_rows().groupby(["control", "draw"], sort=False)["effect"].mean()
+    frame = effect.controls.to_frame()
+    draws = effect.controls.to_rows().groupby(["control", "draw"], sort=False)["effect"].mean()
     figure = make_subplots(
         rows=2,
         cols=1,
@@ -102,7 +102,7 @@ def effect_figure(found: Any) -> go.Figure:
         col=1,
     )
     _points(figure, frame, "control", "effect", row=2, col=1)
-    unit = unit_of(found.controls.metric)
+    unit = unit_of(effect.controls.metric)
     figure.update_xaxes(title=f"effect, {unit} (mean over prompts, with its interval)", row=2)
     figure.update_yaxes(autorange="reversed", row=2)
     figure.update_layout(legend={"y": 0.38})

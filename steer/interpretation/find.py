@@ -89,15 +89,15 @@ class Finder:
     @cached_property
     def _peaks(self) -> dict[str, list[tuple[int, float]]]:
         """Token in lower case, bare -> (feature, share of its examples that peak at it)."""
-        found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        by_token: dict[str, list[tuple[int, float]]] = defaultdict(list)
         for feature in range(self.dictionary.width if self.dictionary.statistics else 0):
             counts = peaks(self.dictionary, feature)
             shares: dict[str, float] = defaultdict(float)
             for number, count in counts.items():
                 shares[self.token(number).strip().lower()] += count / counts.total()
             for token, share in shares.items():
-                found[token].append((feature, share))
-        return found
+                by_token[token].append((feature, share))
+        return by_token
 
     @cached_property
     def _texts(self) -> list[str]:

@@ -161,5 +161,5 @@ def simulate(judge: Judge, explanation: str, shown: Sequence[Fragment]) -> float
     return torch.corrcoef(torch.tensor([simulated, true]))[0, 1].item()
 
 
-def _distinct(found: Sequence[Fragment]) -> list[Fragment]:
-    return list({fragment.text: fragment for fragment in found}.values())
+def _distinct(cuts: Sequence[Fragment]) -> list[Fragment]:
+    return list({fragment.text: fragment for fragment in cuts}.values())

@@ -169,7 +169,10 @@ def forecast(
     expected = on_text
     if mapped:
         through = sum(
-            (_through(model, push, each) for push, each in zip(pushes, known, strict=True)),
+            (
+                _through(model, push, token_map)
+                for push, token_map in zip(pushes, known, strict=True)
+            ),
             torch.zeros_like(on_text),
         )
         expected = MAPPED * through + (1 - MAPPED) * on_text
@@ -195,9 +198,9 @@ def _push(record: Record, counted: slice) -> Tensor:
     return exact(amounts.mean((0, 1)) @ record.wrote)
 
 
-def _through(model: LanguageModel, push: Tensor, each: ForecastMap) -> Tensor:
+def _through(model: LanguageModel, push: Tensor, token_map: ForecastMap) -> Tensor:
     """Change of the logits [V] that the map says of a push [d]."""
-    normed = push.cpu() / each.length @ each.matrix
+    normed = push.cpu() / token_map.length @ token_map.matrix
     unembedding = exact(model.module.get_output_embeddings().weight)
     return normed.to(unembedding) @ unembedding.T
 

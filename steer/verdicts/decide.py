@@ -56,7 +56,7 @@ def decide(
         if count is None or count > protocol.most_prompts:
             return Decision("no better than", name, None, _beside(name, missed[name]))
     if needed:
-        name = max(needed, key=lambda each: needed[each] or 0)
+        name = max(needed, key=lambda control: needed[control] or 0)
         more = max((needed[name] or 0) - missed[name].n, 1)
         return Decision("undecided", name, more, _beside(name, missed[name]))
     for harm in harmed:

@@ -167,11 +167,12 @@ def read(path: str | Path) -> tuple[Protocol, str | None]:
     return protocol, data.get("verdict")
 
 
-def _line(each: Comparison) -> str:
-    mark = ("better than" if each.better else "not better than") + " " * each.better
-    bound = "" if each.bound is None else f", bound {each.bound:.3g}"
-    told = "" if each.decisive else " (told, does not decide)"
-    return f"  {mark} {each.control}: {each.effect}{bound}; beyond it {each.advantage}{told}"
+def _line(comparison: Comparison) -> str:
+    mark = ("better than" if comparison.better else "not better than") + " " * comparison.better
+    bound = "" if comparison.bound is None else f", bound {comparison.bound:.3g}"
+    told = "" if comparison.decisive else " (told, does not decide)"
+    beyond = f"{bound}; beyond it {comparison.advantage}{told}"
+    return f"  {mark} {comparison.control}: {comparison.effect}{beyond}"
 
 
 def _finite(data: Any) -> Any:

@@ -178,11 +178,11 @@ def receipt(model: steer.Model, oracle: Oracle, at: At, added: Callable[[], Adde
     if len(entry.tokens) != len(wanted):
         return Outcome(WRONG, f"acted on {len(entry.tokens)} of {len(wanted)} tokens")
     said = torch.tensor([token.relative_dose for token in entry.tokens])
-    found = same(said, wanted, what="relative doses are ")
+    outcome = same(said, wanted, what="relative doses are ")
     really = written(model, oracle, at, added)
     if really.status == WRONG:
         return Outcome(WRONG, f"says {DOSE:g}, and {really.detail}")
-    return found
+    return outcome
 
 
 def clamped(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
@@ -201,10 +201,10 @@ def clamped(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
     )
     delta = (value - f[:, 5:6]) * sae.W_dec[5]
     wanted = oracle.run([(at.truth, delta)]).logits[-1] - oracle.clean[-1]
-    found = same(effect.delta_logit[0], wanted, noise=_noise(oracle.clean[-1]), what="Δ logits ")
-    if found.status == WRONG and _jumps(oracle, at, delta):
+    outcome = same(effect.delta_logit[0], wanted, noise=_noise(oracle.clean[-1]), what="Δ logits ")
+    if outcome.status == WRONG and _jumps(oracle, at, delta):
         return JUMPS
-    return found
+    return outcome
 
 
 def swept(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
@@ -212,7 +212,7 @@ def swept(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
     sae = dictionary(at)
     f = features(sae, at)
     sweep = steer.ablation_sweep(model, [PROMPT], sae, list(FEATURES))
-    found = {row["feature"]: row["effect"] for row in sweep.rows}
+    effect_of = {row["feature"]: row["effect"] for row in sweep.rows}
     clean = oracle.clean[-1].double().log_softmax(-1)
     effects = []
     for feature in FEATURES:
@@ -221,20 +221,22 @@ def swept(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
         logits = oracle.run([(at.truth, delta)]).logits[-1].double().log_softmax(-1)
         effects.append((clean.exp() * (clean - logits)).sum())
     wanted = torch.stack(effects)
-    values = torch.tensor([found.get(feature, 0.0) for feature in FEATURES], dtype=torch.float64)
+    values = torch.tensor(
+        [effect_of.get(feature, 0.0) for feature in FEATURES], dtype=torch.float64
+    )
     return same(values, wanted, 5e-3, 2e-5, "KL ")
 
 
 def attributed(model: steer.Model, oracle: Oracle, at: At, _: object) -> Outcome:
     """`steer.attribution` by atp is −activation × gradient."""
     sae = dictionary(at)
-    found = steer.attribution(
+    attribution = steer.attribution(
         model, [PROMPT], sae, steer.LogitDifference(*TOKENS), method="atp", error="keep"
     )
     slope = oracle.gradient(at.truth, TOKENS)
     wanted = -features(sae, at) * (slope @ sae.W_dec.T)
     wanted[0] = 0
-    return same(found.values[0].float(), wanted, 5e-3, 1e-5, "values ")
+    return same(attribution.values[0].float(), wanted, 5e-3, 1e-5, "values ")
 
 
 SITE_JOBS: dict[str, Job] = {

@@ -57,14 +57,14 @@ def batched(model: steer.Model, oracle: Oracle) -> Outcome:
         if not isinstance(alone, Outcome)
         for ids, which in ((run.ids, "edited by nothing"), (run.baseline.ids, "baseline"))
     ]
-    found = worst(*outcomes)
-    if found.status == WRONG and _own_batch(oracle.model) == [
+    outcome = worst(*outcomes)
+    if outcome.status == WRONG and _own_batch(oracle.model) == [
         list(run.baseline.ids) for run in runs
     ]:
         return Outcome(
             NONE, "transformers' own batch differs from alone, and steer's is that batch"
         )
-    return found
+    return outcome
 
 
 def edited(model: steer.Model, oracle: Oracle) -> Outcome:
@@ -104,7 +104,7 @@ def direct(model: steer.Model, oracle: Oracle) -> Outcome:
     x -= x.mean()
     directions = torch.randn(6, d, generator=generator) + 0.5
     directions -= (directions @ x / (x @ x)).unsqueeze(-1) * x
-    found = direct_logits(model, directions)
+    logits = direct_logits(model, directions)
     step = 2e-2
     wanted = torch.stack(
         [
@@ -112,10 +112,10 @@ def direct(model: steer.Model, oracle: Oracle) -> Outcome:
             for row in directions
         ]
     )
-    if found.shape != wanted.shape:
-        return Outcome(WRONG, f"shape {list(found.shape)}, not {list(wanted.shape)}")
-    scale = (found * wanted).sum() / (found * found).sum().clamp(min=1e-12)
-    return same(scale * found, wanted, 1e-2, what="at its best scale ")
+    if logits.shape != wanted.shape:
+        return Outcome(WRONG, f"shape {list(logits.shape)}, not {list(wanted.shape)}")
+    scale = (logits * wanted).sum() / (logits * logits).sum().clamp(min=1e-12)
+    return same(scale * logits, wanted, 1e-2, what="at its best scale ")
 
 
 ModelJob = Callable[[steer.Model, Oracle], Outcome]

@@ -26,16 +26,16 @@ def texts() -> list[str]:
 
 def test_the_shipped_dictionary_agrees(smollm: steer.Model, texts: list[str]) -> None:
     """Its activations were recorded with transformers alone, by tests/golden/make_published.py."""
-    found = steer.certify(smollm, NAME, PUBLISHED, texts)
-    assert found.agrees, str(found)
-    assert found.off is not None
-    assert found.off < 1e-4
-    assert set(found.files) >= {"cfg.json", "sae_weights.safetensors"}
+    certificate = steer.certify(smollm, NAME, PUBLISHED, texts)
+    assert certificate.agrees, str(certificate)
+    assert certificate.off is not None
+    assert certificate.off < 1e-4
+    assert set(certificate.files) >= {"cfg.json", "sae_weights.safetensors"}
 
 
 def test_another_block_is_named(smollm: steer.Model, texts: list[str]) -> None:
     given = catalogue.load(NAME)
     moved = replace(given, card=None, config=replace(given.config, hookpoint="resid_post.19"))
-    found = steer.certify(smollm, moved, PUBLISHED, texts)
-    assert found.verdict.deviation == "block", str(found)
-    assert found.verdict.reading == "another block, resid_post.20"
+    certificate = steer.certify(smollm, moved, PUBLISHED, texts)
+    assert certificate.verdict.deviation == "block", str(certificate)
+    assert certificate.verdict.reading == "another block, resid_post.20"

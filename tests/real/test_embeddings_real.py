@@ -14,11 +14,11 @@ pytestmark = pytest.mark.skipif(not available(), reason="needs sae-steer[evals]"
 
 def test_like_texts_are_near_and_a_text_does_not_depend_on_its_batch() -> None:
     texts = ["A dog barked at the mailman.", "The puppy was barking.", "Interest rates rose again."]
-    found = minilm(texts)
-    assert found.shape == (3, 384)
-    assert torch.allclose(found.norm(dim=-1), torch.ones(3), atol=1e-5)
-    assert torch.allclose(minilm(texts[:1])[0], found[0], atol=1e-5)
-    assert found[0] @ found[1] > 0.5 > 0.2 > found[0] @ found[2]
+    embeddings = minilm(texts)
+    assert embeddings.shape == (3, 384)
+    assert torch.allclose(embeddings.norm(dim=-1), torch.ones(3), atol=1e-5)
+    assert torch.allclose(minilm(texts[:1])[0], embeddings[0], atol=1e-5)
+    assert embeddings[0] @ embeddings[1] > 0.5 > 0.2 > embeddings[0] @ embeddings[2]
 
 
 def test_relevance_tells_an_answer_to_this_from_an_answer_to_that() -> None:

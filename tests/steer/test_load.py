@@ -63,9 +63,9 @@ def test_other_weights_have_another_fingerprint(llama: steer.Model) -> None:
         module = tiny.build("llama")
         with torch.no_grad():
             change(module)
-        found = [fingerprint_of(module.to(d)) for d in (torch.float32, torch.float16)]
-        assert found[0] == found[1]
-        prints.add(found[0])
+        fingerprints = [fingerprint_of(module.to(d)) for d in (torch.float32, torch.float16)]
+        assert fingerprints[0] == fingerprints[1]
+        prints.add(fingerprints[0])
     assert len(prints) == 1 + len(changes)
 
 

@@ -93,13 +93,13 @@ class Changes(Given):
         from steer.edits import Intervention
         from steer.errors import InterventionError
 
-        found = self._edits(dictionary)
-        if not found:
+        edits = self._edits(dictionary)
+        if not edits:
             raise InterventionError(
                 "no edit was given: add one such as --clamp 123=5x or --ablate 77"
             )
         conflicts = cast("Any", "in_order" if self.in_order else "refuse")
-        return [Intervention(dictionary, found, cast("Any", self.error), conflicts)]
+        return [Intervention(dictionary, edits, cast("Any", self.error), conflicts)]
 
     def _edits(self, dictionary: str) -> list[Edit]:
         from steer import edits

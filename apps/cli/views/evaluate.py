@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from steer.evals.steering.score import SteeringScore
 
 
-def evaluation_view(found: Evaluation) -> RenderableType:
+def evaluation_view(evaluation: Evaluation) -> RenderableType:
     """A table for each score, a line for each edit in each task; the baseline alone if no edits."""
-    settings = found.settings
+    settings = evaluation.settings
     head = Text(f"{settings['model']}, {settings['dtype']}, lm-eval {settings['lm_eval']}", "dim")
-    if not found.differences:
+    if not evaluation.differences:
         scores = [
             {"task": task, "metric": metric, "score ± standard error": str(score), "n": score.n}
-            for (task, metric), score in found.baseline.items()
+            for (task, metric), score in evaluation.baseline.items()
         ]
         return Group(head, table(scores))
     parts: list[RenderableType] = [head]
-    for (task, metric), score in found.baseline.items():
+    for (task, metric), score in evaluation.baseline.items():
         title = f"{task} {metric}: {score} unedited, n={score.n}"
         changes = [
             {
@@ -37,13 +37,13 @@ def evaluation_view(found: Evaluation) -> RenderableType:
                 "p": difference.p,
                 "q": difference.q,
             }
-            for difference in found.differences
+            for difference in evaluation.differences
             if (difference.task, difference.metric) == (task, metric)
         ]
         parts.append(table(changes, title))
     parts += [
         Text(f"{task}, {edit}: {line}", "bold red" if " did nothing" in line else "")
-        for (edit, task), tally in found.tallies.items()
+        for (edit, task), tally in evaluation.tallies.items()
         for line in str(tally).splitlines()
     ]
     return Group(*parts, Text(_NOTE, "dim"))

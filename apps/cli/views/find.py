@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from steer.interpretation.find import Found
 
 
-def found_document(found: Found, dictionary: str) -> dict[str, Any]:
+def found_document(search: Found, dictionary: str) -> dict[str, Any]:
     """Plain data; `measured` is False where the model did not read the words."""
     return {
-        "words": found.words,
+        "words": search.words,
         "dictionary": dictionary,
-        "measured": found.measured,
-        "note": found.note,
-        "hits": [hit.to_dict() for hit in found.hits],
+        "measured": search.measured,
+        "note": search.note,
+        "hits": [hit.to_dict() for hit in search.hits],
     }
 
 
-def found_view(found: Found, dictionary: str) -> RenderableType:
+def found_view(search: Found, dictionary: str) -> RenderableType:
     """A row a feature, or the sentence that says why there is none."""
-    if not found.hits:
-        return found.note
+    if not search.hits:
+        return search.note
     rows = [
         {
             "feature": hit.feature,
@@ -35,6 +35,6 @@ def found_view(found: Found, dictionary: str) -> RenderableType:
             "effect": hit.sides.effect,
             "why": hit.why,
         }
-        for hit in found.hits
+        for hit in search.hits
     ]
-    return table(rows, dictionary, [found.note] if found.note else [])
+    return table(rows, dictionary, [search.note] if search.note else [])

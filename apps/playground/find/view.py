@@ -15,18 +15,18 @@ from steer.features.activations import Activation
 from steer.interpretation.find import Found, Hit
 
 
-def hits_view(found: Found, *, busy: bool = False) -> str:
+def hits_view(search: Found, *, busy: bool = False) -> str:
     """Features that a search found; a click adds one, its number opens its card.
 
     busy: whether the model had no time to read the words.
     """
-    query = found.words.strip()
+    query = search.words.strip()
     if not query:
         return ""
-    if not found.hits:
-        return f'<p class="empty">{esc(found.note)}</p>'
-    note = "The model is at work, so this is by labels and examples alone." if busy else found.note
-    items = "".join(map(_hit, found.hits))
+    if not search.hits:
+        return f'<p class="empty">{esc(search.note)}</p>'
+    note = "The model is at work, so this is by labels and examples alone." if busy else search.note
+    items = "".join(map(_hit, search.hits))
     return f'<ul class="hits" data-query="{esc(query)}">{items}</ul>' + (
         f'<p class="empty">{esc(note)}</p>' if note else ""
     )

@@ -10,25 +10,29 @@ from apps.playground.html.words import why, words_view
 from apps.playground.measure.results import Along, Curve, Interval, Measured, Moved
 
 
-def measured_view(found: Measured, stopped: bool = False) -> str:
+def measured_view(measurement: Measured, stopped: bool = False) -> str:
     """Tables and charts of what the edits do, as far as it is measured."""
-    partial = " data-partial" if found.coming and not stopped else ""
+    partial = " data-partial" if measurement.coming and not stopped else ""
     kl = f"{why('KL')}(clean ‖ edited) of the next token, {why('nats')}"
-    tables = _table(kl, _rows(found.kl))
-    if found.difference:
-        tables += _table("logit difference", _rows(found.difference))
-        if found.wrong_way is not None and found.prompts > 1:
+    tables = _table(kl, _rows(measurement.kl))
+    if measurement.difference:
+        tables += _table("logit difference", _rows(measurement.difference))
+        if measurement.wrong_way is not None and measurement.prompts > 1:
             tables += (
-                f'<p class="count">{found.wrong_way:.0%} of the prompts moved it the other way</p>'
+                f'<p class="count">{measurement.wrong_way:.0%} of the prompts moved it the other '
+                "way</p>"
             )
     moved = "".join(
         _table(f"{title}, Δ {why('logit')}", _moved(rows))
-        for title, rows in (("promoted", found.promoted), ("suppressed", found.suppressed))
+        for title, rows in (
+            ("promoted", measurement.promoted),
+            ("suppressed", measurement.suppressed),
+        )
     )
-    along = "".join(map(_along, found.along))
+    along = "".join(map(_along, measurement.along))
     return f"""
-<section class="measured"{partial}><p class="count">{_said(found, stopped)}</p>
- <div class="grid"><div>{tables}</div>{moved}{_curve(found.curves)}{along}</div>
+<section class="measured"{partial}><p class="count">{_said(measurement, stopped)}</p>
+ <div class="grid"><div>{tables}</div>{moved}{_curve(measurement.curves)}{along}</div>
 </section>"""
 
 
@@ -56,17 +60,19 @@ def welcome_measure_view() -> str:
     return f'<dl class="words">{listed}</dl>{words}'
 
 
-def _said(found: Measured, stopped: bool) -> str:
-    prompts = "1 prompt" if found.prompts == 1 else f"{found.prompts} prompts"
-    said = f"{prompts}, {esc(found.dtype)}"
-    if found.dtype != "float32":
+def _said(measurement: Measured, stopped: bool) -> str:
+    prompts = "1 prompt" if measurement.prompts == 1 else f"{measurement.prompts} prompts"
+    said = f"{prompts}, {esc(measurement.dtype)}"
+    if measurement.dtype != "float32":
         said += " (for figures to publish: steer app --dtype float32)"
-    if found.prompts > 1:
+    if measurement.prompts > 1:
         said += f"; {why('interval', '95% intervals')} are bootstraps over them"
     if stopped:
         return f"{said} · stopped: what was there by then"
     return (
-        f'{said} · <span class="coming">next: {esc(found.coming)}…</span>' if found.coming else said
+        f'{said} · <span class="coming">next: {esc(measurement.coming)}…</span>'
+        if measurement.coming
+        else said
     )
 
 

@@ -179,9 +179,9 @@ def read_rows(data: Any) -> tuple[Row, ...]:
     if not isinstance(data, list):
         raise InterventionError(f"the edits are a list, not {type(data).__name__}")
     rows = []
-    for number, each in enumerate(data, 1):
+    for number, edit in enumerate(data, 1):
         try:
-            rows.append(Row.from_dict(each))
+            rows.append(Row.from_dict(edit))
         except (SteerError, TypeError) as error:
             raise InterventionError(f"edit {number}: {error}") from error
     return tuple(rows)

@@ -34,7 +34,7 @@ def plain_text(studio: Studio, setup: Setup) -> str:
     return prompt.text.removeprefix(tokenizer.bos_token or "")
 
 
-def forms_view(found: dict[str, str]) -> str:
+def forms_view(text_of: dict[str, str]) -> str:
     titles = {
         "link": "Link to this page, as it is",
         "python": "Python",
@@ -44,7 +44,7 @@ def forms_view(found: dict[str, str]) -> str:
     figures = "".join(
         f'<figure class="code"><figcaption>{title}'
         f'<button class="quiet" data-act="copy">Copy</button></figcaption>'
-        f'<pre id="take-{name}" tabindex="0">{esc(found[name])}</pre></figure>'
+        f'<pre id="take-{name}" tabindex="0">{esc(text_of[name])}</pre></figure>'
         for name, title in titles.items()
     )
     return f'<div class="forms">{figures}</div>'

@@ -69,11 +69,11 @@ def search(
         last = said
 
 
-def rows_of(found: Concept) -> tuple[Row, ...]:
+def rows_of(result: Concept) -> tuple[Row, ...]:
     """Its edits as one group; none if there is nothing here."""
-    if found.intervention is None:
+    if result.intervention is None:
         return ()
-    beyond = [dose.dose for dose in found.doses if not dose.fluent and dose.dose > found.dose]
-    breaking = min(beyond, default=_BEYOND * max(dose.dose for dose in found.doses))
-    group = Group(found.word, found.dose, found.dose, breaking)
-    return tuple(Row(found.dictionary, edit, group=group) for edit in found.intervention.edits)
+    beyond = [dose.dose for dose in result.doses if not dose.fluent and dose.dose > result.dose]
+    breaking = min(beyond, default=_BEYOND * max(dose.dose for dose in result.doses))
+    group = Group(result.word, result.dose, result.dose, breaking)
+    return tuple(Row(result.dictionary, edit, group=group) for edit in result.intervention.edits)

@@ -70,11 +70,11 @@ def run(settings: Settings) -> Table:
 
 
 def _entries(
-    settings: Settings, trained: Mapping[str, Dictionary], found: zoo.Corpus
+    settings: Settings, trained: Mapping[str, Dictionary], corpus: zoo.Corpus
 ) -> list[_Entry]:
-    fit = found.train[:: max(1, len(found.train) // settings.count(65_536, 16_384))]
-    pca = baselines.pca(fit.float(), hookpoint=found.site)
-    ica = fitted_ica(settings, found)
+    fit = corpus.train[:: max(1, len(corpus.train) // settings.count(65_536, 16_384))]
+    pca = baselines.pca(fit.float(), hookpoint=corpus.site)
+    ica = fitted_ica(settings, corpus)
     entries = []
     for label, dictionary in trained.items():
         family, _, condition = label.partition(" ")
@@ -88,19 +88,19 @@ def _entries(
     return entries
 
 
-def fitted_ica(settings: Settings, found: zoo.Corpus) -> Dictionary:
+def fitted_ica(settings: Settings, corpus: zoo.Corpus) -> Dictionary:
     """FastICA stopped after `ICA_ITERATIONS`, kept as a part: it is the slowest of the controls."""
     count, iterations = settings.count(12_000, 2_500), settings.count(*ICA_ITERATIONS)
     made_of = {
         **zoo.made_of_harvest(settings),
         "ica": [count, iterations],
-        "site": found.site,
+        "site": corpus.site,
         "seed": settings.seed,
     }
 
     def make(folder: Path) -> None:
         settings.progress("fitting ICA", 0, 1)
-        sample = found.train[:: max(1, len(found.train) // count)][:count].float()
+        sample = corpus.train[:: max(1, len(corpus.train) // count)][:count].float()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="FastICA did not converge")
             ica = baselines.ica(sample, seed=settings.seed, iterations=iterations)
@@ -110,7 +110,7 @@ def fitted_ica(settings: Settings, found: zoo.Corpus) -> Dictionary:
 
 
 def _losses(
-    settings: Settings, entries: Sequence[_Entry], found: zoo.Corpus, contexts: int
+    settings: Settings, entries: Sequence[_Entry], corpus: zoo.Corpus, contexts: int
 ) -> dict[str, Tensor]:
     """Loss [contexts] of each entry and of `clean`, `identity`, `zero`; kept family by family."""
     groups: dict[str, dict[str, Replacement]] = {
@@ -120,15 +120,15 @@ def _losses(
         group = groups.setdefault(entry.family, {})
         group[f"{entry.family} {entry.condition}"] = entry.dictionary.reconstruct
     dtype = zoo.recipe(settings).evaluation_dtype
-    tokens = found.heldout_tokens[:contexts]
+    tokens = corpus.heldout_tokens[:contexts]
 
     def find(replacements: Mapping[str, Replacement]) -> list[_Losses]:
         measured = replacement_losses(
             settings.load(dtype),
-            found.site,
+            corpus.site,
             tokens,
             replacements,
-            found.cutoff,
+            corpus.cutoff,
             progress=settings.progress,
         )
         return [_Losses(name, values.double().tolist()) for name, values in measured.items()]
@@ -172,13 +172,13 @@ def _cost(losses: Mapping[str, Tensor], name: str, seed: int) -> Row:
     return {**bounds("ΔCE", delta, "ΔCE "), "CE recovered": 1 - delta.mean / cost}
 
 
-def _notes(settings: Settings, found: zoo.Corpus, contexts: int, tokens: int) -> tuple[str, ...]:
+def _notes(settings: Settings, corpus: zoo.Corpus, contexts: int, tokens: int) -> tuple[str, ...]:
     config = next(iter(zoo.configurations(settings).values()))
     short = next(iter(zoo.reseeded(settings).values()))
-    length, dtype = found.contexts.tokens.shape[1], zoo.recipe(settings).evaluation_dtype
+    length, dtype = corpus.contexts.tokens.shape[1], zoo.recipe(settings).evaluation_dtype
     return (
-        f"Site {found.site}, {config.width} features, each dictionary trained on "
-        f"{config.samples:,} samples of {len(found.train):,} activations. FVU, "
+        f"Site {corpus.site}, {config.width} features, each dictionary trained on "
+        f"{config.samples:,} samples of {len(corpus.train):,} activations. FVU, "
         f"L0 and γ on {tokens:,} held-out tokens; ΔCE on {contexts} held-out contexts of "
         f"{length} tokens in {dtype}.",
         "The first token of a context and tokens whose norm is above four medians (massive "

@@ -74,13 +74,13 @@ def _trained(settings: Settings, site: str) -> dict[str, Dictionary]:
     return dictionaries
 
 
-def _controls(settings: Settings, found: zoo.Corpus) -> dict[str, Dictionary]:
-    fit = found.train[:: max(1, len(found.train) // settings.count(65_536, 16_384))].float()
+def _controls(settings: Settings, corpus: zoo.Corpus) -> dict[str, Dictionary]:
+    fit = corpus.train[:: max(1, len(corpus.train) // settings.count(65_536, 16_384))].float()
     d = fit.shape[1]
     return {
         "neurons": baselines.neurons(d),
         "PCA": baselines.pca(fit),
-        "ICA": fitted_ica(settings, found),
+        "ICA": fitted_ica(settings, corpus),
         "random directions": baselines.random_directions(d, zoo.WIDTHS * d, seed=settings.seed),
     }
 
@@ -125,9 +125,9 @@ def random_model(settings: Settings) -> Path:
 # -- one row -----------------------------------------------------------------------------------
 
 
-def _reading(settings: Settings, found: zoo.Corpus) -> Reading:
+def _reading(settings: Settings, corpus: zoo.Corpus) -> Reading:
     fit, heldout = settings.count(300, 24), settings.count(150, 10)
-    return read(found.store, found.site, found.keep, fit=fit, heldout=heldout)
+    return read(corpus.store, corpus.site, corpus.keep, fit=fit, heldout=heldout)
 
 
 def _texts(settings: Settings) -> list[str]:

@@ -197,13 +197,13 @@ def _rows(name: str, moved: Curve, apart: Curve, limits: Tensor) -> Iterator[Row
     yield _area(name, "upto", upto, integrated_faithfulness(places, values, limits))
 
 
-def _area(name: str, what: str, features: float, found: Integrated) -> Row:
+def _area(name: str, what: str, features: float, areas: Integrated) -> Row:
     cells = {
-        f"{area}{end}": getattr(getattr(found, area), part)
+        f"{area}{end}": getattr(getattr(areas, area), part)
         for area in ("cpr", "cmd")
         for end, part in (("", "mean"), ("_low", "low"), ("_high", "high"))
     }
-    return Row(name, what, features, found.cpr.n, **cells)
+    return Row(name, what, features, areas.cpr.n, **cells)
 
 
 def run(
@@ -225,19 +225,19 @@ def run(
     return measure_given(Ledger(out, {**header, **prompts}), every, {"all pairs": asked}, measure)
 
 
-def told(found: Iterable[Row]) -> list[dict[str, Any]]:
+def told(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Rows as they are kept: without the cells that they do not have."""
-    return [{k: v for k, v in asdict(row).items() if v is not None} for row in found]
+    return [{k: v for k, v in asdict(row).items() if v is not None} for row in rows]
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> str:
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """A row a dictionary, in Markdown."""
     lines = [
         "| | CPR to 64 | CMD to 64 | f at 2, 8, 32, 64 | KL at 64 | CPR, CMD, all sizes |",
         "|---|---|---|---|---|---|",
     ]
-    for name in dict.fromkeys(row["name"] for row in found):
-        own = [row for row in found if row["name"] == name]
+    for name in dict.fromkeys(row["name"] for row in rows):
+        own = [row for row in rows if row["name"] == name]
         sizes = {row["features"]: row for row in own if row["what"] == "size"}
         areas = {row["what"]: row for row in own if row["what"] != "size"}
         near, whole = areas["upto"], areas.get("all sizes")

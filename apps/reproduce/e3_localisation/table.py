@@ -35,7 +35,7 @@ COLUMNS = {
 def tabulate(
     localised: Sequence[Localised], checks: Sequence[Checked], accuracy: float, seed: int
 ) -> Table:
-    """found: trained dictionaries and controls, by name."""
+    """localised: of trained dictionaries and of controls."""
     reach = reach_of(localised)
     rows: list[Row] = []
     for part in localised:
@@ -50,30 +50,35 @@ def tabulate(
     return Table(COLUMNS, tuple(rows), claims(localised, checks, seed), notes, figure)
 
 
-def _named(each: Localised, what: str) -> Row:
-    return {"dictionary": each.dictionary, "ranking": each.ranking, "what": what}
+def _named(localised: Localised, what: str) -> Row:
+    return {"dictionary": localised.dictionary, "ranking": localised.ranking, "what": what}
 
 
-def _curve_rows(each: Localised, seed: int) -> list[Row]:
+def _curve_rows(localised: Localised, seed: int) -> list[Row]:
     rows = []
-    for count, kl, norm in zip(each.counts, each.kl, each.norm, strict=True):
+    for count, kl, norm in zip(localised.counts, localised.kl, localised.norm, strict=True):
         cells = {
-            **_named(each, "curve"),
+            **_named(localised, "curve"),
             "features": count,
             **bounds("kl", interval(torch.tensor(kl), seed=seed)),
             "norm": sum(norm) / len(norm),
-            "differing": each.differing,
+            "differing": localised.differing,
             "n": len(kl),
         }
         rows.append(row_of(COLUMNS, cells))
     return rows
 
 
-def _area_rows(each: Localised, reach: float, seed: int) -> list[Row]:
+def _area_rows(localised: Localised, reach: float, seed: int) -> list[Row]:
     rows = []
     for what, axis, end in (("features", "count", UPTO), ("norm", "norm", reach)):
-        area = bounds("kl", each.curve.area(axis, end, seed=seed))
-        cells = {**_named(each, f"area over {what}"), **area, what: end, "n": len(each.kl[0])}
+        area = bounds("kl", localised.curve.area(axis, end, seed=seed))
+        cells = {
+            **_named(localised, f"area over {what}"),
+            **area,
+            what: end,
+            "n": len(localised.kl[0]),
+        }
         rows.append(row_of(COLUMNS, cells))
     return rows
 

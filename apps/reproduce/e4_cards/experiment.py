@@ -177,7 +177,7 @@ def search(dictionary: Dictionary, read: Read, kinds: Mapping[str, Tensor]) -> t
     """The best detector of either place on the first half of the texts."""
     flat = read.features(dictionary, slice(read.half)).flatten(0, 1)
     best = {place: best_detector(flat, kinds[place][: read.half].flatten()) for place in PLACES}
-    place = max(PLACES, key=lambda each: best[each].f1)
+    place = max(PLACES, key=lambda candidate: best[candidate].f1)
     return place, best[place]
 
 

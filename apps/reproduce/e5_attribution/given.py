@@ -42,13 +42,13 @@ def run(
     return [Found(**row) for row in rows]
 
 
-def table(found: Sequence[Found]) -> str:
+def table(rows: Sequence[Found]) -> str:
     """Mean Pearson correlation with exact ablation over the prompts, a row a dictionary."""
     lines = ["| | prompts | " + " | ".join(ESTIMATES) + " |", "|---" * (len(ESTIMATES) + 2) + "|"]
-    for name in dict.fromkeys(each.dictionary for each in found):
+    for name in dict.fromkeys(row.dictionary for row in rows):
         cells = []
         for estimate in ESTIMATES:
-            own = [e.pearson for e in found if (e.dictionary, e.estimate) == (name, estimate)]
+            own = [e.pearson for e in rows if (e.dictionary, e.estimate) == (name, estimate)]
             cells.append(str(interval(torch.tensor(own))))
         lines.append(f"| {name} | {len(own)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

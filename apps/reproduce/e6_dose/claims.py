@@ -15,7 +15,7 @@ COLLAPSED = 2.0
 
 
 def claims(dosed: Sequence[Dosed], seed: int) -> tuple[Claim, ...]:
-    """Of each group on its own. found: merged and balanced."""
+    """Of each group on its own. dosed: merged and balanced."""
     listed: list[Claim] = []
     for group in dict.fromkeys(row.group for row in dosed):
         own = [row for row in dosed if row.group == group]
@@ -24,10 +24,10 @@ def claims(dosed: Sequence[Dosed], seed: int) -> tuple[Claim, ...]:
     return tuple(listed)
 
 
-def _half_nat(found: Sequence[Dosed], group: str, seed: int) -> Claim:
+def _half_nat(dosed: Sequence[Dosed], group: str, seed: int) -> Claim:
     """The dose at which the loss has risen by half a nat."""
-    by_multiple = _reached(found, lambda each: each.multiple or 0, BUDGET)
-    by_size = _reached(found, _relative_dose, BUDGET)
+    by_multiple = _reached(dosed, lambda row: row.multiple or 0, BUDGET)
+    by_size = _reached(dosed, _relative_dose, BUDGET)
     both = [feature for feature in by_multiple if feature in by_size]
     if not both:
         return Claim(*_DOSE_UNIT, f"no {group} feature costs 0.5 nats at any dose", None)
@@ -59,8 +59,8 @@ def _spanned(values: Sequence[float], seed: int, unit: str = "") -> str:
     return f"{mean} {unit}(from {min(values):.2g} to {max(values):.2g})"
 
 
-def _relative_dose(each: Dosed) -> float:
-    return each.figures["relative_dose"]
+def _relative_dose(row: Dosed) -> float:
+    return row.figures["relative_dose"]
 
 
 def _reached(
@@ -75,9 +75,9 @@ def _reached(
     return {feature: at for feature, at in crossed.items() if at is not None}
 
 
-def _collapse(found: Sequence[Dosed], group: str, seed: int) -> Claim:
+def _collapse(dosed: Sequence[Dosed], group: str, seed: int) -> Claim:
     """Where a token costs two nats more: text made of that is no text any more."""
-    reached = list(_reached(found, _relative_dose, COLLAPSED).values())
+    reached = list(_reached(dosed, _relative_dose, COLLAPSED).values())
     text = f"text collapses (costs {COLLAPSED:g} nats a token more) at a relative dose of 1.9"
     source = "weak reference, one report"
     if len(reached) < 3:
@@ -110,10 +110,10 @@ def _interior(dosed: Sequence[Dosed], group: str, seed: int) -> list[Claim]:
     return [Claim(text, source, measured, all(gain.low > 0 for gain in over))]
 
 
-def _hysteresis(found: Sequence[Dosed], group: str, seed: int) -> Claim:
+def _hysteresis(dosed: Sequence[Dosed], group: str, seed: int) -> Claim:
     def second(dose: str) -> torch.Tensor:
         name = "concept_second_half"
-        return torch.tensor([e.figures[name] for e in found if e.dose == dose])
+        return torch.tensor([e.figures[name] for e in dosed if e.dose == dose])
 
     gone, never, held = second("let go"), second("none"), second("1x max")
     stays = interval(gone - never, seed=seed)

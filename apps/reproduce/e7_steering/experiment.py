@@ -96,9 +96,9 @@ def steer_by(
         )
     )
     matched = [next(doses) if method.edit is not None else None for method in methods]
-    found = answer(bench, methods, matched)
+    steered = answer(bench, methods, matched)
     judges = bench.judges(Mentions(concept.pattern))
-    flat = [reply for part in (unsteered, *found) for reply in part]
+    flat = [reply for part in (unsteered, *steered) for reply in part]
     ratings = torch.stack(
         [j(unsteered)(flat) for j in (judges.concept, judges.instruction, judges.fluency)], dim=-1
     )

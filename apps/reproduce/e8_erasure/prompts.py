@@ -90,15 +90,15 @@ class Prompts:
 
 def split_names(
     model: Model,
-    each: int,
+    per_gender: int,
     seed: int,
     men: Sequence[str] = MEN,
     women: Sequence[str] = WOMEN,
 ) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
     """(name, is a man) to fit with and, of other names, to test with; half men, half women.
 
-    each: how many of either gender in either half, or all there are. Raises `PromptError` if there
-    are fewer than six of a gender.
+    per_gender: how many of either gender in either half, or all there are. Raises `PromptError` if
+    there are fewer than six of a gender.
     """
     chance = random.Random(seed)
     fit: list[tuple[str, bool]] = []
@@ -111,7 +111,7 @@ def split_names(
                 f"{2 * (SHOTS + 1)} are needed"
             )
         chance.shuffle(single)
-        half = min(each, len(single) // 2)
+        half = min(per_gender, len(single) // 2)
         fit += [(name, male) for name in single[:half]]
         test += [(name, male) for name in single[half : 2 * half]]
     return fit, test

@@ -96,9 +96,9 @@ def claims(erased: Sequence[Erased]) -> tuple[Claim, ...]:
     return tuple(claim for key in keys for claim in _claims_of(erased, key))
 
 
-def _claims_of(found: Sequence[Erased], key: tuple[str, str, str]) -> list[Claim]:
+def _claims_of(erased: Sequence[Erased], key: tuple[str, str, str]) -> list[Claim]:
     where = f"{key[0]}, {key[1]}"
-    base = _group(found, key, NONE)
+    base = _group(erased, key, NONE)
     accuracy = _accuracy(base[:1])
     void = accuracy < _BASE
     texts = (
@@ -112,13 +112,13 @@ def _claims_of(found: Sequence[Erased], key: tuple[str, str, str]) -> list[Claim
     if void:
         why = f"the model answers {accuracy:.0%} right without an edit, below {_BASE:.0%}: void"
         return [Claim(text, _SOURCE, why, None) for text in texts]
-    own, random = _group(found, key, PROJECTED), _group(found, key, RANDOM)
+    own, random = _group(erased, key, PROJECTED), _group(erased, key, RANDOM)
     gap = interval(_by_name(random) - _by_name(own))
     measured = (
         f"P(correct) {_shown(_by_name(base))} unedited, {_shown(_by_name(own))} by the feature, "
         f"{_shown(_by_name(random))} by a random direction"
     )
-    against = [_against(own, _group(found, key, prior)) for prior in (LEACE, MEAN)]
+    against = [_against(own, _group(erased, key, prior)) for prior in (LEACE, MEAN)]
     pairs = [(measured, gap.low > 0), *against]
     return [Claim(t, _SOURCE, m, holds) for t, (m, holds) in zip(texts, pairs, strict=True)]
 

@@ -17,19 +17,19 @@ from apps.reproduce.result import Claim
 from steer.maths.statistics import Interval, interval, ratio_interval
 
 READOUTS: dict[str, Callable[[Ablated], float]] = {
-    "kl": lambda each: each.kl,
-    "kl_per_norm": lambda each: each.kl / each.norm,
+    "kl": lambda row: row.kl,
+    "kl_per_norm": lambda row: row.kl / row.norm,
 }
 
 
 def claims(
-    found: Sequence[Ablated], spilled: Sequence[Spilled], names: Sequence[str], seed: int
+    ablated: Sequence[Ablated], spilled: Sequence[Spilled], names: Sequence[str], seed: int
 ) -> tuple[Claim, ...]:
     """names: as `tabulate` has them."""
     return (
-        _position_claim(found, names[0]),
-        *(_flip_claim(found, names[0], other, seed) for other in names[1:]),
-        *_direction_claim(found, names, seed),
+        _position_claim(ablated, names[0]),
+        *(_flip_claim(ablated, names[0], other, seed) for other in names[1:]),
+        *_direction_claim(ablated, names, seed),
         *_spill_claims(spilled, seed),
     )
 
@@ -57,8 +57,8 @@ def ratios(ablated: Sequence[Ablated], trained: str, other: str, seed: int) -> d
     return done
 
 
-def _flip_claim(found: Sequence[Ablated], trained: str, other: str, seed: int) -> Claim:
-    ratio = ratios(found, trained, other, seed)
+def _flip_claim(ablated: Sequence[Ablated], trained: str, other: str, seed: int) -> Claim:
+    ratio = ratios(ablated, trained, other, seed)
     raw, per_norm = ratio["kl"], ratio["kl_per_norm"]
     return Claim(
         f"raw KL and KL per ‖Δx‖ rank trained features and {other} the other way round",
@@ -68,13 +68,13 @@ def _flip_claim(found: Sequence[Ablated], trained: str, other: str, seed: int) -
     )
 
 
-def _direction_claim(found: Sequence[Ablated], names: Sequence[str], seed: int) -> list[Claim]:
+def _direction_claim(ablated: Sequence[Ablated], names: Sequence[str], seed: int) -> list[Claim]:
     """Rows of equal norm that nobody trained; the last two of the dictionaries."""
     trained, *others = names
     same = [name for name in others if name.startswith("trained encoder")]
     if not same:
         return []
-    gained = {name: ratios(found, trained, name, seed)["kl"] for name in same}
+    gained = {name: ratios(ablated, trained, name, seed)["kl"] for name in same}
     listed = "; ".join(f"trained over {name} {ratio}" for name, ratio in gained.items())
     return [
         Claim(

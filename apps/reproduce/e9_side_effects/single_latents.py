@@ -90,7 +90,7 @@ def variance_shares(
     intervals are from leaving out each position in turn.
     """
     values = torch.tensor([max(measure(row), _SMALLEST) for row in ablated]).double().log10()
-    positions = _codes([each.position for each in ablated])
+    positions = _codes([row.position for row in ablated])
     features = _codes([row.feature for row in ablated])
     whole = torch.stack(_shares(values, positions, features))
     count = int(positions.max()) + 1

@@ -69,18 +69,18 @@ NOTES = (
 
 
 def tabulate(
-    found: Sequence[Ablated], spilled: Sequence[Spilled], names: Sequence[str], seed: int
+    ablated: Sequence[Ablated], spilled: Sequence[Spilled], names: Sequence[str], seed: int
 ) -> Table:
     """names: of the dictionaries, the trained one first."""
-    rows = [_ablation_row(found, name, seed) for name in names]
+    rows = [_ablation_row(ablated, name, seed) for name in names]
     rows += [_clamp_row(spilled, control, seed) for control in CONTROLS]
-    return Table(COLUMNS, tuple(rows), claims(found, spilled, names, seed), NOTES, figure)
+    return Table(COLUMNS, tuple(rows), claims(ablated, spilled, names, seed), NOTES, figure)
 
 
 def _ablation_row(ablated: Sequence[Ablated], name: str, seed: int) -> Row:
     own = [row for row in ablated if row.dictionary == name]
     cells: dict[str, Value] = {"edit": ABLATE, "what": name}
-    for column, measure in (*READOUTS.items(), ("norm", lambda each: each.norm)):
+    for column, measure in (*READOUTS.items(), ("norm", lambda row: row.norm)):
         means = list(by_position(ablated, measure, name).values())
         cells |= bounds(column, interval(torch.tensor(means), seed=seed))
     cells |= _variance_cells(often(own))

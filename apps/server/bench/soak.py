@@ -41,9 +41,9 @@ def soak(target: Target, minutes: float, log: Path) -> Row:
     def client(number: int) -> None:
         chance = random.Random(number)
         while time.monotonic() < until:
-            what = _one(target, chance, asked, known)
+            outcome = _one(target, chance, asked, known)
             with lock:
-                counts[what] += 1
+                counts[outcome] += 1
 
     memory: list[float] = []
     began = time.monotonic()
@@ -56,8 +56,8 @@ def soak(target: Target, minutes: float, log: Path) -> Row:
                 so_far = dict(sorted(counts.items()))
             seconds = round(time.monotonic() - began)
             add(log, {"seconds": seconds, "MiB": round(memory[-1], 1), **so_far})
-        for each in running:
-            each.result()
+        for future in running:
+            future.result()
     for _ in range(100):
         if not target.served:
             break

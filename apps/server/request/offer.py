@@ -49,7 +49,7 @@ class Offer:
         known = [listed for listed in catalogue.names() if listed.split("/")[0] == model.name]
         names = dict.fromkeys([dictionary, *reversed(known)] if dictionary else reversed(known))
         loaded = {own: model.dictionary(own) for own in names}
-        offer = cls(model, name, {each.name: each for each in loaded.values()}, {})
+        offer = cls(model, name, {opened.name: opened for opened in loaded.values()}, {})
         files = [] if edits is None else sorted(_folder(edits).glob("*.json"))
         return cls(model, name, offer.dictionaries, {f.stem: offer.read(f) for f in files})
 

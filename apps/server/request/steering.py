@@ -36,7 +36,7 @@ def read_steering(given: Any, default_dictionary: str) -> tuple[Intervention, ..
     _refuse_many_edits(items)
     _refuse_many_texts(items)
     read = [_read(item, default_dictionary) for item in items]
-    grouped = groupby(read, key=lambda each: each.dictionary if each.short else id(each))
+    grouped = groupby(read, key=lambda item: item.dictionary if item.short else id(item))
     return tuple(_joined(list(group)) for _, group in grouped)
 
 

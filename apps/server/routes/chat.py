@@ -91,19 +91,19 @@ async def _stream(
     head = {**head, "object": "chat.completion.chunk"}
     done: dict[int, Answer] = {}
     begun: set[int] = set()
-    async for index, what in running.events():
+    async for index, output in running.events():
         delta = {} if index in begun else {"role": "assistant"}
         begun.add(index)
         chunk: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": None}
         chunk["logprobs"] = None
-        if isinstance(what, Piece):
-            chunk["delta"] = {**delta, "content": what.text}
+        if isinstance(output, Piece):
+            chunk["delta"] = {**delta, "content": output.text}
             if body.logprobs:
-                chunk["logprobs"] = _logprobs(state.offer.model.token, what.scored)
+                chunk["logprobs"] = _logprobs(state.offer.model.token, output.scored)
             yield event({**head, "choices": [chunk]})
             continue
-        done[index] = what
-        chunk["finish_reason"] = what.finish
+        done[index] = output
+        chunk["finish_reason"] = output.finish
         last: dict[str, Any] = {}
         if len(done) == len(rows):
             answers = [done[number] for number in range(len(rows))]

@@ -108,11 +108,11 @@ def _logprobs(
     }
 
 
-def _top(token: Callable[[int], str], each: Scored) -> dict[str, float] | None:
+def _top(token: Callable[[int], str], drawn: Scored) -> dict[str, float] | None:
     """The likeliest and the token itself, by text; of two with one text, the likelier."""
-    if each.logprob is None:
+    if drawn.logprob is None:
         return None
-    told = ((each.id, each.logprob), *reversed(each.likely))
+    told = ((drawn.id, drawn.logprob), *reversed(drawn.likely))
     return {token(number): logprob for number, logprob in sorted(told, key=lambda one: one[1])}
 
 
@@ -124,22 +124,22 @@ async def _stream(
     echoed: set[int] = set()
     letters = [0] * len(rows)
     token = state.offer.model.token
-    async for index, what in running.events():
+    async for index, output in running.events():
         prefix = rows[index].prompt.text if body.echo and index not in echoed else ""
         echoed.add(index)
         chunk: dict[str, Any] = {"index": index, "text": "", "finish_reason": None}
         chunk["logprobs"] = None
-        if isinstance(what, Piece):
-            chunk["text"] = prefix + what.text
+        if isinstance(output, Piece):
+            chunk["text"] = prefix + output.text
             if body.logprobs is not None:
-                chunk["logprobs"] = _logprobs(token, what.scored, letters[index])
+                chunk["logprobs"] = _logprobs(token, output.scored, letters[index])
                 letters[index] += sum(map(len, chunk["logprobs"]["tokens"]))
             if body.return_token_ids:
-                chunk["token_ids"] = list(what.ids)
+                chunk["token_ids"] = list(output.ids)
             yield event({**head, "choices": [chunk]})
             continue
-        done[index] = what
-        chunk |= {"text": prefix, "finish_reason": what.finish}
+        done[index] = output
+        chunk |= {"text": prefix, "finish_reason": output.finish}
         last: dict[str, Any] = {}
         if len(done) == len(rows):
             answers = [done[number] for number in range(len(rows))]

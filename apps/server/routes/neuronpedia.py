@@ -144,13 +144,13 @@ async def _stream(
     """Every event has the texts so far."""
     texts, scored = [""] * len(asked), [()] * len(asked)  # type: list[str], list[tuple[Scored, ...]]
     done: dict[int, Answer] = {}
-    async for index, what in rows.events():
-        if isinstance(what, Answer):
-            done[index] = what
-            texts[index], scored[index] = what.text, what.scored
+    async for index, output in rows.events():
+        if isinstance(output, Answer):
+            done[index] = output
+            texts[index], scored[index] = output.text, output.scored
         else:
-            texts[index] += what.text
-            scored[index] += what.scored
+            texts[index] += output.text
+            scored[index] += output.scored
         last: dict[str, Any] = {}
         if len(done) == len(asked):
             answers = [done[number] for number in range(len(asked))]
@@ -183,10 +183,10 @@ def _outputs(
     return {"outputs": outputs, "input": {"chatTemplate": chat, "raw": asked[0].prompt.text}}
 
 
-def _logprob(state: State, each: Scored) -> dict[str, Any]:
+def _logprob(state: State, scored: Scored) -> dict[str, Any]:
     token = state.offer.model.token
-    likely = [{"token": token(number), "logprob": value} for number, value in each.likely]
-    return {"token": token(each.id), "logprob": each.logprob, "topLogprobs": likely}
+    likely = [{"token": token(number), "logprob": value} for number, value in scored.likely]
+    return {"token": token(scored.id), "logprob": scored.logprob, "topLogprobs": likely}
 
 
 def _asks(state: State, body: _Steer, prompt: Prompt, positions: str) -> list[Ask]:

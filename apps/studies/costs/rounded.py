@@ -86,13 +86,13 @@ def row(models: dict[str, Model], number: int, prompt: str) -> dict[str, Any]:
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Of rows as `row` gives them; a first difference is a mean over the texts that differ."""
-    ratios = sorted(each["seconds"][FULL] / each["seconds"][HALF] for each in rows)
+    ratios = sorted(record["seconds"][FULL] / record["seconds"][HALF] for record in rows)
     told: dict[str, Any] = {
         "prompts": len(rows),
         "speed": [ratios[0], statistics.median(ratios), ratios[-1]],
     }
     for which in TEXTS:
-        texts = [each[which] for each in rows]
+        texts = [record[which] for record in rows]
         places = [text["first_difference"] for text in texts]
         differing = [place for place in places if place is not None]
         off = [text["effect"][HALF] / text["effect"][FULL] - 1 for text in texts]
@@ -107,7 +107,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def main(most: Annotated[int | None, typer.Argument()] = None) -> None:
     """Append what is missing, and print what all rows say; most: prompts, 0 for none."""
-    done = {each["prompt"] for each in kept()}
+    done = {record["prompt"] for record in kept()}
     if most != 0:
         measure(done, most)
     typer.echo(json.dumps(summary(kept()), indent=1))

@@ -128,8 +128,8 @@ def _within(known: BehaviourMap, off: Tensor) -> Tensor:
 def _mean(values: Tensor) -> list[float] | None:
     if len(values) == 0:
         return None
-    found = interval(values)
-    return [round(end, 4) for end in (found.mean, found.low, found.high)]
+    estimate = interval(values)
+    return [round(end, 4) for end in (estimate.mean, estimate.low, estimate.high)]
 
 
 def _told(value: Tensor) -> float:

@@ -77,8 +77,8 @@ def overlaps(world: World, share: int) -> dict[str, dict[str, Any]]:
     figures = {}
     for name, changes in world.changes(share).items():
         said = top(changes, world.unembedding)
-        each = torch.stack([overlap(said, text) for text in alone]).mean(0)
-        figures[name] = {"mean": _told(overlap(said, mean)), "each": _told(each)}
+        mean_overlap = torch.stack([overlap(said, text) for text in alone]).mean(0)
+        figures[name] = {"mean": _told(overlap(said, mean)), "each": _told(mean_overlap)}
     halves = [top(exact[part].mean(0), world.unembedding) for part in (slice(0, 4), slice(4, 8))]
     figures["exact on four texts, of the other four"] = {"mean": _told(overlap(*halves))}
     return figures

@@ -58,8 +58,8 @@ _LEARNING = (
 )
 
 
-def _kind(name: str, found: tuple[str, str], make: Any) -> Kind:
-    return Kind(name, *found, make)
+def _kind(name: str, source: tuple[str, str], make: Any) -> Kind:
+    return Kind(name, *source, make)
 
 
 _HERE = ("sae-steer", "pip install .")

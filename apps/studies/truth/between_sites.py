@@ -82,7 +82,7 @@ def routes(asked: Asked) -> Tally:
         truth, links = _routes(asked, output), asked.world.graph.ancestors(output, 0)
         effects: dict[int, dict[str, float]] = {}
         for feature in sorted(links):
-            found = path_effects(
+            by_path = path_effects(
                 asked.world.model,
                 asked.about(feature),
                 asked.ablate(0, feature),
@@ -91,8 +91,8 @@ def routes(asked: Asked) -> Tally:
                 dictionaries=asked.world.dictionaries,
                 draws=0,
             ).effect
-            parts = {"direct": found["direct"]}
-            parts |= {name: found["total"] - found[name] for name in _FREEZE}
+            parts = {"direct": by_path["direct"]}
+            parts |= {name: by_path["total"] - by_path[name] for name in _FREEZE}
             effects[feature] = {name: part.abs().max().item() for name, part in parts.items()}
         whole = max(size for effect in effects.values() for size in effect.values())
         for feature, link in links.items():

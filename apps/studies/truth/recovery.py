@@ -109,5 +109,5 @@ def chance(data: Synthetic, seed: int) -> Tensor:
     return (rows @ data.rows.T).amax(0)
 
 
-def _told(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+def _told(name: str, estimate: Interval) -> dict[str, float]:
+    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -107,5 +107,5 @@ def said(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _told(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+def _told(name: str, estimate: Interval) -> dict[str, float]:
+    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -90,13 +90,13 @@ def columns(effects: Tensor, controls: Mapping[str, Tensor], rate: float) -> dic
     A kind's name: the mean |effect| of its draws; p_ and q_ with it: that the effect is no larger
     (see `exceeds`), alone and corrected for all m; significant: q is at most `rate` for every kind.
     """
-    found, passed = dict[str, Tensor](), []
+    column_of, passed = dict[str, Tensor](), []
     for kind, values in controls.items():
         p = exceeds(effects, values)
         q = benjamini_hochberg(p)
-        found |= {kind: values.abs().mean((1, 2)), f"p_{kind}": p, f"q_{kind}": q}
+        column_of |= {kind: values.abs().mean((1, 2)), f"p_{kind}": p, f"q_{kind}": q}
         passed.append(q <= rate)
-    return found | ({"significant": torch.stack(passed).all(0)} if passed else {})
+    return column_of | ({"significant": torch.stack(passed).all(0)} if passed else {})
 
 
 def said(matched: Matched | None) -> dict[str, Any] | None:

@@ -218,11 +218,11 @@ def _reconstruction(clean: Clean, dictionary: Dictionary, delta: Tensor) -> Tens
         return torch.where((delta != 0).any(-1, keepdim=True), moved, 0.0).to(delta.dtype)
 
 
-def _densities(found: pandas.Series) -> dict[str, float]:
+def _densities(densities: pandas.Series) -> dict[str, float]:
     """The mean, and the ends where they differ; NaN for what is not there."""
-    low, high = found.min(), found.max()
+    low, high = densities.min(), densities.max()
     ends = (low, high) if low < high else (math.nan, math.nan)
-    return {"density": found.mean(), "density_low": ends[0], "density_high": ends[1]}
+    return {"density": densities.mean(), "density_low": ends[0], "density_high": ends[1]}
 
 
 def _edited(intervention: Intervention) -> list[int]:

@@ -152,5 +152,5 @@ class DoseResponse(Shown):
         return dose.amount, dose.unit
 
 
-def _bounds(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+def _bounds(name: str, estimate: Interval) -> dict[str, float]:
+    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -128,16 +128,16 @@ class Downstream(Shown):
             k: torch.stack([c.controls[k] for c in self.changed]).double() for k in self._kinds
         }
         size = {name: values.abs().sum(2) for name, values in rows.items()}
-        found = []
+        records = []
         for name, values in rows.items():
             low, high = bootstrap(size[name].mean(1), level=level, seed=seed)
             p = exceeds(size["edit"].T, size[name].unsqueeze(0)).item() if name != "edit" else None
             count = (values != 0).sum(2).double().mean().item()
             bounds = {"low": low.item(), "high": high.item(), "p": p}
-            found.append(
+            records.append(
                 {"of": name, "features": count, "change": size[name].mean().item(), **bounds}
             )
-        return pandas.DataFrame(found)
+        return pandas.DataFrame(records)
 
     def to_frame(
         self, *, level: float = 0.95, seed: int = 0, rate: float = 0.05

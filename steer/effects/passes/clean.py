@@ -150,7 +150,7 @@ def run_clean(
     Raises `NonFiniteError` if the model overflows by itself.
     """
     first, inner, entry = _resumes(model, site)
-    wanted = sorted({site, entry, *others}, key=lambda each: each.hookpoint.order)
+    wanted = sorted({site, entry, *others}, key=lambda wanted_site: wanted_site.hookpoint.order)
     batch = ids.unsqueeze(0)
     with model.lock:
         saved, logits, cache = resumed.clean_pass(
@@ -162,7 +162,7 @@ def run_clean(
             cached=True,
         )
     check_clean(model, ids, logits[0])
-    streams = {each: value[0] for each, value in zip(wanted, saved, strict=True)}
+    streams = {wanted_site: value[0] for wanted_site, value in zip(wanted, saved, strict=True)}
     return Clean(
         model=model,
         site=site,

@@ -61,9 +61,9 @@ def run_pairs(
         )
         for rows in cuts
     ]  # fmt: skip
-    passes = answers(model, remote, (one for each in batches for one in each.questions()))
-    for each in batches:
-        yield from each.pairs(passes)
+    passes = answers(model, remote, (question for part in batches for question in part.questions()))
+    for part in batches:
+        yield from part.pairs(passes)
 
 
 @dataclass(frozen=True, eq=False)

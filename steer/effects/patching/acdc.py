@@ -124,10 +124,10 @@ def flat_acdc(
 class _Search:
     """The nodes still kept, their KL, and the KL without each, as far as it is known."""
 
-    def __init__(self, measure: Callable[[list[list[int]]], Tensor], kept: list[int]) -> None:
-        self._measure, self.kept = measure, kept
+    def __init__(self, measure: Callable[[list[list[int]]], Tensor], nodes: list[int]) -> None:
+        self._measure, self.kept = measure, nodes
         self.measured, self._dropping = 1, True
-        self._kl = measure([kept])[0].item()
+        self._kl = measure([nodes])[0].item()
         self._known: dict[int, float] = {}
 
     def pass_over(self, order: Sequence[int], tau: float) -> Iterator[float]:
@@ -162,7 +162,7 @@ class _Search:
     def _singly(self, candidates: Sequence[int]) -> list[float]:
         """KL without each candidate alone."""
         new = [node for node in candidates if node not in self._known]
-        values = self._run([[node for node in self.kept if node != each] for each in new])
+        values = self._run([[node for node in self.kept if node != candidate] for candidate in new])
         self._known |= dict(zip(new, values, strict=True))
         return [self._known[node] for node in candidates]
 

@@ -160,6 +160,6 @@ def _between(x: Tensor, y: Tensor, right: int, at: float) -> Tensor:
     return torch.lerp(y[left], y[right], share)
 
 
-def _finite(found: Interval) -> dict[str, Any]:
-    shown = {"mean": found.mean, "low": found.low, "high": found.high}
+def _finite(area: Interval) -> dict[str, Any]:
+    shown = {"mean": area.mean, "low": area.low, "high": area.high}
     return {name: None if value != value else value for name, value in shown.items()}

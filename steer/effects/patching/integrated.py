@@ -65,15 +65,15 @@ def integrated_faithfulness(
     whole = torch.arange(n).unsqueeze(0)
     means, bounds = _areas(where, gained, span, whole), _areas(where, gained, span, drawn)
     tail = (1 - level) / 2
-    found = []
+    intervals = []
     for mean, area in zip(means, bounds, strict=True):
         low, high = (
             area.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
             if n > 1
             else (math.nan, math.nan)
         )
-        found.append(Interval(mean.item(), low, high, n, level))
-    return Integrated(*found)
+        intervals.append(Interval(mean.item(), low, high, n, level))
+    return Integrated(*intervals)
 
 
 def _areas(where: Tensor, gained: Tensor, span: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:

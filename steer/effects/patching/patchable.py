@@ -75,7 +75,7 @@ class Patchable:
 
     def norms(self, sets: Sequence[Set]) -> Tensor:
         """Mean over the positions of ‖Δx‖, target minus base, [b]."""
-        norms = [self.patch([each])[0].norm(dim=-1).mean() for each in sets]
+        norms = [self.patch([nodes])[0].norm(dim=-1).mean() for nodes in sets]
         return torch.stack(norms).double().cpu()
 
     def logits(self, sets: Sequence[Set], *, budget: int = BUDGET) -> Tensor:

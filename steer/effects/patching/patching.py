@@ -54,8 +54,8 @@ def patch_curve(
     if grid[0] < 0:
         raise SteerError(f"counts hold {grid[0]}; they must be 0 or more")
     values, norms = [], []
-    for number, (pair, each, measure) in enumerate(_with(pairs, rankings, metric)):
-        sets = [each[:count] for count in grid]
+    for number, (pair, nodes, measure) in enumerate(_with(pairs, rankings, metric)):
+        sets = [nodes[:count] for count in grid]
         values.append(pair.values(sets, measure, budget=budget))
         norms.append(pair.norms(sets))
         if progress:

@@ -72,7 +72,7 @@ def path_effects(
         }
         (total, whole), (direct, part) = both["total"], both["direct"]
         both["between"] = total - direct, whole - part
-        paths_of.append({name: _split(trials, *each) for name, each in both.items()})
+        paths_of.append({name: _split(trials, *changes) for name, changes in both.items()})
     return PathEffects(
         logits={
             name: torch.stack([path_of[name].logits for path_of in paths_of])
@@ -87,8 +87,8 @@ def path_effects(
         paths=chosen,
         model=model,
         error=intervention.error,
-        controls=_by_kind(paths_of, lambda each: each.controls, torch.stack),
-        control_logits=_by_kind(paths_of, lambda each: each.sizes, _mean),
+        controls=_by_kind(paths_of, lambda path: path.controls, torch.stack),
+        control_logits=_by_kind(paths_of, lambda path: path.sizes, _mean),
         matched=matched,
     )
 

@@ -24,10 +24,10 @@ KINDS = ("random", "matched")
 
 
 class InBatches(Protocol):
-    """Runs sets of edits: some of them and their effects [b, each] at a time."""
+    """Runs sets of edits: some of them and their effects [b, draws] at a time."""
 
     def __call__(
-        self, sets: Sequence[tuple[int, ...]], *, deltas: Deltas, each: int
+        self, sets: Sequence[tuple[int, ...]], *, deltas: Deltas, draws: int
     ) -> Iterator[tuple[list[tuple[int, ...]], Tensor]]: ...
 
 
@@ -104,7 +104,7 @@ def control_rows(
         )
 
     rows = []
-    for batch, effects in effects_of(sets, deltas=deltas, each=against.draws):
+    for batch, effects in effects_of(sets, deltas=deltas, draws=against.draws):
         for (i,), several in zip(batch, effects.tolist(), strict=True):
             for draw, effect in enumerate(several):
                 where = {"prompt": ready.number, "feature": ready.features[i], "draw": draw}

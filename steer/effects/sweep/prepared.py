@@ -115,12 +115,12 @@ def effects_in_batches(
     most_tokens: int | None = None,
     *,
     deltas: Deltas | None = None,
-    each: int = 1,
+    draws: int = 1,
 ) -> Iterator[tuple[list[tuple[int, ...]], Tensor]]:
-    """Sets of edits and their effects [b, each], in batches that fit the budget.
+    """Sets of edits and their effects [b, draws], in batches that fit the budget.
 
     Sets that start at the same position run together. deltas: other changes than the edits'
-    own, `each` rows a set. A batch has one set at least.
+    own, `draws` rows a set. A batch has one set at least.
     """
     first, length = ready.changes.first.tolist(), ready.clean.length
     starts = [min(min(first[i] for i in one), length - 1) for one in sets]
@@ -129,7 +129,7 @@ def effects_in_batches(
         return ready.effects((deltas or ready.deltas)([sets[number] for number in numbers]))
 
     batches = in_batches(
-        run, starts, length, ready.clean.ids.device, budget, rows=each, most_tokens=most_tokens
+        run, starts, length, ready.clean.ids.device, budget, rows=draws, most_tokens=most_tokens
     )
     for numbers, effects in batches:
-        yield [sets[number] for number in numbers], effects.view(len(numbers), each)
+        yield [sets[number] for number in numbers], effects.view(len(numbers), draws)

@@ -23,29 +23,29 @@ def remote_effects(
     remote: Remote,
     *,
     deltas: Deltas | None = None,
-    each: int = 1,
+    draws: int = 1,
 ) -> Iterator[tuple[Sets, Tensor]]:
     """`effects_in_batches`, a job a batch, in the order of the sets.
 
     All jobs are sent before the first is waited for. Raises what `run_copies` raises.
     """
-    size = max(1, ROWS // each)
+    size = max(1, ROWS // draws)
     batches = [list(sets[start : start + size]) for start in range(0, len(sets), size)]
-    several = (_copies(ready, batch, deltas, each) for batch in batches)
+    several = (_copies(ready, batch, deltas, draws) for batch in batches)
     effects = run_copies(ready.clean.model, several, remote)
     for batch, values in zip(batches, effects, strict=True):
-        yield batch, values.view(len(batch), each)
+        yield batch, values.view(len(batch), draws)
 
 
-def _copies(ready: Prepared, batch: Sets, deltas: Deltas | None, each: int) -> Copies[Tensor]:
-    what = "sweep of" if deltas is None else "controls at"
-    rows = each * len(batch)
+def _copies(ready: Prepared, batch: Sets, deltas: Deltas | None, draws: int) -> Copies[Tensor]:
+    purpose = "sweep of" if deltas is None else "controls at"
+    rows = draws * len(batch)
     return Copies(
         clean=ready.clean,
         rows=rows,
         change=_edits(ready, batch) if deltas is None else Dense(deltas(batch)),
         every=ready.metric.every,
-        of=f"{what} {ready.clean.site.hookpoint}, prompt {ready.number + 1}, {rows} rows",
+        of=f"{purpose} {ready.clean.site.hookpoint}, prompt {ready.number + 1}, {rows} rows",
         then=ready.change,
     )
 

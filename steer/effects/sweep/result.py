@@ -205,8 +205,8 @@ class Sweep(Shown):
         return {
             "density": torch.tensor([own.get(feature, torch.nan) for feature in self.features]),
             "control_density": torch.stack([densities.mean() for densities in near]),
-            "control_density_low": torch.stack([each.min() for each in near]),
-            "control_density_high": torch.stack([each.max() for each in near]),
+            "control_density_low": torch.stack([densities.min() for densities in near]),
+            "control_density_high": torch.stack([densities.max() for densities in near]),
         }
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:

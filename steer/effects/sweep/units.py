@@ -56,13 +56,13 @@ class Asked:
         sets: Sequence[tuple[int, ...]],
         *,
         deltas: Deltas | None = None,
-        each: int = 1,
+        draws: int = 1,
     ) -> Iterator[tuple[list[tuple[int, ...]], Tensor]]:
-        """Sets of edits and their effects [b, each], in batches; see `effects_in_batches`."""
+        """Sets of edits and their effects [b, draws], in batches; see `effects_in_batches`."""
         if self.remote:
-            return remote_effects(ready, sets, self.remote, deltas=deltas, each=each)
+            return remote_effects(ready, sets, self.remote, deltas=deltas, draws=draws)
         most = self.most_tokens
-        return effects_in_batches(ready, sets, budget, most, deltas=deltas, each=each)
+        return effects_in_batches(ready, sets, budget, most, deltas=deltas, draws=draws)
 
     @property
     def most_features(self) -> int:

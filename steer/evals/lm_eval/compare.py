@@ -163,7 +163,7 @@ def _values(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> Values:
     """Per-document values of every metric that is a number for a single document."""
     by_metric: dict[tuple[str, str], list[float]] = {}
     for task, documents in samples.items():
-        for document in sorted(documents, key=lambda each: each["doc_id"]):
+        for document in sorted(documents, key=lambda sample: sample["doc_id"]):
             for metric, value in _metrics(document):
                 by_metric.setdefault((task, metric), []).append(value)
     return {key: torch.tensor(numbers, dtype=torch.float64) for key, numbers in by_metric.items()}

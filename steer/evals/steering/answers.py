@@ -89,7 +89,7 @@ def answers(
         for question, given in zip(questions, interventions, strict=True)
     ]
     sampling = Sampling(temperature=temperature, seed=seed)
-    found: list[Answer] = []
+    replies: list[Answer] = []
     for start in range(0, len(requests), batch):
         part = requests[start : start + batch]
         done = runs.generate(
@@ -101,7 +101,7 @@ def answers(
         )
         for question, run in zip(questions[start : start + batch], done, strict=True):
             run.receipt.raise_if_silent()
-            found.append(Answer(question.asked, run.text, question.prompt.ids, run.ids))
+            replies.append(Answer(question.asked, run.text, question.prompt.ids, run.ids))
         if progress:
-            progress("answering", len(found), len(requests))
-    return found
+            progress("answering", len(replies), len(requests))
+    return replies

@@ -152,13 +152,13 @@ def _input(dictionary: Dictionary, features: list[int], lens: Tensor) -> Tensor:
     return hits.sum(1).double() / there.sum(1)
 
 
-def random_filter(values: Tensor, kept: int, *, draws: int = 10_000, seed: int = 0) -> Tensor:
-    """The control of a filter: means [draws] of `kept` of values [n], drawn without replacement.
+def random_filter(values: Tensor, count: int, *, draws: int = 10_000, seed: int = 0) -> Tensor:
+    """The control of a filter: means [draws] of `count` of values [n], drawn without replacement.
 
     A filter that helps lies above nearly all of them.
     """
-    if not 0 < kept <= len(values):
-        raise SteerError(f"{kept} of {len(values)} features can't be drawn; allowed: 1 to all")
+    if not 0 < count <= len(values):
+        raise SteerError(f"{count} of {len(values)} features can't be drawn; allowed: 1 to all")
     generator = torch.Generator().manual_seed(seed)
-    order = torch.rand(draws, len(values), generator=generator).argsort(1)[:, :kept]
+    order = torch.rand(draws, len(values), generator=generator).argsort(1)[:, :count]
     return values.double()[order].mean(1)

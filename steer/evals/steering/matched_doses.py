@@ -76,7 +76,7 @@ def delta_ce(
     Raises `SteerError` for an intervention at another site than the texts were read at.
     """
     model, site = texts[0].model, texts[0].site
-    plans = [model.plans([each], dictionaries)[0] for each in interventions]
+    plans = [model.plans([intervention], dictionaries)[0] for intervention in interventions]
     for plan, intervention in zip(plans, interventions, strict=True):
         if plan.site != site or plan.out != site:
             raise SteerError(

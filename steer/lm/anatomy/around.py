@@ -26,19 +26,19 @@ _FAULTS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyE
 def resumes(
     module: nn.Module,
     blocks: Sequence[nn.Module],
-    found: Sequence[BlockAnatomy],
+    anatomies: Sequence[BlockAnatomy],
     streams: Mapping[int, Tensor],
 ) -> bool:
     """Whether the last half of the blocks, and the last of them, run as well without those below.
 
     streams: what each block gave, [1, s, d], in a pass over the tokens.
     """
-    if len(streams) < len(blocks) or not all(block.sites for block in found):
+    if len(streams) < len(blocks) or not all(block.sites for block in anatomies):
         return False
     whole = run(module, TOKENS)
     for above in {len(blocks) // 2, len(blocks) - 1} - {0}:
         with ExitStack() as skipped:
-            for block, anatomy in zip(blocks[:above], found, strict=False):
+            for block, anatomy in zip(blocks[:above], anatomies, strict=False):
                 given = Skip("", anatomy.container, anatomy.values).output(streams[above - 1])
                 skipped.enter_context(_giving(block, given))
             try:
@@ -51,20 +51,20 @@ def resumes(
 
 
 def without_shared_inputs(
-    module: nn.Module, blocks: Sequence[nn.Module], found: Sequence[BlockAnatomy]
+    module: nn.Module, blocks: Sequence[nn.Module], anatomies: Sequence[BlockAnatomy]
 ) -> list[BlockAnatomy]:
     """The blocks, without `resid_pre` where something besides the block reads that tensor."""
-    number_of = {n: block for n, block in enumerate(blocks) if "resid_pre" in found[n].sites}
+    number_of = {n: block for n, block in enumerate(blocks) if "resid_pre" in anatomies[n].sites}
     if _in_place_is_alone(module, list(number_of.values())):
-        return list(found)
+        return list(anatomies)
     why = "what the block reads is read elsewhere too, so an edit of it is none of the block alone"
-    anatomies = list(found)
+    checked = list(anatomies)
     for number, block in number_of.items():
         if not _in_place_is_alone(module, [block]):
-            sites = {k: place for k, place in found[number].sites.items() if k != "resid_pre"}
-            refused = {**found[number].refused, "resid_pre": why}
-            anatomies[number] = replace(found[number], sites=sites, refused=refused)
-    return anatomies
+            sites = {k: place for k, place in anatomies[number].sites.items() if k != "resid_pre"}
+            refused = {**anatomies[number].refused, "resid_pre": why}
+            checked[number] = replace(anatomies[number], sites=sites, refused=refused)
+    return checked
 
 
 def _in_place_is_alone(module: nn.Module, blocks: Sequence[nn.Module]) -> bool:

@@ -89,19 +89,21 @@ def _running_stack(module: nn.Module) -> str:
 def _measured(module: nn.Module, stack: str) -> Anatomy:
     modules: Any = module.get_submodule(stack)
     blocks: list[nn.Module] = list(modules)
-    found: dict[int, BlockAnatomy] = {}
+    by_number: dict[int, BlockAnatomy] = {}
     behind = _Behind(module)
     streams: dict[int, Tensor] = {}
     last: list[Tensor] = []
 
     def done(number: int, calls: BlockCalls) -> None:
         behind.restart(calls.block.gives)
-        if number in found:
-            found[number] = _no_sites("the block runs more than once in a pass")
+        if number in by_number:
+            by_number[number] = _no_sites("the block runs more than once in a pass")
         elif last and not torch.equal(last[-1], calls.block.reads):
-            found[number] = _no_sites("what the block reads is not what the one before it gives")
+            by_number[number] = _no_sites(
+                "what the block reads is not what the one before it gives"
+            )
         else:
-            found[number] = find_sites(calls)
+            by_number[number] = find_sites(calls)
         streams[number] = calls.block.gives
         last[:] = [calls.block.gives]
 
@@ -109,7 +111,7 @@ def _measured(module: nn.Module, stack: str) -> Anatomy:
         behind.watch(stack, hooks)
         run(module, TOKENS)
     missing = _no_sites("the block does not run on text alone")
-    in_order = [found.get(number, missing) for number in range(len(blocks))]
+    in_order = [by_number.get(number, missing) for number in range(len(blocks))]
     checked = without_shared_inputs(module, blocks, check_writing(module, blocks, in_order))
     resume = resumes(module, blocks, checked, streams)
     norm = behind.norm()

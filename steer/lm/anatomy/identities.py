@@ -233,7 +233,7 @@ def _last_linear(block: Block, owner: Call, add: Call) -> Call | None:
         for call in block.calls.inside
         if call.matrix and call.path.startswith(f"{owner.path}.")
     ]
-    for call in sorted(inside, key=lambda each: -each.ended):
+    for call in sorted(inside, key=lambda linear: -linear.ended):
         gives_all = any(block.same(call.gives, whole) for whole in (owner.gives, add.gives))
         if call.reads.dim() == 3 and gives_all and not block.same(call.reads, call.gives):
             return call

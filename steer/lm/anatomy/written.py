@@ -21,17 +21,17 @@ _HALF = 0.05
 
 
 def check_writing(
-    module: nn.Module, blocks: Sequence[nn.Module], found: Sequence[BlockAnatomy]
+    module: nn.Module, blocks: Sequence[nn.Module], anatomies: Sequence[BlockAnatomy]
 ) -> list[BlockAnatomy]:
     """The blocks without the sites at which a written vector does not arrive in the stream."""
     seen = [dict[str, Tensor]() for _ in blocks]
     with ExitStack() as hooks:
-        for number, (block, anatomy) in enumerate(zip(blocks, found, strict=True)):
+        for number, (block, anatomy) in enumerate(zip(blocks, anatomies, strict=True)):
             for kind in ("resid_pre", *_WRITTEN):
                 if kind in anatomy.sites:
                     _hook(block, anatomy, kind, seen[number], hooks)
         run(module, TOKENS)
-    return [_kept(anatomy, values) for anatomy, values in zip(found, seen, strict=True)]
+    return [_kept(anatomy, values) for anatomy, values in zip(anatomies, seen, strict=True)]
 
 
 def _hook(

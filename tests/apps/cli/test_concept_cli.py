@@ -53,15 +53,15 @@ def test_the_view_shows_the_verdict_the_controls_and_every_text() -> None:
     rows = concept_table.rows(concept_table.RESULTS)
     row = next(row for row in rows if row["verdict"] == "works")
     data = {name: value for name, value in row.items() if name not in ("kind", "seconds")}
-    found = Concept.from_dict({**data, "examples": {}})
+    concept = Concept.from_dict({**data, "examples": {}})
     console = Console(width=1000, file=io.StringIO(), record=True)
-    for each in concept_view(found):
+    for each in concept_view(concept):
         console.print(each, markup=False)
     shown = console.export_text()
-    assert f"{found.word}: works" in shown
-    for said in (*data["controls"], *map(str, found.features), "untouched"):
+    assert f"{concept.word}: works" in shown
+    for said in (*data["controls"], *map(str, concept.features), "untouched"):
         assert said in shown
-    for pair in found.texts:
+    for pair in concept.texts:
         assert " ".join(pair.edited.split())[:40] in shown
 
 

@@ -19,8 +19,8 @@ def test_an_endpoint_is_a_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as (url, seen):
         judge = EndpointJudge(url, "stub")
         explanation = explain(judge, strongest)
-        found = detect_with(judge, explanation, active, silent)
-    assert (explanation, found.f1) == ("the word cat", 1)
+        detection = detect_with(judge, explanation, active, silent)
+    assert (explanation, detection.f1) == ("the word cat", 1)
     assert {(s["path"], s["model"], s["key"], s["temperature"]) for s in seen} == {
         ("/v1/chat/completions", "stub", "Bearer sesame", 0)
     }

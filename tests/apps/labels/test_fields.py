@@ -85,8 +85,8 @@ def test_a_feature_of_animals_is_labelled_so() -> None:
     partitions = {**groupings(texts), **by_meaning(texts, known)}
     del partitions["beginning"], partitions["long ending"], partitions["ending"]
     views = [view for view in VIEWS if view.grouping in partitions]
-    (found,) = detect(activity, tokens, partitions, [*views, *MEANINGS])
-    assert (found.text, found.f1) == ("a word of animals", 1.0)
+    (detector,) = detect(activity, tokens, partitions, [*views, *MEANINGS])
+    assert (detector.text, detector.f1) == ("a word of animals", 1.0)
 
 
 def test_the_names_are_wordnets_own() -> None:

@@ -64,18 +64,18 @@ def test_script_and_command_give_the_same_text(
 ) -> None:
     setup = setups(studio.default)[which]
     expected = studio.run(setup).text
-    found = forms(studio, setup)
+    text_of = forms(studio, setup)
     capsys.readouterr()
-    exec(compile(found["python"], "script", "exec"), {})
+    exec(compile(text_of["python"], "script", "exec"), {})
     assert capsys.readouterr().out == expected + "\n"
-    if "cat >" in found["shell"]:  # a file is written first
+    if "cat >" in text_of["shell"]:  # a file is written first
         shell = f'steer() {{ "{sys.executable}" -c "from apps.cli import main; main()" "$@"; }}\n'
-        printed = by_shell(["bash", "-euc", shell + found["shell"]], tmp_path)
+        printed = by_shell(["bash", "-euc", shell + text_of["shell"]], tmp_path)
     else:
-        printed = run(*shlex.split(found["shell"].replace("\\\n", " "))[1:]).out
+        printed = run(*shlex.split(text_of["shell"].replace("\\\n", " "))[1:]).out
     assert json.loads(printed)["steered"] == expected
-    assert studio.run(Setup.from_json(found["json"])).text == expected
-    assert studio.run(Setup.from_fragment(found["link"].removeprefix("#s="))).text == expected
+    assert studio.run(Setup.from_json(text_of["json"])).text == expected
+    assert studio.run(Setup.from_fragment(text_of["link"].removeprefix("#s="))).text == expected
 
 
 def test_flags_where_they_can_say_it() -> None:
@@ -127,6 +127,6 @@ def test_without_edits_the_command_says_so() -> None:
 
 
 def test_the_four_forms_are_shown_as_text() -> None:
-    found = {"link": "<a>", "python": "<b>", "shell": "<i>", "json": "<u>"}
-    assert "&lt;a&gt;" in forms_view(found)
-    assert "<u>" not in forms_view(found)
+    text_of = {"link": "<a>", "python": "<b>", "shell": "<i>", "json": "<u>"}
+    assert "&lt;a&gt;" in forms_view(text_of)
+    assert "<u>" not in forms_view(text_of)

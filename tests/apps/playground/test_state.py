@@ -131,12 +131,12 @@ def form(row: Row, **changes: Any) -> dict[str, Any]:
 
 @given(st.lists(st.builds(Row, st.just(D), edits, st.booleans()), max_size=4))
 def test_an_untouched_form_gives_the_same_rows(rows: list[Row]) -> None:
-    found = read_form([form(row) for row in rows])
-    assert [row.edit.kind for row in found] == [row.edit.kind for row in rows]
-    assert [row.muted for row in found] == [row.muted for row in rows]
-    assert [row.edit.positions for row in found] == [row.edit.positions for row in rows]
-    assert [row.edit.when for row in found] == [row.edit.when for row in rows]
-    assert [row.edit.schedule for row in found] == [row.edit.schedule for row in rows]
+    read = read_form([form(row) for row in rows])
+    assert [row.edit.kind for row in read] == [row.edit.kind for row in rows]
+    assert [row.muted for row in read] == [row.muted for row in rows]
+    assert [row.edit.positions for row in read] == [row.edit.positions for row in rows]
+    assert [row.edit.when for row in read] == [row.edit.when for row in rows]
+    assert [row.edit.schedule for row in read] == [row.edit.schedule for row in rows]
 
 
 def test_a_condition_and_a_schedule_are_typed_and_taken_away() -> None:

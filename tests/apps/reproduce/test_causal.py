@@ -62,11 +62,11 @@ def test_accuracy_counts_prompts_of_both_kinds(llama: steer.Model) -> None:
 
 @pytest.fixture(scope="module")
 def agreement() -> list[agreement_table.Found]:
-    model, found = tiny.tiny_model("llama"), []
+    model, agreements = tiny.tiny_model("llama"), []
     for number, prompt in enumerate(tiny.PROMPTS):
         case = e5.Case("text", prompt, LogProbability("w5"))
-        found += e5.agreements(model, tiny.dictionary(), case, number, 0)
-    return found
+        agreements += e5.agreements(model, tiny.dictionary(), case, number, 0)
+    return agreements
 
 
 def test_attribution_agrees_better_than_chance(agreement: list[agreement_table.Found]) -> None:
@@ -82,9 +82,9 @@ def test_the_direct_path_is_exact_at_the_last_site(llama: steer.Model) -> None:
     """After the last block only the final norm is left, so up to it the estimate is right."""
     dictionary = tiny.dictionary("resid_post.2")
     case = e5.Case("text", tiny.PROMPT, LogProbability("w5"))
-    found = {each.estimate: each for each in e5.agreements(llama, dictionary, case, 0, 0)}
-    assert found["direct"].pearson > 0.9
-    assert found["direct"].pearson > found["direct_everywhere"].pearson
+    by_estimate = {each.estimate: each for each in e5.agreements(llama, dictionary, case, 0, 0)}
+    assert by_estimate["direct"].pearson > 0.9
+    assert by_estimate["direct"].pearson > by_estimate["direct_everywhere"].pearson
 
 
 def test_the_table_of_e5(agreement: list[agreement_table.Found]) -> None:
@@ -100,27 +100,29 @@ def test_the_table_of_e5(agreement: list[agreement_table.Found]) -> None:
 
 @pytest.fixture
 def dosed(llama: steer.Model) -> list[Dosed]:
-    dictionary, found = tiny.dictionary(), []
+    dictionary, figures = tiny.dictionary(), []
     for feature in (3, 4, 5):
-        found += e6.read(llama, dictionary, feature, tiny.PROMPTS[:2], "listed")
-        found += e6.write(llama, dictionary, feature, r"w\d", ["w7 w31"], "listed")
-    return found
+        figures += e6.read(llama, dictionary, feature, tiny.PROMPTS[:2], "listed")
+        figures += e6.write(llama, dictionary, feature, r"w\d", ["w7 w31"], "listed")
+    return figures
 
 
 def test_doses_are_what_the_clamp_does(llama: steer.Model) -> None:
     dictionary = tiny.dictionary()
     assert dictionary.statistics is not None
-    (found,) = [
+    (twice_max,) = [
         each
         for each in e6.read(llama, dictionary, 4, [tiny.PROMPT], "listed")
         if each.multiple == 2
     ]
     edited = logits(llama, tiny.PROMPT, [steer.Clamp(4, "2x max", positions="1:")])
     clean = logits(llama, tiny.PROMPT, [])
-    assert found.figures["kl"] == pytest.approx(metrics.kl(clean[-1], edited[-1]).item(), abs=1e-5)
+    assert twice_max.figures["kl"] == pytest.approx(
+        metrics.kl(clean[-1], edited[-1]).item(), abs=1e-5
+    )
     ids = llama.tokenize([tiny.PROMPT])[0]
     loss = [metrics.cross_entropy(each[None], ids).mean().item() for each in (clean, edited)]
-    assert found.figures["delta_ce"] == pytest.approx(loss[1] - loss[0], abs=1e-5)
+    assert twice_max.figures["delta_ce"] == pytest.approx(loss[1] - loss[0], abs=1e-5)
 
 
 def test_the_table_of_e6_has_the_unsteered_row_first(dosed: list[Dosed]) -> None:
@@ -150,8 +152,8 @@ def test_balance_needs_both_concept_and_fluency() -> None:
     def text(dose: str, multiple: float, concept: float, loss: float) -> Dosed:
         return Dosed("listed", 1, dose, multiple, {"concept": concept, "loss": loss})
 
-    found = balanced([text("none", 0, 0, 2), text("1x", 1, 0.5, 2), text("9x", 9, 1, 30)])
-    values = [each.figures["balance"] for each in found]
+    with_balance = balanced([text("none", 0, 0, 2), text("1x", 1, 0.5, 2), text("9x", 9, 1, 30)])
+    values = [each.figures["balance"] for each in with_balance]
     assert values[0] == 0
     assert values[1] == pytest.approx(2 / 3)
     assert values[2] == pytest.approx(0, abs=1e-6)

@@ -115,8 +115,10 @@ def test_concepts_have_patterns_that_find_what_they_name() -> None:
         "digits": "98",
     }
     for concept in CONCEPTS:
-        found = [name for name, text in shown.items() if re.search(concept.pattern, text, re.I)]
-        assert concept.name in found
+        mentioning = [
+            name for name, text in shown.items() if re.search(concept.pattern, text, re.I)
+        ]
+        assert concept.name in mentioning
         assert re.search(concept.pattern, "the cat sat", re.I) is None
     assert len({concept.feature for concept in CONCEPTS}) == len(CONCEPTS) >= 6
 

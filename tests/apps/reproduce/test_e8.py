@@ -97,9 +97,9 @@ def test_measured_chances_are_the_plain_models(llama: steer.Model) -> None:
     sae, given = tiny.dictionary(), fitted(llama)
     erasers = e8.fit_erasers(llama, sae, "resid_post.1", given, 0)
     damage = e8.neutral_kl(llama, [tiny.PROMPT], "resid_post.1", erasers)
-    found = e8.measure(llama, "resid_post.1", given, erasers, damage)
+    measures = e8.measure(llama, "resid_post.1", given, erasers, damage)
     plain = tiny.plain_model("llama")
-    for eraser, got in list(zip(erasers, found, strict=True))[:5]:
+    for eraser, got in list(zip(erasers, measures, strict=True))[:5]:
 
         def erase(_: object, __: object, output: torch.Tensor, own: e8.Eraser = eraser) -> None:
             output[:, given.start :] = own.erase(output[:, given.start :])
@@ -111,7 +111,7 @@ def test_measured_chances_are_the_plain_models(llama: steer.Model) -> None:
         right = logits[:, list(given.answers)].double().softmax(-1)
         expected = right.gather(1, given.correct[:, None]).squeeze(1)
         assert torch.allclose(got.chance, expected, atol=1e-4)
-    assert found[0].norm.max() == 0
+    assert measures[0].norm.max() == 0
     assert damage[0].abs().max() < 1e-6
     assert damage[1:].min() >= -1e-6
 

@@ -26,12 +26,12 @@ def test_a_basis_reaches_the_target_and_nothing_moves_nothing(
     llama: steer.Model, controls: dict[str, steer.Dictionary]
 ) -> None:
     for name in ("PCA", "neurons"):
-        found = list(faithful.dictionary_rows(llama, name, controls[name], ASKED))
-        sizes = {row.features: row for row in found if row.what == "size"}
+        rows = list(faithful.dictionary_rows(llama, name, controls[name], ASKED))
+        sizes = {row.features: row for row in rows if row.what == "size"}
         assert sizes[0].share == pytest.approx(0, abs=1e-5)
         assert sizes[64].share == pytest.approx(1, abs=1e-3)  # more than it has: all
         assert (sizes[64].kl or 0) < 1e-4 < (sizes[0].kl or 0)
-        upto, whole = (row for row in found if row.what != "size")
+        upto, whole = (row for row in rows if row.what != "size")
         assert (upto.features, whole.features) == (64, 2 * tiny.D)
         for row in (upto, whole):
             assert row.cpr is not None
@@ -42,12 +42,12 @@ def test_a_basis_reaches_the_target_and_nothing_moves_nothing(
 def test_a_subspace_of_all_dimensions_is_the_whole_site(
     llama: steer.Model, controls: dict[str, steer.Dictionary]
 ) -> None:
-    found = list(
+    rows = list(
         faithful.subspace_rows(
             llama, controls["neurons"], ASKED, (1, tiny.D), Search(steps=2, batch=2)
         )
     )
-    sizes = {row.features: row for row in found if row.what == "size"}
+    sizes = {row.features: row for row in rows if row.what == "size"}
     assert list(sizes) == [0, 2, 2 * tiny.D]
     assert sizes[0].share == pytest.approx(0, abs=1e-5)
     assert sizes[2 * tiny.D].share == pytest.approx(1, abs=1e-3)
@@ -55,7 +55,7 @@ def test_a_subspace_of_all_dimensions_is_the_whole_site(
 
 
 def test_what_the_table_says(llama: steer.Model, controls: dict[str, steer.Dictionary]) -> None:
-    found = faithful.told(faithful.dictionary_rows(llama, "neurons", controls["neurons"], ASKED))
-    (line,) = faithful.table(found).splitlines()[2:]
+    rows = faithful.told(faithful.dictionary_rows(llama, "neurons", controls["neurons"], ASKED))
+    (line,) = faithful.table(rows).splitlines()[2:]
     assert line.startswith("| neurons | ")
     assert "1.00" in line

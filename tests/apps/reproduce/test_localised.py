@@ -37,10 +37,10 @@ def test_an_invertible_basis_reaches_the_target(llama: steer.Model) -> None:
     x = torch.randn(200, tiny.D, generator=torch.Generator().manual_seed(0))
     controls = e3.controls(x, "resid_post.1", 48, 0)
     for name in ("PCA", "neurons"):
-        for found in e3.localise(llama, name, controls[name], PAIRS):
-            assert found.floor.max().item() < 1e-4
-            assert found.counts[0] == 0
-            assert max(found.kl[0]) > 10 * found.floor.max().item()
+        for curve in e3.localise(llama, name, controls[name], PAIRS):
+            assert curve.floor.max().item() < 1e-4
+            assert curve.counts[0] == 0
+            assert max(curve.kl[0]) > 10 * curve.floor.max().item()
 
 
 def test_the_gain_fits_best() -> None:
@@ -69,13 +69,13 @@ def test_a_pair_alone_has_the_common_ranking(llama: steer.Model) -> None:
 
 
 def test_acdc_and_the_ranking_are_measured_on_the_same_sets(llama: steer.Model) -> None:
-    found = e3.checked(llama, "tiny", tiny.dictionary(), PAIRS[:2])
-    assert len(found.counts) == len(found.kl) == len(found.ranked_kl) == len(found.taus)
-    assert found.counts == sorted(found.counts, reverse=True)
+    checked = e3.checked(llama, "tiny", tiny.dictionary(), PAIRS[:2])
+    assert len(checked.counts) == len(checked.kl) == len(checked.ranked_kl) == len(checked.taus)
+    assert checked.counts == sorted(checked.counts, reverse=True)
     pairs = e3.as_patchable(llama, tiny.dictionary(), PAIRS[:2])
     order, _ = e3.rankings(pairs)
-    values = [pair.values([order[: found.counts[-1]]], "kl").item() for pair in pairs]
-    assert found.ranked_kl[-1] == pytest.approx(sum(values) / 2, abs=1e-5)
+    values = [pair.values([order[: checked.counts[-1]]], "kl").item() for pair in pairs]
+    assert checked.ranked_kl[-1] == pytest.approx(sum(values) / 2, abs=1e-5)
 
 
 def made_up(name: str, height: float, floor: float) -> Localised:
@@ -87,13 +87,13 @@ def made_up(name: str, height: float, floor: float) -> Localised:
 
 
 def test_claims_compare_sparse_dictionaries_with_controls() -> None:
-    found = [
+    curves = [
         made_up("L1 α=0", 0.9, 0.01),
         made_up("L1 α=1", 0.3, 0.1),
         made_up("L1 α=2", 0.2, 0.2),
         made_up("PCA", 0.8, 0.0),
     ]
-    table = localised.tabulate(found, [], 1.0, 0)
+    table = localised.tabulate(curves, [], 1.0, 0)
     claims = {claim.text: claim.holds for claim in table.claims}
     at_equal = (
         "sparse dictionaries come closer to the target than {} at the same number of features, own "
@@ -105,12 +105,12 @@ def test_claims_compare_sparse_dictionaries_with_controls() -> None:
     areas = {row["dictionary"]: row["kl"] for row in table.rows if row["what"].endswith("features")}
     assert areas["L1 α=2"] < areas["PCA"]
     assert all(row["features"] == UPTO for row in table.rows if row["what"] == "area over features")
-    assert len(localised.figure(table).data) == 3 * len(found)
+    assert len(localised.figure(table).data) == 3 * len(curves)
 
 
 def test_a_floor_that_falls_is_reported_as_it_is() -> None:
-    found = [made_up("L1 α=0", 0.9, 0.3), made_up("L1 α=1", 0.3, 0.1), made_up("PCA", 0.2, 0.0)]
-    claims = {claim.text: claim.holds for claim in localised.tabulate(found, [], 1.0, 0).claims}
+    curves = [made_up("L1 α=0", 0.9, 0.3), made_up("L1 α=1", 0.3, 0.1), made_up("PCA", 0.2, 0.0)]
+    claims = {claim.text: claim.holds for claim in localised.tabulate(curves, [], 1.0, 0).claims}
     assert not any(holds for text, holds in claims.items() if "PCA" in text or "floor" in text)
 
 
@@ -149,9 +149,9 @@ def test_a_histogram_counts_every_active_token_once() -> None:
 
 def test_masks_of_a_kind(llama: steer.Model) -> None:
     ids, _ = llama.tokenize(["w7 w31 w7 w5"])
-    found = e4.of_kind(llama, ids, "w7|w5")
-    assert found["at"].tolist() == [[False, False, True, True]]
-    assert found["before"].tolist() == [[False, True, True, False]]
+    places = e4.of_kind(llama, ids, "w7|w5")
+    assert places["at"].tolist() == [[False, False, True, True]]
+    assert places["before"].tolist() == [[False, True, True, False]]
 
 
 @pytest.fixture

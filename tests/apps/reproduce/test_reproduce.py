@@ -121,9 +121,9 @@ def test_a_row_must_have_the_columns() -> None:
 
 def test_json_has_no_nan() -> None:
     table = Table({"a": ""}, ({"a": float("nan")},), (Claim("c", "s", "m", None),))
-    found = Result("e0", "none", table, {}, {}, 0.0)
-    assert found.to_dict()["rows"] == [{"a": None}]
-    assert "can't be told" in found.markdown()
+    result = Result("e0", "none", table, {}, {}, 0.0)
+    assert result.to_dict()["rows"] == [{"a": None}]
+    assert "can't be told" in result.markdown()
 
 
 def test_an_unknown_name() -> None:

@@ -32,10 +32,10 @@ def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
     first = results.read_text()
     run(islice(planted_cases(), 2), results)
     assert results.read_text().startswith(first)
-    found = rows(results)
-    assert [row["name"] for row in found] == ["real 0", f"null {REAL}"]
-    assert [row["verdict"] for row in found] == ["steers", "no better than random direction"]
-    assert "real: steers 1" in table(found)
+    verdict_rows = rows(results)
+    assert [row["name"] for row in verdict_rows] == ["real 0", f"null {REAL}"]
+    assert [row["verdict"] for row in verdict_rows] == ["steers", "no better than random direction"]
+    assert "real: steers 1" in table(verdict_rows)
 
 
 @pytest.mark.parametrize(("part", "frozen"), [("frozen", None), ("named", "folder")])

@@ -372,11 +372,11 @@ def test_so_few_tokens_that_nothing_is_held_out(recipe: Recipe, tmp_path: Path) 
 
 
 def test_heldout_documents_are_not_trained_on(recipe: Recipe) -> None:
-    found = contexts_module.build_contexts(recipe, tiny.tokenizer(), Path("unused"))
-    assert found.tokens.shape[1] == recipe.context
-    assert found.heldout.float().mean() == pytest.approx(recipe.heldout_share, abs=0.03)
-    assert len(found.tokens) == recipe.tokens // recipe.context
-    counts = torch.bincount(found.source.long())
+    contexts = contexts_module.build_contexts(recipe, tiny.tokenizer(), Path("unused"))
+    assert contexts.tokens.shape[1] == recipe.context
+    assert contexts.heldout.float().mean() == pytest.approx(recipe.heldout_share, abs=0.03)
+    assert len(contexts.tokens) == recipe.tokens // recipe.context
+    counts = torch.bincount(contexts.source.long())
     assert counts.tolist() == [200, 200]
-    first = {tuple(row) for row in found.tokens[found.heldout].tolist()}
-    assert first.isdisjoint(map(tuple, found.tokens[~found.heldout].tolist()))
+    first = {tuple(row) for row in contexts.tokens[contexts.heldout].tolist()}
+    assert first.isdisjoint(map(tuple, contexts.tokens[~contexts.heldout].tolist()))

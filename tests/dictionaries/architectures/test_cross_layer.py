@@ -18,26 +18,26 @@ from tests.support.tiny import LAYERS, D
 
 @pytest.mark.parametrize("layer", range(LAYERS))
 def test_a_block_is_a_dictionary(either_clt: Path, layer: int) -> None:
-    found, block = catalogue.load(f"{either_clt}#{layer}"), random_blocks()[layer]
+    loaded, block = catalogue.load(f"{either_clt}#{layer}"), random_blocks()[layer]
     x = torch.randn(7, D, generator=torch.Generator().manual_seed(9))
     pre = x @ block["W_enc"].T + block["b_enc"]
-    torch.testing.assert_close(found.encode(x)[0], pre.relu() * (pre > block["threshold"]))
-    assert found.config.hookpoint == f"mlp_in.{layer}"
-    for step, part in enumerate(parts(found)):
+    torch.testing.assert_close(loaded.encode(x)[0], pre.relu() * (pre > block["threshold"]))
+    assert loaded.config.hookpoint == f"mlp_in.{layer}"
+    for step, part in enumerate(parts(loaded)):
         assert part.config.hookpoint_out == f"mlp_out.{layer + step}"
         assert torch.equal(part.W_dec, block["W_dec"][:, step])
-    assert found.name == f"{either_clt}#{layer}"
-    assert load_folder(catalogue.find(found.name)).name == f"clt#{layer}"
+    assert loaded.name == f"{either_clt}#{layer}"
+    assert load_folder(catalogue.find(loaded.name)).name == f"clt#{layer}"
     some = catalogue.load(f"{either_clt}#{layer}", features=[5, 9])
-    for few, all_of_them in zip(parts(some), parts(found), strict=True):
+    for few, all_of_them in zip(parts(some), parts(loaded), strict=True):
         assert torch.equal(few.W_dec, all_of_them.W_dec[[5, 9]])
 
 
 def test_the_first_block_reconstructs_its_site(either_clt: Path) -> None:
-    found, block = catalogue.load(f"{either_clt}#0"), random_blocks()[0]
+    loaded, block = catalogue.load(f"{either_clt}#0"), random_blocks()[0]
     x = torch.randn(7, D)
-    whole = found.encode(x)[0] @ block["W_dec"][:, 0] + block["b_dec"]
-    torch.testing.assert_close(found.reconstruct(x), whole)
+    whole = loaded.encode(x)[0] @ block["W_dec"][:, 0] + block["b_dec"]
+    torch.testing.assert_close(loaded.reconstruct(x), whole)
     with pytest.raises(DictionaryError, match="part of"):
         catalogue.load(f"{either_clt}#1").reconstruct(x)
 

@@ -38,10 +38,10 @@ def test_a_folder_of_ones_own_keeps_its_names(
 def test_a_second_name_replaces_the_first_of_its_side(tmp_path: Path) -> None:
     for side, text in (("reads", "a"), ("writes", "b"), ("reads", "c")):
         by_hand.name(tmp_path, 7, text, side)
-    found = by_hand.labels_at(tmp_path)
-    assert {each.said for each in found} == {"c (by hand)", "writes b (by hand)"}
-    assert found.of(7, "writes") == Label(7, "b", "by hand", side="writes")
-    assert found.of(7, "reads") == Label(7, "c", "by hand")
+    labels = by_hand.labels_at(tmp_path)
+    assert {each.said for each in labels} == {"c (by hand)", "writes b (by hand)"}
+    assert labels.of(7, "writes") == Label(7, "b", "by hand", side="writes")
+    assert labels.of(7, "reads") == Label(7, "c", "by hand")
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_name_for_a_shipped_dictionary_is_the_users(cache: Path) -> None:
     _, file = by_hand.name(SHIPPED, 1176, "-er forms", "writes")
     assert file.is_relative_to(cache)
     assert (SHIPPED / "labels.jsonl").read_bytes() == before
-    found = catalogue.labels("smollm2-135m/resid_post.20")
-    assert found.of(1176) == Label(1176, "-er forms", "by hand", side="writes")
-    assert len(found) == len(Labels.load(SHIPPED)) + 1
+    labels = catalogue.labels("smollm2-135m/resid_post.20")
+    assert labels.of(1176) == Label(1176, "-er forms", "by hand", side="writes")
+    assert len(labels) == len(Labels.load(SHIPPED)) + 1
 
 
 def test_what_is_no_name(tmp_path: Path) -> None:

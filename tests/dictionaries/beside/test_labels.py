@@ -52,12 +52,12 @@ def written(path: Path, data: str) -> Path:
     ],
 )
 def test_exports_of_neuronpedia(file: str, data: str, tmp_path: Path) -> None:
-    found = read_labels(written(tmp_path / file, data))
-    assert list(found.labels) == [
+    imported = read_labels(written(tmp_path / file, data))
+    assert list(imported.labels) == [
         Label(3, "bridge names", FROM, METHOD),
         Label(7, "references to bridges", FROM, METHOD),
     ]
-    assert (found.blank, found.origins) == (1, (ORIGIN,))
+    assert (imported.blank, imported.origins) == (1, (ORIGIN,))
 
 
 def test_a_folder_of_batches(tmp_path: Path) -> None:
@@ -75,12 +75,12 @@ def test_scores_of_neuronpedia(scores: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_csv(tmp_path: Path) -> None:
-    found = read_labels(written(tmp_path / "mine.csv", ROWS))
-    assert list(found.labels) == [
+    imported = read_labels(written(tmp_path / "mine.csv", ROWS))
+    assert list(imported.labels) == [
         Label(3, "bridge names", "mine.csv"),
         Label(7, "references to bridges", "me", f1=0.5),
     ]
-    assert found.blank == 1
+    assert imported.blank == 1
 
 
 def test_several_origins_must_be_told_apart(tmp_path: Path) -> None:
@@ -133,11 +133,11 @@ def test_damaged_gzip_and_missing_files(tmp_path: Path) -> None:
 
 
 def test_labels_of_another_dictionary(make: Callable[..., Dictionary], tmp_path: Path) -> None:
-    found = read_labels(written(tmp_path / "a", LINES))
-    found.check(make("standard", hookpoint="resid_post.20"))
-    found.check(make("standard"))
+    imported = read_labels(written(tmp_path / "a", LINES))
+    imported.check(make("standard", hookpoint="resid_post.20"))
+    imported.check(make("standard"))
     with pytest.raises(DictionaryError, match=r"block 20, and .* reads resid_post\.2"):
-        found.check(make("standard", hookpoint="resid_post.2"))
+        imported.check(make("standard", hookpoint="resid_post.2"))
     with pytest.raises(
         DictionaryError, match="feature 24, and the dictionary has features 0 to 23"
     ):

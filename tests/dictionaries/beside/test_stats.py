@@ -37,8 +37,8 @@ def corpus() -> Corpus:
 
 @pytest.fixture(params=["jumprelu", "topk"])
 def dictionary(request: pytest.FixtureRequest, make: Make) -> Dictionary:
-    found: Dictionary = make(request.param)
-    return replace(found, b_enc=found.b_enc.index_fill(0, torch.tensor([4]), -1e6))  # dead
+    alive: Dictionary = make(request.param)
+    return replace(alive, b_enc=alive.b_enc.index_fill(0, torch.tensor([4]), -1e6))  # dead
 
 
 @pytest.fixture
@@ -48,36 +48,36 @@ def features(dictionary: Dictionary, corpus: Corpus) -> Tensor:
 
 
 @pytest.fixture
-def found(dictionary: Dictionary, corpus: Corpus) -> FeatureStatistics:
+def statistics(dictionary: Dictionary, corpus: Corpus) -> FeatureStatistics:
     return collect_statistics(dictionary, corpus)
 
 
-def test_figures(found: FeatureStatistics, features: Tensor, corpus: Corpus) -> None:
+def test_figures(statistics: FeatureStatistics, features: Tensor, corpus: Corpus) -> None:
     flat = features[corpus.keep]
     active = flat > 0
-    torch.testing.assert_close(found.density, active.float().mean(0))
-    assert torch.equal(found.maximum, flat.amax(0))
+    torch.testing.assert_close(statistics.density, active.float().mean(0))
+    assert torch.equal(statistics.maximum, flat.amax(0))
     for feature in range(flat.shape[1]):
         values = flat[active[:, feature], feature]
         expected = values.mean() if len(values) else torch.tensor(0.0)
-        torch.testing.assert_close(found.mean[feature], expected)
-    assert found.tokens == int(corpus.keep.sum())
-    assert found.maximum[4] == found.density[4] == found.mean[4] == 0
+        torch.testing.assert_close(statistics.mean[feature], expected)
+    assert statistics.tokens == int(corpus.keep.sum())
+    assert statistics.maximum[4] == statistics.density[4] == statistics.mean[4] == 0
 
 
 def test_quantiles_are_those_of_the_active_tokens_to_the_stated_error(
-    found: FeatureStatistics, features: Tensor
+    statistics: FeatureStatistics, features: Tensor
 ) -> None:
     flat = features.flatten(0, 1)
     for feature in range(flat.shape[1]):
         values = flat[flat[:, feature] > 0, feature].sort().values
         if not len(values):
-            assert not found.quantiles[feature].any()
+            assert not statistics.quantiles[feature].any()
             continue
         places = (torch.tensor(QUANTILES) / 100 * (len(values) - 1)).round().long()
-        error = (found.quantiles[feature] / values[places] - 1).abs()
+        error = (statistics.quantiles[feature] / values[places] - 1).abs()
         assert (error <= RELATIVE_ERROR).all()
-        assert (found.quantiles[feature].diff() >= 0).all()
+        assert (statistics.quantiles[feature].diff() >= 0).all()
 
 
 def test_features_below_zero_are_active_too(make: Make, corpus: Corpus) -> None:
@@ -98,7 +98,7 @@ def test_features_below_zero_are_active_too(make: Make, corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("split", range(10))
 def test_any_split_of_the_corpus_is_the_same_card(
-    found: FeatureStatistics, dictionary: Dictionary, corpus: Corpus, split: int
+    statistics: FeatureStatistics, dictionary: Dictionary, corpus: Corpus, split: int
 ) -> None:
     """Ten random splits, merged in a random order: equal to the last bit, quantiles too."""
     generator = torch.Generator().manual_seed(split)
@@ -112,7 +112,7 @@ def test_any_split_of_the_corpus_is_the_same_card(
         for rows in order.tensor_split(cuts.sort().values.tolist())
     ]
     merged = reduce(Tally.merged, parts).statistics()
-    for name, value in vars(found).items():
+    for name, value in vars(statistics).items():
         other = getattr(merged, name)
         same = torch.equal(value, other) if isinstance(value, Tensor) else value == other
         assert same, name
@@ -137,14 +137,14 @@ def test_equal_contexts_are_ordered_by_what_they_say(make: Make) -> None:
 
 
 def test_contexts_are_the_ten_strongest_that_may_be_shown(
-    found: FeatureStatistics, features: Tensor, corpus: Corpus
+    statistics: FeatureStatistics, features: Tensor, corpus: Corpus
 ) -> None:
     before, after = WINDOW
     for feature in range(features.shape[2]):
         peaks = features[..., feature].amax(1) * corpus.shippable
         ranked = [n for n in peaks.argsort(descending=True).tolist() if peaks[n] > 0][:TOP]
         for place in range(TOP):
-            ids = found.contexts[feature, place]
+            ids = statistics.contexts[feature, place]
             if place >= len(ranked):
                 assert (ids == -1).all()
                 continue
@@ -155,9 +155,9 @@ def test_contexts_are_the_ten_strongest_that_may_be_shown(
                 inside = 0 <= at < LENGTH
                 assert token == (int(corpus.tokens[context, at]) if inside else -1)
                 expected = features[context, at, feature].item() if inside else 0.0
-                given = found.context_activations[feature, place, offset].item()
+                given = statistics.context_activations[feature, place, offset].item()
                 assert given == pytest.approx(expected, abs=1e-5)
-        assert found.contexts.shape == (features.shape[2], TOP, before + after)
+        assert statistics.contexts.shape == (features.shape[2], TOP, before + after)
 
 
 def test_progress_reaches_the_end(dictionary: Dictionary, corpus: Corpus) -> None:
@@ -167,24 +167,24 @@ def test_progress_reaches_the_end(dictionary: Dictionary, corpus: Corpus) -> Non
 
 
 def test_o31_the_maximum_is_that_of_the_corpus(
-    found: FeatureStatistics, dictionary: Dictionary, corpus: Corpus
+    statistics: FeatureStatistics, dictionary: Dictionary, corpus: Corpus
 ) -> None:
     again = collect_statistics(dictionary, corpus)
-    assert torch.equal(again.maximum, found.maximum)
+    assert torch.equal(again.maximum, statistics.maximum)
     activations = dictionary.encode(corpus.activations[corpus.keep])[0]
-    assert (activations <= found.maximum + 1e-6).all()
+    assert (activations <= statistics.maximum + 1e-6).all()
 
 
-def named(found: FeatureStatistics) -> FeatureStatistics:
-    m = len(found.maximum)
+def named(statistics: FeatureStatistics) -> FeatureStatistics:
+    m = len(statistics.maximum)
     ids = torch.arange(m * TOP).view(m, TOP)
     logits = torch.linspace(0, 5, m * TOP).view(m, TOP)
-    return with_tokens(found, ids, ids + 1, logits, -logits)
+    return with_tokens(statistics, ids, ids + 1, logits, -logits)
 
 
 @pytest.mark.parametrize("vocabulary", [500, 70_000])
-def test_saved_and_loaded(found: FeatureStatistics, vocabulary: int, tmp_path: Path) -> None:
-    written = named(found)
+def test_saved_and_loaded(statistics: FeatureStatistics, vocabulary: int, tmp_path: Path) -> None:
+    written = named(statistics)
     if vocabulary > 2**16:
         written = replace(written, promoted=written.promoted + 65_536)
     written.save(tmp_path)
@@ -210,15 +210,15 @@ def test_saved_and_loaded(found: FeatureStatistics, vocabulary: int, tmp_path: P
     torch.testing.assert_close(again.written, rises, rtol=1e-3, atol=1e-3)
 
 
-def test_values_by_unit(found: FeatureStatistics) -> None:
-    feature = int(found.maximum.argmax())
-    assert found.value(feature, "max") == found.maximum[feature].item()
-    assert found.value(feature, "mean") == found.mean[feature].item()
-    assert found.value(feature, "q90") == found.quantiles[feature, 4].item()
+def test_values_by_unit(statistics: FeatureStatistics) -> None:
+    feature = int(statistics.maximum.argmax())
+    assert statistics.value(feature, "max") == statistics.maximum[feature].item()
+    assert statistics.value(feature, "mean") == statistics.mean[feature].item()
+    assert statistics.value(feature, "q90") == statistics.quantiles[feature, 4].item()
     with pytest.raises(DictionaryError, match="q33 was not kept; kept: q10"):
-        found.value(feature, "q33")
+        statistics.value(feature, "q33")
     with pytest.raises(DictionaryError, match="feature 4 was never active"):
-        found.value(4, "max")
+        statistics.value(4, "max")
 
 
 def test_a_folder_without_statistics(tmp_path: Path) -> None:
@@ -226,8 +226,8 @@ def test_a_folder_without_statistics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_file(found: FeatureStatistics, share: float, tmp_path: Path) -> None:
-    named(found).save(tmp_path)
+def test_a_truncated_file(statistics: FeatureStatistics, share: float, tmp_path: Path) -> None:
+    named(statistics).save(tmp_path)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(FormatError, match="is damaged"):

@@ -62,15 +62,15 @@ def test_a_plane_is_found_where_its_rows_are_not() -> None:
 
 
 def test_the_report_of_a_planted_dictionary() -> None:
-    found = stability(planted(0), SEEDS, samples=7)
-    assert (found.chance[:SHARED] > 0.9).all()
-    assert (found.chance[-OWN:] < 0.1).all()
-    assert found.of(0).returns
-    assert not found.of(SHARED + 2 * SPLIT).returns
+    report = stability(planted(0), SEEDS, samples=7)
+    assert (report.chance[:SHARED] > 0.9).all()
+    assert (report.chance[-OWN:] < 0.1).all()
+    assert report.of(0).returns
+    assert not report.of(SHARED + 2 * SPLIT).returns
     first = SHARED  # the two rows of a plane lie beside each other
-    assert first + 1 in found.beside[first].tolist()
-    assert all(number not in found.beside[number].tolist() for number in range(SHARED))
-    assert "does not come back" in str(found.of(SHARED + 2 * SPLIT))
+    assert first + 1 in report.beside[first].tolist()
+    assert all(number not in report.beside[number].tolist() for number in range(SHARED))
+    assert "does not come back" in str(report.of(SHARED + 2 * SPLIT))
 
 
 def test_chances_are_right_where_cosines_say_only_how_likely() -> None:
@@ -88,18 +88,18 @@ def test_chances_are_right_where_cosines_say_only_how_likely() -> None:
 
 
 def test_the_file_and_a_damaged_one(tmp_path: Path) -> None:
-    found = stability(planted(0), SEEDS, samples=7)
+    report = stability(planted(0), SEEDS, samples=7)
     assert Stability.load(tmp_path) is None
-    assert "too low" not in str(found.of(0))
-    replace(found, own_samples=9).save(tmp_path)
+    assert "too low" not in str(report.of(0))
+    replace(report, own_samples=9).save(tmp_path)
     again = Stability.load(tmp_path)
     assert again is not None
     assert "fewer than its own 9, so that this is too low" in str(again.of(0))
-    torch.testing.assert_close(again.chance, found.chance, rtol=0, atol=1 / 255)
-    assert torch.equal(again.beside, found.beside)
+    torch.testing.assert_close(again.chance, report.chance, rtol=0, atol=1 / 255)
+    assert torch.equal(again.beside, report.beside)
     assert (again.seeds, again.samples) == (4, 7)
     file = tmp_path / "stability.safetensors"
-    assert file.stat().st_size < 9 * len(found.chance) + 1000
+    assert file.stat().st_size < 9 * len(report.chance) + 1000
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(FormatError, match="steer stability"):
         Stability.load(tmp_path)

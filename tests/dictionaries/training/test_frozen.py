@@ -37,27 +37,27 @@ def fvu(dictionary: Dictionary) -> float:
 
 @every_architecture
 def test_a_frozen_decoder_is_the_one_that_was_drawn(architecture: str) -> None:
-    found = trained(architecture, "decoder")
-    assert torch.equal(found.W_dec, first_rows(SMALL, D))
-    assert not torch.equal(found.W_enc, first_rows(SMALL, D).T)
+    dictionary = trained(architecture, "decoder")
+    assert torch.equal(dictionary.W_dec, first_rows(SMALL, D))
+    assert not torch.equal(dictionary.W_enc, first_rows(SMALL, D).T)
 
 
 @every_architecture
 def test_a_frozen_encoder_is_the_one_that_was_drawn(architecture: str) -> None:
-    found = trained(architecture, "encoder")
-    assert torch.equal(found.W_enc, first_rows(SMALL, D).T)
-    assert not torch.equal(found.W_dec, first_rows(SMALL, D))
+    dictionary = trained(architecture, "encoder")
+    assert torch.equal(dictionary.W_enc, first_rows(SMALL, D).T)
+    assert not torch.equal(dictionary.W_dec, first_rows(SMALL, D))
 
 
 @every_architecture
 def test_a_soft_decoder_keeps_the_cosine(architecture: str) -> None:
     free = trained(architecture, "nothing")
-    found = trained(architecture, "soft decoder", least_cosine=LEAST)
-    kept, left = ((each.W_dec * first_rows(SMALL, D)).sum(-1) for each in (found, free))
+    dictionary = trained(architecture, "soft decoder", least_cosine=LEAST)
+    kept, left = ((each.W_dec * first_rows(SMALL, D)).sum(-1) for each in (dictionary, free))
     assert left.min() < LEAST  # else the cone would hold nothing
     assert kept.min() >= LEAST
     assert kept.max() <= 1 + 1e-6
-    torch.testing.assert_close(found.W_dec.norm(dim=-1), torch.ones(len(kept)))
+    torch.testing.assert_close(dictionary.W_dec.norm(dim=-1), torch.ones(len(kept)))
 
 
 @every_architecture

@@ -23,24 +23,24 @@ from tests.dictionaries.training.planted import ABOUT, SMALL, K, M, every_settin
 @every_setting
 def test_planted_features_are_found(settings: dict[str, Any]) -> None:
     x, rows = planted()
-    found = train(x, replace(SMALL, samples=400 * 256, **settings), ABOUT)
-    best = (rows @ found.W_dec.T).amax(1)
+    dictionary = train(x, replace(SMALL, samples=400 * 256, **settings), ABOUT)
+    best = (rows @ dictionary.W_dec.T).amax(1)
     assert best.mean() > 0.9
     assert (best > 0.9).float().mean() > 0.75
-    assert quality(found, x).fvu < 0.15
+    assert quality(dictionary, x).fvu < 0.15
 
 
 @every_setting
 def test_what_is_returned(settings: dict[str, Any]) -> None:
     x, _ = planted()
-    found = train(x, replace(SMALL, **settings), ABOUT)
+    dictionary = train(x, replace(SMALL, **settings), ABOUT)
     expected = {"batchtopk": BatchTopK, "topk": TopK, "standard": ReLU}[settings["architecture"]]
-    assert type(found) is expected
-    assert found.config == ABOUT
-    torch.testing.assert_close(found.W_dec.norm(dim=-1), torch.ones(M))
-    assert all(getattr(found, name).isfinite().all() for name in found.tensor_names())
-    assert not any(getattr(found, name).requires_grad for name in found.tensor_names())
-    assert torch.equal(found.W_enc, found.W_dec.T) == settings.get("tied", False)
+    assert type(dictionary) is expected
+    assert dictionary.config == ABOUT
+    torch.testing.assert_close(dictionary.W_dec.norm(dim=-1), torch.ones(M))
+    assert all(getattr(dictionary, name).isfinite().all() for name in dictionary.tensor_names())
+    assert not any(getattr(dictionary, name).requires_grad for name in dictionary.tensor_names())
+    assert torch.equal(dictionary.W_enc, dictionary.W_dec.T) == settings.get("tied", False)
 
 
 @pytest.mark.parametrize("size", [1e-2, 1.0, 1e3])

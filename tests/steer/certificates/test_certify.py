@@ -52,11 +52,11 @@ def certify(tmp_path: Path, given: Dictionary) -> Certify:
 
 
 def test_what_is_published_agrees(certify: Certify) -> None:
-    found = certify()
-    assert found.agrees, str(found)
-    assert found.off is not None
-    assert found.off < 1e-4
-    assert "activations" in str(found)
+    certificate = certify()
+    assert certificate.agrees, str(certificate)
+    assert certificate.off is not None
+    assert certificate.off < 1e-4
+    assert "activations" in str(certificate)
 
 
 def test_a_record_can_be_sent(certify: Certify, given: Dictionary, tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_a_file_that_says_no_site_is_read_at_the_published_one(
     certify: Certify, given: Dictionary
 ) -> None:
     assert certify(moved(given, None)).agrees
-    found = certify(moved(given, None), without=("site",))
-    assert (found.verdict.word, found.agrees) == ("undecided", False)
-    assert "the site" in found.verdict.reason
+    certificate = certify(moved(given, None), without=("site",))
+    assert (certificate.verdict.word, certificate.agrees) == ("undecided", False)
+    assert "the site" in certificate.verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_too_little_to_decide(
     certify: Certify, without: tuple[str, ...], figures: dict[str, float] | None, missing: str
 ) -> None:
     changes = {} if figures is None else {"figures": figures}
-    found = certify(without=without, **changes)
-    assert found.verdict.word == "undecided", str(found)
-    assert missing in found.verdict.reason
+    certificate = certify(without=without, **changes)
+    assert certificate.verdict.word == "undecided", str(certificate)
+    assert missing in certificate.verdict.reason
 
 
 def test_activations_say_nothing_of_a_decoder(certify: Certify, given: Dictionary) -> None:
@@ -102,33 +102,35 @@ def test_activations_say_nothing_of_a_decoder(certify: Certify, given: Dictionar
     order = torch.randperm(given.width, generator=torch.Generator().manual_seed(1))
     shuffled = replace(given, W_dec=given.W_dec[order])
     assert certify(figures={"l0": 6.0}).agrees
-    found = certify(shuffled, figures={"l0": 6.0})
-    assert found.verdict.word == "undecided"
-    assert "decoder" in found.verdict.reason
+    certificate = certify(shuffled, figures={"l0": 6.0})
+    assert certificate.verdict.word == "undecided"
+    assert "decoder" in certificate.verdict.reason
     assert certify(shuffled).verdict.word == "deviates"
 
 
 def test_what_no_reading_explains(certify: Certify, given: Dictionary) -> None:
     generator = torch.Generator().manual_seed(2)
     noise = torch.randn(given.W_enc.shape, generator=generator)
-    found = certify(replace(given, W_enc=given.W_enc + 0.2 * noise))
-    assert (found.verdict.word, found.verdict.deviation) == ("deviates", "unknown"), str(found)
-    assert "by none of the readings" in found.verdict.reason
+    certificate = certify(replace(given, W_enc=given.W_enc + 0.2 * noise))
+    assert (certificate.verdict.word, certificate.verdict.deviation) == ("deviates", "unknown"), (
+        str(certificate)
+    )
+    assert "by none of the readings" in certificate.verdict.reason
 
 
 def test_a_cost_of_its_own(certify: Certify) -> None:
     """Where all else agrees, a ΔCE that does not is named by itself."""
     measured = certify().measured["delta_ce"]
     figures = {"l0": 6.0, "delta_ce": {"value": measured + 1, "tolerance": 0.01}}
-    found = certify(figures=figures)
-    assert (found.verdict.word, found.verdict.deviation) == ("deviates", "unknown")
-    assert found.verdict.reason.startswith("delta_ce")
+    certificate = certify(figures=figures)
+    assert (certificate.verdict.word, certificate.verdict.deviation) == ("deviates", "unknown")
+    assert certificate.verdict.reason.startswith("delta_ce")
 
 
 def test_another_kind_is_named(certify: Certify) -> None:
-    found = certify(kind="topk")
-    assert (found.verdict.word, found.verdict.deviation) == ("deviates", "kind")
-    assert "topk is published" in found.verdict.reason
+    certificate = certify(kind="topk")
+    assert (certificate.verdict.word, certificate.verdict.deviation) == ("deviates", "kind")
+    assert "topk is published" in certificate.verdict.reason
 
 
 def test_rounded_weights_are_right_where_activations_are_theirs(
@@ -147,9 +149,9 @@ def test_the_model_as_published(certify: Certify) -> None:
     plan = Plan("x", TRUTH, "saelens", model_dtype="bfloat16")
     activations = published(plan, dictionary(TRUTH))["activations"]
     told = {"activations": activations, "activation_tolerance": 1e-3}
-    found = certify(**told, model_dtype="bfloat16")
-    assert found.verdict.word == "undecided"
-    assert "bfloat16" in found.verdict.reason
+    certificate = certify(**told, model_dtype="bfloat16")
+    assert certificate.verdict.word == "undecided"
+    assert "bfloat16" in certificate.verdict.reason
     assert certify(**told).verdict.reading == "model in bfloat16"
 
 
@@ -181,10 +183,10 @@ def test_a_block_of_a_cross_layer_transcoder(block: int, clt: Path, tmp_path: Pa
     said = {"model_dtype": "float32", "activations": [{"token_ids": ids, "activations": seen}]}
     path = tmp_path / "published.json"
     path.write_text(json.dumps(said))
-    found = steer.certify(llama, name, path, [other_text()])
-    assert found.off is not None
-    assert found.off < 1e-4
-    assert found.verdict.word == "undecided", "it is random, and explains nothing"
+    certificate = steer.certify(llama, name, path, [other_text()])
+    assert certificate.off is not None
+    assert certificate.off < 1e-4
+    assert certificate.verdict.word == "undecided", "it is random, and explains nothing"
 
 
 def test_the_command(run: Run, tmp_path: Path, given: Dictionary) -> None:

@@ -28,8 +28,8 @@ def test_only_the_planted_feature_counts() -> None:
 
 def test_a_word_without_features_of_its_own_has_no_candidates() -> None:
     other = planted.reading({planted.GENERIC: 3.0, planted.DENSE: 1.0})
-    found = candidates(planted.dictionary(), other, other, planted.background())
-    assert found == []
+    proposed = candidates(planted.dictionary(), other, other, planted.background())
+    assert proposed == []
 
 
 def test_sets_write_what_they_say() -> None:

@@ -98,15 +98,15 @@ def trial(on: float, loss: float = 0.0) -> Trial:
     ],
 )
 def test_verdicts(on: float, random: float, loss: float, expected: str) -> None:
-    found, reason = verdict(trial(on, loss), trial(0.0), trial(random), budget=1.0)
-    assert found == expected
+    word, reason = verdict(trial(on, loss), trial(0.0), trial(random), budget=1.0)
+    assert word == expected
     assert f"{on:.0%}" in reason
 
 
 def test_text_that_repeats_itself_does_not_work() -> None:
     dull = replace(trial(0.75), variety=trial(0.0).variety * 0.5)
-    found, reason = verdict(dull, trial(0.0), trial(0.0), budget=1.0)
-    assert found == "weak"
+    word, reason = verdict(dull, trial(0.0), trial(0.0), budget=1.0)
+    assert word == "weak"
     assert "50% of token pairs differ" in reason
 
 

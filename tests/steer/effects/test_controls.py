@@ -80,8 +80,13 @@ def test_controls_say_how_dense_they_and_the_edit_are(llama: steer.Model, known:
 
 def test_several_interventions_and_directions(llama: steer.Model) -> None:
     direction = steer.Intervention("resid_post.1", [steer.AddDirection(steer.Random(3), value=2.0)])
-    found = controls(llama, tiny.PROMPTS, direction, metric=METRIC)
-    assert set(found.to_frame()["control"]) == {"edit", "random", "sign turned", "wrong site"}
+    control_effects = controls(llama, tiny.PROMPTS, direction, metric=METRIC)
+    assert set(control_effects.to_frame()["control"]) == {
+        "edit",
+        "random",
+        "sign turned",
+        "wrong site",
+    }
 
 
 def test_the_sign_turned_and_the_wrong_site_are_edits_of_that_kind(family: str) -> None:
@@ -97,18 +102,18 @@ def test_the_sign_turned_and_the_wrong_site_are_edits_of_that_kind(family: str) 
         ("wrong site", ("resid_post.0", 2.0)),
     ):
         effect = steer.logit_effect(model, tiny.PROMPTS, pushed(*same), metric=METRIC, draws=0)
-        found = torch.tensor(rows.loc[rows["control"] == name, "effect"].to_numpy())
+        effects = torch.tensor(rows.loc[rows["control"] == name, "effect"].to_numpy())
         assert effect.metric is not None
-        assert torch.allclose(found.float(), effect.metric.float(), atol=2e-5)
+        assert torch.allclose(effects.float(), effect.metric.float(), atol=2e-5)
 
 
 def test_the_wrong_site_is_in_a_block_that_has_one() -> None:
     """Jamba's blocks take turns: attention in the second and the fourth, a state space between."""
     model = steer.load(build("jamba"), tokenizer=tiny.tokenizer())
     for own, other in ((1, 3), (3, 1)):
-        found = wrong_site(model, model.site(f"attn_out.{own}"))
-        assert found is not None
-        assert str(found.hookpoint) == f"attn_out.{other}"
+        site = wrong_site(model, model.site(f"attn_out.{own}"))
+        assert site is not None
+        assert str(site.hookpoint) == f"attn_out.{other}"
     edit = steer.Intervention("attn_out.3", [steer.AddDirection(Random(0), 2.0)])
     effect = steer.logit_effect(model, tiny.PROMPTS, edit, metric=METRIC)
     assert effect.controls is not None
@@ -130,11 +135,11 @@ def test_divergences() -> None:
     generator = torch.Generator().manual_seed(0)
     clean, edited = (torch.randn(6, 50, generator=generator) * 300 for _ in range(2))
     ids = torch.arange(6)
-    found = contrast(clean, edited, ids)
-    for value in (found.kl, found.kl_reverse, found.js):
+    difference = contrast(clean, edited, ids)
+    for value in (difference.kl, difference.kl_reverse, difference.js):
         assert value.isfinite().all()
         assert (value >= -1e-7).all()
-    assert (found.js <= torch.log(torch.tensor(2.0)) + 1e-6).all()
+    assert (difference.js <= torch.log(torch.tensor(2.0)) + 1e-6).all()
     same = contrast(clean, clean + 7, ids)
     assert same.kl.abs().max() < 1e-4
     nothing = contrast(clean, clean, ids)

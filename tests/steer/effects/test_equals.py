@@ -111,26 +111,26 @@ def test_all_later_features_together(llama: steer.Model) -> None:
 def test_the_total_and_the_direct_effect_of_controls() -> None:
     """Resumed from the clean pass as any edit; and by the frozen norm and the unembedding."""
     model = double("llama")
-    found = path_effects(model, tiny.PROMPTS, EDIT, metric=METRIC, dictionaries=[EARLY], draws=3)
+    effects = path_effects(model, tiny.PROMPTS, EDIT, metric=METRIC, dictionaries=[EARLY], draws=3)
     norm, last = norm_of(model), model.last_site
     direct = []
     for number, (prompt, drawn) in enumerate(trials(model)):
         for place, each in enumerate(drawn):
             after = prompt.clean.resume(each.delta.unsqueeze(0)).logits[0, -1]
             change = after - prompt.clean.logits[-1]
-            total = found.controls[each.control]["total"][number, place % 3]
+            total = effects.controls[each.control]["total"][number, place % 3]
             assert total.item() == pytest.approx((change[5] - change[6]).item(), abs=1e-8)
         scale = norm.scale(run_clean(model, prompt.clean.ids, last).x[-1])
         rows = torch.stack([each.delta[-1] for each in drawn[:3]])
         direct.append((direct_logits(model, rows) / scale).abs().mean(0))
     assert torch.allclose(
-        found.control_logits["random"]["direct"], torch.stack(direct).mean(0), atol=1e-6
+        effects.control_logits["random"]["direct"], torch.stack(direct).mean(0), atol=1e-6
     )
-    top = found.promoted(k=2)[0]
+    top = effects.promoted(k=2)[0]
     assert top.random == pytest.approx(
-        found.control_logits["random"]["direct"][top.token_id].item()
+        effects.control_logits["random"]["direct"][top.token_id].item()
     )
-    for kinds in found.controls.values():
+    for kinds in effects.controls.values():
         assert torch.allclose(kinds["between"], kinds["total"] - kinds["direct"])
 
 
@@ -161,9 +161,9 @@ def test_significant_is_above_every_kind_of_control() -> None:
     effects = torch.randn(3, 16, generator=generator) + torch.tensor([[9.0], [9.0], [0.0]])
     small, large = (size * torch.randn(3, 16, 4, generator=generator) for size in (1.0, 1.0))
     large[1] *= 20
-    found = columns(effects, {"random": small, "matched": large}, 0.05)
-    assert found["significant"].tolist() == [True, False, False]
-    assert (found["q_random"] >= found["p_random"]).all()
+    table = columns(effects, {"random": small, "matched": large}, 0.05)
+    assert table["significant"].tolist() == [True, False, False]
+    assert (table["q_random"] >= table["p_random"]).all()
     assert columns(effects, {}, 0.05) == {}
 
 

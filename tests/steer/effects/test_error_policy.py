@@ -64,8 +64,8 @@ def test_an_interventions_own_policy_is_named(
 
 @pytest.mark.parametrize("error", ["keep", "drop"])
 def test_what_holds_the_intervention_names_its_policy(error: str, llama: steer.Model) -> None:
-    found = downstream(llama, PROMPT, edit(error), LATER, dictionaries=[GIVEN])
-    assert steer.Intervention.from_json(found.intervention).error == error
+    changes = downstream(llama, PROMPT, edit(error), LATER, dictionaries=[GIVEN])
+    assert steer.Intervention.from_json(changes.intervention).error == error
     effect = steer.logit_effect(llama, PROMPT, edit(error), dictionaries=[GIVEN], draws=0)
     assert effect.interventions[0].error == effect.receipts[0][0].error == error
 

@@ -22,19 +22,19 @@ def test_a_dictionary_that_explains_everything_leaves_nothing_to_the_error() -> 
         baselines.neurons(D), name="late",
         config=replace(baselines.neurons(D).config, hookpoint="resid_post.1"),
     )  # fmt: skip
-    found = error_split(tiny_model("llama"), PROMPTS, EDIT, "late", dictionaries=[EARLY, whole])
-    assert found.total.abs().max() > 0.1
-    torch.testing.assert_close(found.through_features, found.total, rtol=1e-3, atol=1e-4)
-    assert found.share_on_error.max() < 1e-6
+    split = error_split(tiny_model("llama"), PROMPTS, EDIT, "late", dictionaries=[EARLY, whole])
+    assert split.total.abs().max() > 0.1
+    torch.testing.assert_close(split.through_features, split.total, rtol=1e-3, atol=1e-4)
+    assert split.share_on_error.max() < 1e-6
 
 
 def test_a_dictionary_that_never_fires_leaves_everything_to_the_error() -> None:
     never = {"threshold": torch.full((WIDTH,), 1e6)}
     silent = replace(dictionary("resid_post.1"), name="late", **never)  # type: ignore[arg-type]
-    found = error_split(tiny_model("llama"), PROMPTS, EDIT, "late", dictionaries=[EARLY, silent])
-    assert found.through_features.abs().max() < 1e-4
-    assert found.kl_features.max() < 1e-6
-    assert found.share_on_error.min() > 1 - 1e-6
+    split = error_split(tiny_model("llama"), PROMPTS, EDIT, "late", dictionaries=[EARLY, silent])
+    assert split.through_features.abs().max() < 1e-4
+    assert split.kl_features.max() < 1e-6
+    assert split.share_on_error.min() > 1 - 1e-6
 
 
 def test_the_later_dictionary_must_be_later() -> None:

@@ -28,8 +28,8 @@ def at(shares: list[float]) -> torch.Tensor:
 )
 def test_known_areas(shares: list[float], cpr: float, cmd: float) -> None:
     """All pairs have the same share, so that it has no spread either."""
-    found = integrated_faithfulness(PLACES, at(shares), ENDS)
-    for area, known in ((found.cpr, cpr), (found.cmd, cmd)):
+    areas = integrated_faithfulness(PLACES, at(shares), ENDS)
+    for area, known in ((areas.cpr, cpr), (areas.cmd, cmd)):
         assert area.mean == pytest.approx(known)
         assert area.low == pytest.approx(known)
         assert area.high == pytest.approx(known)
@@ -37,8 +37,8 @@ def test_known_areas(shares: list[float], cpr: float, cmd: float) -> None:
 
 def test_the_interval_holds_the_mean_and_is_wider_for_pairs_that_differ() -> None:
     noise = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
-    found = integrated_faithfulness(PLACES, at([0.0, 0.3, 0.6, 1.0]) + noise, ENDS)
-    for area in (found.cpr, found.cmd):
+    areas = integrated_faithfulness(PLACES, at([0.0, 0.3, 0.6, 1.0]) + noise, ENDS)
+    for area in (areas.cpr, areas.cmd):
         assert area.low < area.mean < area.high
 
 

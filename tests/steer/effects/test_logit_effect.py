@@ -31,16 +31,16 @@ def last_logits(module: Any, model: steer.Model, prompt: str, *sites: PlainSite)
 def test_it_is_the_difference_of_logits(model: steer.Model, untouched: Any, family: str) -> None:
     path = plain.path_of(family, "resid_post.1")
     site = PlainSite(*path, tiny.dictionary(), [PlainEdit(5, "clamp", 9)])
-    found = effect(model)
+    logit_effect = effect(model)
     for row, prompt in enumerate(PROMPTS):
         clean = last_logits(untouched, model, prompt)
         edited = last_logits(untouched, model, prompt, site)
         p, q = clean.log_softmax(-1), edited.log_softmax(-1)
-        close(found.delta_logit[row], edited - clean)
-        close(found.delta_logprob[row], q - p)
-        close(found.kl[row], (p.exp() * (p - q)).sum())
-    assert found.prompts == PROMPTS
-    assert found.dtype == "float32"
+        close(logit_effect.delta_logit[row], edited - clean)
+        close(logit_effect.delta_logprob[row], q - p)
+        close(logit_effect.kl[row], (p.exp() * (p - q)).sum())
+    assert logit_effect.prompts == PROMPTS
+    assert logit_effect.dtype == "float32"
 
 
 def close(ours: Tensor, theirs: Tensor) -> None:
@@ -59,14 +59,14 @@ def test_many_prompts_are_each_alone(batch: int, model: steer.Model) -> None:
 
 
 def test_promoted_and_suppressed(llama: steer.Model) -> None:
-    found = effect(llama, top=7)
-    mean = found.delta_logit.mean(0)
-    assert [t.delta_logit for t in found.promoted] == mean.topk(7).values.tolist()
-    assert [t.delta_logit for t in found.suppressed] == mean.sort().values[:7].tolist()
-    for token in (*found.promoted, *found.suppressed):
+    logit_effect = effect(llama, top=7)
+    mean = logit_effect.delta_logit.mean(0)
+    assert [t.delta_logit for t in logit_effect.promoted] == mean.topk(7).values.tolist()
+    assert [t.delta_logit for t in logit_effect.suppressed] == mean.sort().values[:7].tolist()
+    for token in (*logit_effect.promoted, *logit_effect.suppressed):
         assert token.token == llama.token(token.id)
         assert token.delta_logit == mean[token.id].item()
-        expected = found.delta_logprob.mean(0)[token.id].item()
+        expected = logit_effect.delta_logprob.mean(0)[token.id].item()
         assert token.delta_logprob == pytest.approx(expected, abs=1e-6)
 
 
@@ -76,10 +76,10 @@ def test_top_is_at_most_the_vocabulary(llama: steer.Model) -> None:
 
 def test_no_change_is_exactly_none(model: steer.Model) -> None:
     scale = steer.Intervention("tiny", [steer.Scale(5, 1)])
-    found = effect(model, edit=scale, if_silent="ignore")
-    assert not found.delta_logit.any()
-    assert found.kl.abs().max() <= 1e-7
-    assert all(not receipt[0].acted for receipt in found.receipts)
+    logit_effect = effect(model, edit=scale, if_silent="ignore")
+    assert not logit_effect.delta_logit.any()
+    assert logit_effect.kl.abs().max() <= 1e-7
+    assert all(not receipt[0].acted for receipt in logit_effect.receipts)
     with pytest.warns(steer.SilentEditWarning):
         effect(model, PROMPT, scale)
     with pytest.raises(steer.SilentEditError):
@@ -87,14 +87,14 @@ def test_no_change_is_exactly_none(model: steer.Model) -> None:
 
 
 def test_as_a_frame(llama: steer.Model) -> None:
-    found = effect(llama)
-    frame = found.to_frame(3)
+    logit_effect = effect(llama)
+    frame = logit_effect.to_frame(3)
     assert len(frame) == len(PROMPTS) * 6
     row = frame.iloc[0]
     assert row.prompt == PROMPTS[0]
-    assert row.token == found.promoted[0].token
-    assert row.delta_logit == pytest.approx(found.delta_logit[0, row.id].item())
-    assert len(found.frame) == len(PROMPTS) * 20
+    assert row.token == logit_effect.promoted[0].token
+    assert row.delta_logit == pytest.approx(logit_effect.delta_logit[0, row.id].item())
+    assert len(logit_effect.frame) == len(PROMPTS) * 20
 
 
 @pytest.mark.parametrize("prompts", [[], [""], [PROMPT, " "]])

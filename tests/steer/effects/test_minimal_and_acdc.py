@@ -40,7 +40,7 @@ def kl_of(given: Sequence[Patchable], members: Sequence[int]) -> float:
 @pytest.mark.parametrize("error", ["keep", "patch"])
 def test_flat_acdc_is_one_candidate_after_the_other(error: str) -> None:
     given, taus = few(error), [1e-4, 1e-2, 0.03, 10.0]
-    found = flat_acdc(given, taus=taus, seed=4)
+    acdc = flat_acdc(given, taus=taus, seed=4)
     generator = torch.Generator().manual_seed(4)
     kept = sorted({node for pair in given for node in pair.nodes})
     for place, tau in enumerate(taus):
@@ -49,19 +49,19 @@ def test_flat_acdc_is_one_candidate_after_the_other(error: str) -> None:
             rest = [each for each in kept if each != node]
             if kl_of(given, rest) - kl_of(given, kept) < tau:
                 kept = rest
-        assert found.sets[place] == tuple(kept)
-    assert 0 < found.counts[1] < found.counts[0]
-    assert found.counts[-1] == 0
+        assert acdc.sets[place] == tuple(kept)
+    assert 0 < acdc.counts[1] < acdc.counts[0]
+    assert acdc.counts[-1] == 0
 
 
 def test_what_acdc_records_is_of_the_accepted_set() -> None:
     given = few()
-    found = flat_acdc(given, taus=[1e-3, 1e-2])
-    for place, members in enumerate(found.sets):
-        assert torch.allclose(found.kl[place], set_values(given, [members])[0], atol=1e-9)
-        assert torch.equal(found.norm[place], set_norms(given, [members])[0])
-    assert list(found.frame["count"]) == list(found.counts)
-    assert found.curve.counts == tuple(sorted(set(found.counts)))
+    acdc = flat_acdc(given, taus=[1e-3, 1e-2])
+    for place, members in enumerate(acdc.sets):
+        assert torch.allclose(acdc.kl[place], set_values(given, [members])[0], atol=1e-9)
+        assert torch.equal(acdc.norm[place], set_norms(given, [members])[0])
+    assert list(acdc.frame["count"]) == list(acdc.counts)
+    assert acdc.curve.counts == tuple(sorted(set(acdc.counts)))
 
 
 @pytest.mark.parametrize("goal", [{"kl": 0.2}, {"faithfulness": 0.5, "metric": METRIC}])
@@ -78,13 +78,13 @@ def test_a_minimal_set_reaches_its_goal_and_no_smaller_one_does(goal: dict[str, 
     assert unpruned.nodes == tuple(order[: unpruned.prefix])
     assert reaches(unpruned.nodes)
     assert not reaches(unpruned.nodes[:-1])
-    found = minimal_set(given, **goal)  # type: ignore[arg-type]
-    assert set(found.nodes) <= set(order[: found.prefix])
-    assert reaches(found.nodes)
-    for node in found.nodes:
-        assert not reaches([each for each in found.nodes if each != node])
-    assert len(found.without) == len(found.nodes)
-    assert found.to_dict()["goal"] == found.goal
+    minimal = minimal_set(given, **goal)  # type: ignore[arg-type]
+    assert set(minimal.nodes) <= set(order[: minimal.prefix])
+    assert reaches(minimal.nodes)
+    for node in minimal.nodes:
+        assert not reaches([each for each in minimal.nodes if each != node])
+    assert len(minimal.without) == len(minimal.nodes)
+    assert minimal.to_dict()["goal"] == minimal.goal
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
@@ -93,15 +93,15 @@ def test_leaving_out_many_at_once_ends_where_none_can_be(ranking: str, share: fl
     """Also from a bad ranking, whose prefix is long; and in far fewer runs than one by one."""
     given = pairs(error="patch")
     goal = share * kl_of(given, [])
-    found = minimal_set(given, ranking, kl=goal)
-    assert kl_of(given, found.nodes) == pytest.approx(found.value.mean)
-    assert found.value.mean <= goal
-    without = [kl_of(given, [n for n in found.nodes if n != out]) for out in found.nodes]
+    minimal = minimal_set(given, ranking, kl=goal)
+    assert kl_of(given, minimal.nodes) == pytest.approx(minimal.value.mean)
+    assert minimal.value.mean <= goal
+    without = [kl_of(given, [n for n in minimal.nodes if n != out]) for out in minimal.nodes]
     assert min(without, default=1.0) > goal
-    assert list(found.without) == pytest.approx(without)
-    assert len(found.nodes) <= found.prefix
-    if found.prefix > 2 * len(found.nodes) + 20:
-        assert found.measured < sum(range(len(found.nodes), found.prefix + 1)) / 2
+    assert list(minimal.without) == pytest.approx(without)
+    assert len(minimal.nodes) <= minimal.prefix
+    if minimal.prefix > 2 * len(minimal.nodes) + 20:
+        assert minimal.measured < sum(range(len(minimal.nodes), minimal.prefix + 1)) / 2
 
 
 @pytest.mark.parametrize("null", [False, True])
@@ -122,19 +122,19 @@ def test_the_estimate_of_leaving_out_is_exact_where_all_is_linear(null: bool) ->
 
 def test_it_says_how_far_it_is() -> None:
     told: list[tuple[str, int, int]] = []
-    found = minimal_set(pairs(error="patch"), kl=0.2, progress=lambda *each: told.append(each))
+    minimal = minimal_set(pairs(error="patch"), kl=0.2, progress=lambda *each: told.append(each))
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-    assert told[-1][1:] == (found.prefix, found.prefix)
-    assert f"{len(found.nodes)} of {found.prefix} left" in told[-1][0]
+    assert told[-1][1:] == (minimal.prefix, minimal.prefix)
+    assert f"{len(minimal.nodes)} of {minimal.prefix} left" in told[-1][0]
 
 
 def test_acdc_says_how_far_it_is() -> None:
     told: list[tuple[str, int, int]] = []
-    found = flat_acdc(few(), taus=[1e-3, 1e-2], progress=lambda *each: told.append(each))
+    acdc = flat_acdc(few(), taus=[1e-3, 1e-2], progress=lambda *each: told.append(each))
     shares = [done for _, done, _ in told]
     assert shares == sorted(shares)
     assert told[-1][1] == told[-1][2]
-    assert f"{found.counts[-1]} left" in told[-1][0]
+    assert f"{acdc.counts[-1]} left" in told[-1][0]
     assert len(told) > 2  # within a threshold too
 
 

@@ -124,9 +124,9 @@ def test_faithfulness_is_1_for_all_and_0_for_none(
     assert completeness(given, [], metric).mean == pytest.approx(1)
     part = nodes[::2]
     none, some, every = set_values(given, [(), part, nodes], metric).mean(1)
-    found = faithfulness(given, part, metric)
-    assert found.mean == pytest.approx(((some - none) / (every - none)).item())
-    assert found.n == len(given)
+    share = faithfulness(given, part, metric)
+    assert share.mean == pytest.approx(((some - none) / (every - none)).item())
+    assert share.n == len(given)
 
 
 def test_faithfulness_says_when_there_is_nothing_to_divide_by() -> None:
@@ -190,9 +190,9 @@ def test_rankings_put_what_matters_first() -> None:
     given = pairs()
     exact = scores(given, "exact")
     for method in ("ig", "atp"):
-        found = scores(given, method)
+        score_of = scores(given, method)
         nodes = sorted(exact)
-        a, b = (torch.tensor([each[node] for node in nodes]) for each in (exact, found))
+        a, b = (torch.tensor([each[node] for node in nodes]) for each in (exact, score_of))
         assert torch.corrcoef(torch.stack([a, b]))[0, 1] > 0.6
     assert exact[rank(given, "exact")[0]] == max(exact.values())
     assert rank(given, "random", seed=1) == rank(given, "random", seed=1)

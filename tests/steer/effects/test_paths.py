@@ -170,7 +170,7 @@ def uncapped(model: steer.Model, logits: Tensor) -> Tensor:
 
 def test_with_nothing_frozen_it_is_the_edit(model: steer.Model) -> None:
     dictionary = tiny.dictionary("resid_post.0")
-    found = path_effects(model, tiny.PROMPTS, EDIT, {}, metric=METRIC, dictionaries=[dictionary])
+    effects = path_effects(model, tiny.PROMPTS, EDIT, {}, metric=METRIC, dictionaries=[dictionary])
     effect = steer.logit_effect(
         model,
         tiny.PROMPTS,
@@ -181,9 +181,9 @@ def test_with_nothing_frozen_it_is_the_edit(model: steer.Model) -> None:
         if_silent="ignore",
     )
     assert effect.metric is not None
-    assert torch.allclose(found.effect["total"], effect.metric.double().cpu(), atol=2e-5)
-    rest = found.logits["total"] - found.logits["direct"]
-    assert torch.equal(found.logits["between"], rest)
+    assert torch.allclose(effects.effect["total"], effect.metric.double().cpu(), atol=2e-5)
+    rest = effects.logits["total"] - effects.logits["direct"]
+    assert torch.equal(effects.logits["between"], rest)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3", "gemma2", "gpt_neox"])
@@ -222,13 +222,13 @@ def test_frozen_patterns_are_clean_patterns_on_new_values(
             expected = untouched(ids).logits[0, -1]
         handle.remove()
         monkeypatch.setattr(modelling, "eager_attention_forward", own)
-        _, found = frozen_logits(
+        _, logits = frozen_logits(
             prompt.clean, prompt.delta.unsqueeze(0), site, Freeze(patterns=True)
         )
         assert not kept
-        assert torch.allclose(found, expected, atol=1e-6)
+        assert torch.allclose(logits, expected, atol=1e-6)
         _, total = frozen_logits(prompt.clean, prompt.delta.unsqueeze(0), site, TOTAL)
-        assert not torch.allclose(found, total, atol=1e-4)
+        assert not torch.allclose(logits, total, atol=1e-4)
 
 
 def test_frozen_attention_and_mlps_give_the_same_as_plain_hooks(family: str) -> None:
@@ -257,8 +257,8 @@ def test_frozen_attention_and_mlps_give_the_same_as_plain_hooks(family: str) -> 
             expected = untouched(ids).logits[0, -1]
         for handle in handles:
             handle.remove()
-        _, found = frozen_logits(prompt.clean, prompt.delta.unsqueeze(0), site, freeze)
-        assert torch.allclose(found, expected, atol=1e-6)
+        _, logits = frozen_logits(prompt.clean, prompt.delta.unsqueeze(0), site, freeze)
+        assert torch.allclose(logits, expected, atol=1e-6)
 
 
 def test_nothing_is_left_behind_on_the_model() -> None:
@@ -273,25 +273,25 @@ def test_nothing_is_left_behind_on_the_model() -> None:
 
 def test_a_table_of_paths() -> None:
     model, dictionary = tiny.tiny_model("llama"), tiny.dictionary("resid_post.0")
-    found = path_effects(model, tiny.PROMPTS, EDIT, metric=METRIC, dictionaries=[dictionary])
-    frame = found.frame.set_index("path")
+    effects = path_effects(model, tiny.PROMPTS, EDIT, metric=METRIC, dictionaries=[dictionary])
+    frame = effects.frame.set_index("path")
     assert {"total", "direct", "between", "patterns frozen"} <= set(frame.index)
     assert frame.loc["total", "likeness"] == pytest.approx(1)
     assert frame.loc["between", "effect"] == pytest.approx(
         frame.loc["total", "effect"] - frame.loc["direct", "effect"]
     )
-    up, down = found.promoted(k=3), found.suppressed(k=3)
+    up, down = effects.promoted(k=3), effects.suppressed(k=3)
     assert up[0].delta_logit >= up[2].delta_logit > down[2].delta_logit >= down[0].delta_logit
-    assert found.to_dict()["frozen"]["direct"]["norm"]
+    assert effects.to_dict()["frozen"]["direct"]["norm"]
 
 
 def test_an_edit_before_the_last_token_has_no_direct_effect() -> None:
     model, dictionary = tiny.tiny_model("llama"), tiny.dictionary("resid_post.0")
     edit = steer.Intervention("tiny", [steer.Clamp(5, 3.0, positions=2)])
-    found = path_effects(model, tiny.PROMPT, edit, metric=METRIC, dictionaries=[dictionary])
-    assert found.effect["direct"].item() == found.effect["attention frozen"].item() == 0
-    assert found.effect["total"].item() != 0
-    assert found.promoted() == found.suppressed() == ()
+    effects = path_effects(model, tiny.PROMPT, edit, metric=METRIC, dictionaries=[dictionary])
+    assert effects.effect["direct"].item() == effects.effect["attention frozen"].item() == 0
+    assert effects.effect["total"].item() != 0
+    assert effects.promoted() == effects.suppressed() == ()
 
 
 def test_bad_input() -> None:

@@ -194,15 +194,15 @@ def test_direct_and_total_effects_of_paths_are_exact(feature: int) -> None:
     to_t = (B @ to_p + C[feature]).item()
     direct = -a * W_G[feature].item()
     total = direct - a * ((W_P.double() @ to_p).item() + W_T * to_t)
-    found = path_effects(
+    effects = path_effects(
         known.model, prompt, edit, {"mlps": Freeze(mlp=True), "attention": Freeze(attention=True)},
         metric=METRIC, dictionaries=known.dictionaries,
     )  # fmt: skip
-    assert found.effect["total"].item() == pytest.approx(total, rel=1e-4, abs=1e-5)
-    assert found.effect["direct"].item() == pytest.approx(direct, rel=1e-4, abs=1e-5)
-    assert found.effect["mlps"].item() == pytest.approx(direct, rel=1e-4, abs=1e-5)
-    assert found.effect["attention"].item() == pytest.approx(total, rel=1e-4, abs=1e-5)
-    assert found.effect["between"].item() == pytest.approx(total - direct, rel=1e-4, abs=1e-5)
+    assert effects.effect["total"].item() == pytest.approx(total, rel=1e-4, abs=1e-5)
+    assert effects.effect["direct"].item() == pytest.approx(direct, rel=1e-4, abs=1e-5)
+    assert effects.effect["mlps"].item() == pytest.approx(direct, rel=1e-4, abs=1e-5)
+    assert effects.effect["attention"].item() == pytest.approx(total, rel=1e-4, abs=1e-5)
+    assert effects.effect["between"].item() == pytest.approx(total - direct, rel=1e-4, abs=1e-5)
     later = downstream(
         known.model, prompt, edit, known.dictionaries[0], dictionaries=known.dictionaries
     )

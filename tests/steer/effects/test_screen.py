@@ -47,20 +47,20 @@ def test_what_is_reported_is_exact_and_the_rest_is_counted(
     model, dictionary, file = tiny.tiny_model("llama"), tiny.dictionary(), tmp_path / "rows"
     sweep = partial(steer.ablation_sweep, model, tiny.PROMPTS, dictionary, metric=metric)
     whole = sweep()
-    found = sweep(screen=steer.Screen(top=4, most=0.6), file=file)
-    assert found.screened is not None
-    assert found.screened.run == len(found.features) < len(whole.features)
-    assert found.screened.run + found.screened.left_out == len(whole.features)
+    screened = sweep(screen=steer.Screen(top=4, most=0.6), file=file)
+    assert screened.screened is not None
+    assert screened.screened.run == len(screened.features) < len(whole.features)
+    assert screened.screened.run + screened.screened.left_out == len(whole.features)
     place = {(row["prompt"], row["feature"]): row["effect"] for row in whole.rows}
-    for row in found.rows:
+    for row in screened.rows:
         assert row["effect"] == pytest.approx(place[row["prompt"], row["feature"]], abs=2e-5)
-    frame = found.frame
+    frame = screened.frame
     alone = benjamini_hochberg(torch.tensor(frame["p"].to_numpy()))
     assert (torch.tensor(frame["q"].to_numpy()) >= alone - 1e-12).all()
-    assert found.to_dict()["screened"]["left_out"] == found.screened.left_out
-    assert str(found.screened) in repr(found)
+    assert screened.to_dict()["screened"]["left_out"] == screened.screened.left_out
+    assert str(screened.screened) in repr(screened)
     again = sweep(screen=steer.Screen(top=4, most=0.6), file=file)
-    assert again.rows == found.rows
+    assert again.rows == screened.rows
     with pytest.raises(SteerError, match="differs in screen"):
         sweep(file=file)
 
@@ -69,8 +69,8 @@ def test_a_screen_that_may_cost_all_runs_what_could_be_among_the_top() -> None:
     model, dictionary = tiny.tiny_model("llama"), tiny.dictionary()
     sweep = partial(steer.ablation_sweep, model, tiny.PROMPTS, dictionary, metric=DIFFERENCE)
     whole = sweep()
-    found = sweep(screen=steer.Screen(top=5, most=1.0))
-    assert found.largest(5) == whole.largest(5)
+    screened = sweep(screen=steer.Screen(top=5, most=1.0))
+    assert screened.largest(5) == whole.largest(5)
     every = sweep(screen=steer.Screen(top=tiny.WIDTH, most=1.0))
     assert every.features == whole.features
     assert every.screened is not None

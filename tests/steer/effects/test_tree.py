@@ -26,8 +26,8 @@ TARGET = 5
 
 
 def named(hookpoint: str, seed: int = 3, architecture: str = "jumprelu") -> Dictionary:
-    found = tiny.dictionary(hookpoint, architecture, seed=seed, with_statistics=False)
-    return replace(found, name=hookpoint)
+    dictionary = tiny.dictionary(hookpoint, architecture, seed=seed, with_statistics=False)
+    return replace(dictionary, name=hookpoint)
 
 
 @cache
@@ -112,13 +112,13 @@ def test_an_edge_is_the_edit_made_alone() -> None:
 def test_contexts_are_in_the_upper_half_of_the_range() -> None:
     model, dictionary = tiny.tiny_model("llama"), named("resid_post.1")
     read = read_texts(model, dictionary, TEXTS)
-    found = find_contexts(model, dictionary, TARGET, read, count=100)
+    contexts = find_contexts(model, dictionary, TARGET, read, count=100)
     every = [model.features(text, dictionary).activations[1:, TARGET] for text in TEXTS]
-    assert found.maximum == pytest.approx(torch.cat(every).max().item(), abs=1e-5)
-    eligible = sum(bool((values >= found.maximum / 2).any()) for values in every)
-    assert len(found.contexts) == eligible
-    for context in found.contexts:
-        assert found.maximum / 2 <= context.activation <= found.maximum + 1e-5
+    assert contexts.maximum == pytest.approx(torch.cat(every).max().item(), abs=1e-5)
+    eligible = sum(bool((values >= contexts.maximum / 2).any()) for values in every)
+    assert len(contexts.contexts) == eligible
+    for context in contexts.contexts:
+        assert contexts.maximum / 2 <= context.activation <= contexts.maximum + 1e-5
         assert len(context.ids) >= 2
         (own,) = clean_x(context.ids)[-1:]
         assert dictionary.encode(own)[0][TARGET].item() == pytest.approx(
@@ -133,13 +133,13 @@ def test_contexts_of_the_statistics() -> None:
     """Windows end at their strongest token, and count if they reach half of the maximum."""
     model = tiny.tiny_model("llama")
     dictionary = tiny.dictionary()
-    found = find_contexts(model, dictionary, TARGET)
+    contexts = find_contexts(model, dictionary, TARGET)
     assert dictionary.statistics is not None
     windows = dictionary.statistics.contexts[TARGET][:, :17].tolist()
-    assert found.maximum == pytest.approx(dictionary.statistics.maximum[TARGET].item())
-    for context in found.contexts:
+    assert contexts.maximum == pytest.approx(dictionary.statistics.maximum[TARGET].item())
+    for context in contexts.contexts:
         assert list(context.ids) in windows
-        assert found.maximum / 2 <= context.activation <= found.maximum * 1.001
+        assert contexts.maximum / 2 <= context.activation <= contexts.maximum * 1.001
 
 
 def test_trees_of_several_levels_are_plain_data() -> None:

@@ -45,36 +45,36 @@ def activations(model: steer.Model, sae: Dictionary) -> torch.Tensor:
 @pytest.mark.parametrize("architecture", ["jumprelu", "topk"])
 def test_o31_the_maximum_is_that_of_the_corpus(llama: steer.Model, architecture: str) -> None:
     sae = tiny.dictionary(SITE, architecture, with_statistics=False)
-    found = measured(llama, sae)
+    statistics = measured(llama, sae)
     seen = activations(llama, sae)
-    torch.testing.assert_close(found.maximum, seen.amax(0), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.density, (seen > 0).float().mean(0), atol=2e-3, rtol=0)
-    assert found.tokens == len(seen)
-    assert torch.equal(measured(llama, sae).maximum, found.maximum)
+    torch.testing.assert_close(statistics.maximum, seen.amax(0), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(statistics.density, (seen > 0).float().mean(0), atol=2e-3, rtol=0)
+    assert statistics.tokens == len(seen)
+    assert torch.equal(measured(llama, sae).maximum, statistics.maximum)
 
 
 def test_kept_beside_the_dictionary_they_give_doses(llama: steer.Model, tmp_path: Path) -> None:
     sae = tiny.dictionary(SITE, with_statistics=False)
     catalogue.save(sae, tmp_path / "sae")
-    found = measured(llama, sae)
-    found.save(tmp_path / "sae")
+    statistics = measured(llama, sae)
+    statistics.save(tmp_path / "sae")
     loaded = catalogue.load(tmp_path / "sae")
     assert loaded.statistics is not None
-    assert (loaded.statistics.tokens, loaded.statistics.corpus) == (found.tokens, "made up")
-    feature = int(found.maximum.argmax())
+    assert (loaded.statistics.tokens, loaded.statistics.corpus) == (statistics.tokens, "made up")
+    feature = int(statistics.maximum.argmax())
     edit = steer.Intervention(str(tmp_path / "sae"), [steer.Clamp(feature, "2x max")])
     run = llama.generate(tiny.PROMPT, edit, max_new_tokens=1)
     (entry,) = run.receipt
-    assert entry.after == pytest.approx(2 * found.maximum[feature].item(), rel=1e-3)
+    assert entry.after == pytest.approx(2 * statistics.maximum[feature].item(), rel=1e-3)
 
 
 def test_contexts_are_of_the_corpus_and_tokens_of_the_decoder(llama: steer.Model) -> None:
     sae = tiny.dictionary(SITE, with_statistics=False)
-    found = measured(llama, sae)
+    statistics = measured(llama, sae)
     words = {f"<{token}>" for text in texts(1) for token in text.split()}
-    shown = found.contexts[found.contexts >= 0].unique().tolist()
+    shown = statistics.contexts[statistics.contexts >= 0].unique().tolist()
     assert {f"<{llama.token(token)}>" for token in shown} <= words
-    assert found.promoted.shape == (tiny.WIDTH, 10)
+    assert statistics.promoted.shape == (tiny.WIDTH, 10)
     hidden = tiny.dictionary("mlp_hidden.1", d=40, with_statistics=False)
     assert not feature_statistics(llama, hidden, texts(1)).promoted.numel()
 
@@ -104,11 +104,11 @@ def test_neighbours_are_the_largest_cosines() -> None:
     rows = sae.W_dec * torch.linspace(0.5, 4, tiny.WIDTH)[:, None]
     rows[9] = 0
     sae = replace(sae, W_dec=rows)
-    found = nearest(sae, 5, 4)
+    neighbours = nearest(sae, 5, 4)
     cosines = torch.nn.functional.cosine_similarity(rows, rows[5:6]).tolist()
     expected = sorted((i for i in range(tiny.WIDTH) if i not in (5, 9)), key=lambda i: -cosines[i])
-    assert [each.feature for each in found] == expected[:4]
-    assert [each.cosine for each in found] == pytest.approx([cosines[i] for i in expected[:4]])
+    assert [each.feature for each in neighbours] == expected[:4]
+    assert [each.cosine for each in neighbours] == pytest.approx([cosines[i] for i in expected[:4]])
     assert len(nearest(sae, 5, 1000)) == tiny.WIDTH - 2
     with pytest.raises(DictionaryError, match="out of range"):
         nearest(sae, tiny.WIDTH)
@@ -129,8 +129,8 @@ UNEVEN = [f"w{20 + i}" + (9 - i) * " w7" for i in range(5)]
 def test_what_is_compared(family: str, first: list[str], per: Any) -> None:
     """Every prompt counts as if it were read alone."""
     model, sae = tiny.tiny_model(family), tiny.dictionary(SITE)
-    found = feature_contrast(model, sae, first, SECOND, per=per)
-    for row in found.features[:6]:
+    contrast = feature_contrast(model, sae, first, SECOND, per=per)
+    for row in contrast.features[:6]:
         for prompts, mean in ((first, row.first), (SECOND, row.second)):
             values = [model.features(p, sae).activations[:, row.feature] for p in prompts]
             each = {
@@ -141,9 +141,9 @@ def test_what_is_compared(family: str, first: list[str], per: Any) -> None:
             assert mean == pytest.approx(torch.stack(each).mean().item(), rel=1e-4, abs=1e-5)
         assert row.difference == pytest.approx(row.first - row.second)
         assert row.low <= row.difference <= row.high
-    order = [(row.p, -abs(row.difference)) for row in found.features]
+    order = [(row.p, -abs(row.difference)) for row in contrast.features]
     assert order == sorted(order)
-    assert found.to_frame().shape == (found.tested, 8)
+    assert contrast.to_frame().shape == (contrast.tested, 8)
 
 
 def test_sets_that_differ_and_sets_that_don_t(llama: steer.Model) -> None:
@@ -158,8 +158,8 @@ def test_sets_that_differ_and_sets_that_don_t(llama: steer.Model) -> None:
 
 def test_p_of_two_against_two_is_exact(llama: steer.Model) -> None:
     """Of six ways to split four prompts, at most two are as extreme as complete separation."""
-    found = feature_contrast(llama, tiny.dictionary(SITE), FIRST[:2], SECOND[:2], per="last")
-    low = min(row.p for row in found.features)
+    contrast = feature_contrast(llama, tiny.dictionary(SITE), FIRST[:2], SECOND[:2], per="last")
+    low = min(row.p for row in contrast.features)
     assert low == pytest.approx(2 / math.comb(4, 2), abs=0.03)
 
 

@@ -46,8 +46,8 @@ def test_o21_what_the_splice_costs(model: steer.Model, untouched: Any) -> None:
 
 
 def test_outliers_and_first_tokens_are_left_as_they_are(llama: steer.Model) -> None:
-    found = splice_loss(llama, both_signs(0.0), tokens(), torch.zeros(tiny.D), cutoff=1e-3)
-    assert found.clean == found.spliced == found.zero_ablated
+    loss = splice_loss(llama, both_signs(0.0), tokens(), torch.zeros(tiny.D), cutoff=1e-3)
+    assert loss.clean == loss.spliced == loss.zero_ablated
 
 
 def test_a_dictionary_of_another_site(llama: steer.Model) -> None:

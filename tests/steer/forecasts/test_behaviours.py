@@ -59,9 +59,9 @@ def saved(tmp_path: Path) -> Dictionary:
 def said(dictionary: Dictionary, *edits: Edit, **more: str) -> Forecast:
     edit = steer.Intervention(dictionary.name, list(edits), **more)  # type: ignore[arg-type]
     model = tiny.tiny_model("llama")
-    found = model.explain(edit, dictionaries=[dictionary], prompt=TEXT).forecast
-    assert found is not None
-    return found
+    forecast = model.explain(edit, dictionaries=[dictionary], prompt=TEXT).forecast
+    assert forecast is not None
+    return forecast
 
 
 def linear(forecast: Forecast) -> torch.Tensor:
@@ -89,8 +89,8 @@ def test_a_law_of_two_parts_is_found_and_its_forecast_is_the_truth() -> None:
     nats = torch.rand(30, generator=generator) + 0.1
     truth = pushes @ (mean * torch.tensor([[0.7], [1.5]])).T + nats[:, None] * torch.tensor([-2, 1])
     scaled, costs = weighted(pushes, nats, mean, truth)
-    found = BehaviourMap(("a", "b"), scaled, costs, (), "", "")
-    torch.testing.assert_close(found.forecast(pushes, nats), truth, rtol=1e-4, atol=1e-4)
+    behaviour_map = BehaviourMap(("a", "b"), scaled, costs, (), "", "")
+    torch.testing.assert_close(behaviour_map.forecast(pushes, nats), truth, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(costs, torch.tensor([-2.0, 1.0]), rtol=1e-4, atol=1e-4)
 
 
@@ -113,12 +113,12 @@ def test_moved_and_disturbance_are_those_of_a_measured_edit() -> None:
 
 def test_a_fitted_map_says_more_of_other_features_than_nothing_does() -> None:
     model, given = tiny.tiny_model("llama"), tiny.dictionary()
-    found = fit(model, given, range(24), panel=PANEL, neutral=TEXT)
+    behaviour_map = fit(model, given, range(24), panel=PANEL, neutral=TEXT)
     pushes = unit_rows(given, range(24, given.width)) * 1.0
     exact = moved(model, given, pushes, PANEL)
-    off = found.forecast(pushes, disturbance(model, given, pushes, TEXT)) - exact
+    off = behaviour_map.forecast(pushes, disturbance(model, given, pushes, TEXT)) - exact
     assert off.square().sum() < 0.5 * exact.square().sum()
-    assert (found.names, found.questions) == (("left", "right"), digest(PANEL))
+    assert (behaviour_map.names, behaviour_map.questions) == (("left", "right"), digest(PANEL))
     assert digest(PANEL) != digest()
     with pytest.raises(InterventionError, match="two or more"):
         fit(model, given, [1], panel=PANEL, neutral=TEXT)
@@ -171,10 +171,10 @@ def test_a_shipped_map_is_of_the_panel_and_has_intervals(name: str) -> None:
 
 
 def test_it_is_the_push_by_the_slopes_and_the_cost_of_the_kl(saved: Dictionary) -> None:
-    found = said(saved, steer.Add(5, 3.0))
-    torch.testing.assert_close(linear(found), KNOWN.slopes @ (3.0 * saved.W_dec[5]))
-    for move, (low, high) in zip(found.moves, KNOWN.off, strict=True):
-        size = found.kl.value**0.5
+    forecast = said(saved, steer.Add(5, 3.0))
+    torch.testing.assert_close(linear(forecast), KNOWN.slopes @ (3.0 * saved.W_dec[5]))
+    for move, (low, high) in zip(forecast.moves, KNOWN.off, strict=True):
+        size = forecast.kl.value**0.5
         assert move.change.low == pytest.approx(move.change.value + size * low)
         assert move.change.high == pytest.approx(move.change.value + size * high)
 
@@ -208,10 +208,10 @@ def test_only_what_leaves_zero_out_is_told(saved: Dictionary) -> None:
         Moved("a", Bounded(-1.0, low, high)).told
         for low, high in ((-2.0, -0.1), (-2.0, 0.1), (0.1, 2.0), (None, None))
     ] == [True, False, True, True]
-    found = said(saved, steer.Add(5, 3.0))
-    assert not found.moves[1].told
-    (line,) = (line for line in found.lines() if "also moves" in line)
+    forecast = said(saved, steer.Add(5, 3.0))
+    assert not forecast.moves[1].told
+    (line,) = (line for line in forecast.lines() if "also moves" in line)
     assert line.endswith("no telling whether right") or "no telling whether left, right" in line
-    told = json.loads(json.dumps(found.to_dict()))["moves"]
+    told = json.loads(json.dumps(forecast.to_dict()))["moves"]
     assert [move["behaviour"] for move in told] == ["left", "right"]
     assert set(told[0]["change"]) == {"value", "low", "high"}

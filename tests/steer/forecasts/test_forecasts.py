@@ -44,13 +44,13 @@ def test_of_the_last_site_and_small_pushes_it_is_the_norms_slope() -> None:
 
 def test_it_says_more_of_unseen_features_than_the_direction_itself() -> None:
     model, given = tiny.tiny_model("llama"), wide()
-    found = fit(model, given, range(200, given.width), texts=TEXTS)
-    exact = pushed(model, given, range(200), found.length, TEXTS)
+    forecast_map = fit(model, given, range(200, given.width), texts=TEXTS)
+    exact = pushed(model, given, range(200), forecast_map.length, TEXTS)
     units = unit_rows(given, range(200))
-    through = torch.cosine_similarity(units @ found.matrix, exact).mean()
+    through = torch.cosine_similarity(units @ forecast_map.matrix, exact).mean()
     assert through > torch.cosine_similarity(units, exact).mean()
     assert through > 0.8
-    assert found.fingerprint == model.fingerprint
+    assert forecast_map.fingerprint == model.fingerprint
 
 
 def test_too_few_features_are_refused() -> None:

@@ -43,8 +43,8 @@ def planted(active: Sequence[Tensor]) -> Activity:
 
 
 def only(mask: Tensor) -> Detector:
-    (found,) = detect(planted([mask]), tokens(), PARTITIONS)
-    return found
+    (detector,) = detect(planted([mask]), tokens(), PARTITIONS)
+    return detector
 
 
 def parts(text: str) -> set[str]:
@@ -73,17 +73,17 @@ RULES: dict[str, tuple[Callable[[Tensor], Tensor], str, str]] = {
 
 @pytest.mark.parametrize(("rule", "view", "text"), RULES.values(), ids=RULES.keys())
 def test_a_planted_rule_is_found(rule: Callable[[Tensor], Tensor], view: str, text: str) -> None:
-    found = only(rule(tokens()))
-    assert (found.precision, found.recall, found.f1) == (1, 1, 1)
-    assert (found.view, parts(found.text)) == (view, parts(text))
+    detector = only(rule(tokens()))
+    assert (detector.precision, detector.recall, detector.f1) == (1, 1, 1)
+    assert (detector.view, parts(detector.text)) == (view, parts(text))
 
 
 def test_case_and_space_are_one_word() -> None:
     t = tokens()
     word = View("word", "word", 0, 1, "word {}")
     mask = (t == THE) | (t == CAPITAL) | (t == PIECE)
-    (found,) = detect(planted([mask]), t, PARTITIONS, [word])
-    assert (found.f1, found.text) == (1, 'word "the"')
+    (detector,) = detect(planted([mask]), t, PARTITIONS, [word])
+    assert (detector.f1, detector.text) == (1, 'word "the"')
 
 
 def test_endings_and_shapes() -> None:
@@ -98,20 +98,20 @@ def test_endings_and_shapes() -> None:
 
 def test_activity_that_follows_no_rule_has_none() -> None:
     mask = torch.rand(CONTEXTS, LENGTH, generator=torch.Generator().manual_seed(3)) < 0.1
-    found = only(mask)
-    assert found.f1 < 0.4
+    detector = only(mask)
+    assert detector.f1 < 0.4
     density = mask[::4].float().mean().item()
-    assert found.chance == pytest.approx(2 * density / (1 + density))
-    assert found.support == int(mask[::4].sum())
+    assert detector.chance == pytest.approx(2 * density / (1 + density))
+    assert detector.support == int(mask[::4].sum())
 
 
 def test_the_rule_is_chosen_without_the_text_that_judges_it() -> None:
     t = tokens()
     fit_only = t == CAT
     fit_only[::4] = t[::4] == OF  # the held-out contexts say otherwise
-    found = only(fit_only)
-    assert found.text == 'token " cat"'
-    assert (found.precision, found.recall, found.f1) == (0, 0, 0)
+    detector = only(fit_only)
+    assert detector.text == 'token " cat"'
+    assert (detector.precision, detector.recall, detector.f1) == (0, 0, 0)
 
 
 def test_the_best_set_is_the_best_of_all_sets() -> None:
@@ -124,7 +124,7 @@ def test_the_best_set_is_the_best_of_all_sets() -> None:
         activity.feature, activity.position, activity.value, 1, everywhere, everywhere
     )
     view = View("token", "token", 0, len(TEXTS), "{}")
-    (found,) = detect(activity, t, PARTITIONS, [view])
+    (detector,) = detect(activity, t, PARTITIONS, [view])
 
     def f1(group: tuple[int, ...]) -> float:
         predicted = torch.isin(t, torch.tensor(group))
@@ -132,7 +132,7 @@ def test_the_best_set_is_the_best_of_all_sets() -> None:
 
     sizes = range(1, len(TEXTS) + 1)
     best = max(f1(group) for size in sizes for group in combinations(range(len(TEXTS)), size))
-    assert found.f1 == pytest.approx(best)
+    assert detector.f1 == pytest.approx(best)
 
 
 def test_features_do_not_disturb_each_other() -> None:
@@ -179,13 +179,13 @@ def test_the_groups_with_most_hits_are_named_first() -> None:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.multinomial(weights, CONTEXTS * LENGTH, replacement=True, generator=generator)
     t = drawn.view(CONTEXTS, LENGTH)
-    (found,) = detect(planted([t < 6]), t, PARTITIONS, [VIEWS[0]])
+    (detector,) = detect(planted([t < 6]), t, PARTITIONS, [VIEWS[0]])
     chosen_on = t[torch.arange(CONTEXTS) % 4 != 0]
     counts = torch.bincount(chosen_on[chosen_on < 6])
     assert len(counts.unique()) == 6
     named = [quoted(TEXTS[token]) for token in counts.argsort(descending=True)[:4].tolist()]
-    assert found.text == "token " + " or ".join([*named, "2 more"])
-    assert found.f1 == 1
+    assert detector.text == "token " + " or ".join([*named, "2 more"])
+    assert detector.f1 == 1
 
 
 def test_names_are_on_one_line() -> None:
@@ -203,13 +203,13 @@ def test_activity_is_where_features_are_positive() -> None:
     x, keep = activations(), torch.ones(CONTEXTS, LENGTH, dtype=torch.bool)
     keep[:, 0] = False
     heldout = torch.arange(CONTEXTS) % 4 == 0
-    found = find_activity(neurons(6), x, keep, heldout)
+    activity = find_activity(neurons(6), x, keep, heldout)
     features = neurons(6).encode(x)[0] * keep.unsqueeze(-1)
     expected = features.flatten(0, 1).T.nonzero()
-    assert torch.equal(torch.stack([found.feature, found.position], dim=1).long(), expected)
-    assert torch.equal(found.value, features.flatten(0, 1)[expected[:, 1], expected[:, 0]])
-    assert not (found.fit & found.heldout).any()
-    assert torch.equal(found.fit | found.heldout, keep.flatten())
+    assert torch.equal(torch.stack([activity.feature, activity.position], dim=1).long(), expected)
+    assert torch.equal(activity.value, features.flatten(0, 1)[expected[:, 1], expected[:, 0]])
+    assert not (activity.fit & activity.heldout).any()
+    assert torch.equal(activity.fit | activity.heldout, keep.flatten())
 
 
 def test_the_strongest_share() -> None:

@@ -41,14 +41,14 @@ def labelled(dictionary: Dictionary, *labels: Label) -> None:
 
 @pytest.mark.parametrize("words", ["w20", "w20 w31"])
 def test_firing_is_the_largest_activation_at_the_words(dictionary: Dictionary, words: str) -> None:
-    found = fires(MODEL, dictionary, words)
+    firing = fires(MODEL, dictionary, words)
     alone = []
     for before in CONTEXTS:
         read = MODEL.features(f"{before} {words}", dictionary).activations
         alone.append(read[-len(words.split()) :].amax(0))
-    torch.testing.assert_close(found.activation, torch.stack(alone).mean(0))
-    assert torch.equal(found.share, (torch.stack(alone) > 0).float().mean(0))
-    assert (found.words, found.tokens) == (len(words.split()),) * 2
+    torch.testing.assert_close(firing.activation, torch.stack(alone).mean(0))
+    assert torch.equal(firing.share, (torch.stack(alone) > 0).float().mean(0))
+    assert (firing.words, firing.tokens) == (len(words.split()),) * 2
 
 
 def test_each_other_word_is_read_as_it_is_alone(dictionary: Dictionary) -> None:

@@ -39,9 +39,9 @@ def test_a_perfect_judge() -> None:
     strongest, active, silent = drawn()
     explanation = explain(perfect, strongest)
     assert explanation == "the word cat"
-    found = detect_with(perfect, explanation, active, silent)
-    assert (found.precision, found.recall, found.f1) == (1, 1, 1)
-    assert found.fragments == 10
+    detection = detect_with(perfect, explanation, active, silent)
+    assert (detection.precision, detection.recall, detection.f1) == (1, 1, 1)
+    assert detection.fragments == 10
     assert simulate(perfect, explanation, [*active, *silent]) > 0.8
 
 
@@ -54,8 +54,8 @@ def test_a_perfect_judge() -> None:
 )
 def test_a_judge_that_does_not_read(reply: str, expected: tuple[float, ...]) -> None:
     _, active, silent = drawn()
-    found = detect_with(lambda prompt: reply, "anything", active, silent)
-    assert (found.precision, found.recall, found.f1) == pytest.approx(expected)
+    detection = detect_with(lambda prompt: reply, "anything", active, silent)
+    assert (detection.precision, detection.recall, detection.f1) == pytest.approx(expected)
 
 
 def test_the_order_shown_says_nothing() -> None:

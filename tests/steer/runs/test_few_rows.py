@@ -24,9 +24,9 @@ def test_the_product_is_the_same(rows: int, shape: tuple[int, int], with_bias: b
     bias = torch.randn(shape[0], generator=generator) if with_bias else None
     expected = functional.linear(x, weight, bias)
     with FewRows():
-        found = functional.linear(x, weight, bias)
-    assert found.shape == expected.shape
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        product = functional.linear(x, weight, bias)
+    assert product.shape == expected.shape
+    torch.testing.assert_close(product, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_equal_rows_stay_equal() -> None:

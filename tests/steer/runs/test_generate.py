@@ -210,7 +210,7 @@ def test_one_intervention_serves_every_row(llama: steer.Model) -> None:
     sae, prompts = tiny.dictionary(), ["w3 w4 w5", "w7 w8"]
     edit = steer.Intervention(sae.name, [steer.Clamp(5, 9.0)])
     options: dict[str, Any] = {"dictionaries": [sae], "max_new_tokens": 3, "temperature": 0}
-    found = llama.generate_batch(prompts, edit, **options)
+    runs = llama.generate_batch(prompts, edit, **options)
     listed = llama.generate_batch(prompts, [edit, edit], **options)
-    assert [run.ids for run in found] == [run.ids for run in listed]
-    assert all(run.interventions == (edit,) for run in found)
+    assert [run.ids for run in runs] == [run.ids for run in listed]
+    assert all(run.interventions == (edit,) for run in runs)

@@ -43,9 +43,9 @@ def read_by(found: steer.Run, module: Any) -> torch.Tensor:
 
 
 def test_what_acted(llama: steer.Model) -> None:
-    sae, found = tiny.dictionary(), run(steer.Clamp(5, 9, positions="prompt"))
-    (entry,) = found.receipt
-    x = read_by(found, tiny.plain_model("llama"))
+    sae, edited_run = tiny.dictionary(), run(steer.Clamp(5, 9, positions="prompt"))
+    (entry,) = edited_run.receipt
+    x = read_by(edited_run, tiny.plain_model("llama"))
     before = sae.encode(x)[0][:, 5]
     edited = x + (9 - before).unsqueeze(1) * sae.W_dec[5]
     dose = (9 - before) * sae.W_dec[5].norm() / x.norm(dim=-1)

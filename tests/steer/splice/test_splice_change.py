@@ -94,14 +94,14 @@ def test_o9_what_is_reached_follows_from_the_rows(
     if tied:
         sae = replace(sae, W_enc=sae.W_dec.T.contiguous())
     feature = next(f for f in tiny.active_features(model, sae) if f)
-    found = steered(model, intervention(steer.Clamp(feature, value)), sae)
+    outcome = steered(model, intervention(steer.Clamp(feature, value)), sae)
     (x,) = model.collect(*model.tokenize([PROMPT]), [SITE]).values()
     pre = x[0] @ sae.W_enc[:, feature] + sae.b_enc[feature]
     a = sae.encode(x[0])[0][:, feature]
     close(a, pre.relu())
     inner = (sae.W_enc[:, feature] @ sae.W_dec[feature]).item()
     expected = (pre + (value - a) * inner).relu()
-    entries = found.receipts[0][0].tokens
+    entries = outcome.receipts[0][0].tokens
     at = [token.position for token in entries]
     assert len(at) == int((a != value).sum())
     reached = torch.tensor([token.reached for token in entries])
@@ -133,8 +133,8 @@ def test_o23_a_plan_reads_what_the_whole_dictionary_does(
     architecture: str, model: steer.Model, untouched: Any
 ) -> None:
     sae = tiny.dictionary(SITE, architecture)
-    found = steered(model, intervention(steer.Clamp(5, 70), steer.Clamp(40, 70)), sae)
-    before = [[token.before for token in entry.tokens] for entry in found.receipts[0]]
+    outcome = steered(model, intervention(steer.Clamp(5, 70), steer.Clamp(40, 70)), sae)
+    before = [[token.before for token in entry.tokens] for entry in outcome.receipts[0]]
     whole = sae.encode(by_hand(untouched, model).residual)[0][0, :, [5, 40]].T
     torch.testing.assert_close(torch.tensor(before), whole, atol=1e-6, rtol=1e-6)
 
@@ -150,8 +150,8 @@ def test_o25_bf16_is_edited_in_fp32_and_cast_once(error: str, family: str) -> No
     model, sae = tiny.tiny_model(family, torch.bfloat16), tiny.dictionary(SITE)
     module = tiny.plain_model(family, torch.bfloat16)
     edit = intervention(steer.Clamp(5, 4.0), error=error)
-    found, clean = steered(model, edit, sae), by_hand(module, model)
-    assert found.residual.dtype == found.logits.dtype == torch.bfloat16
+    edited, clean = steered(model, edit, sae), by_hand(module, model)
+    assert edited.residual.dtype == edited.logits.dtype == torch.bfloat16
     x = clean.residual.float()
     features, norm = sae.encode(x)
     clamped = features.clone()
@@ -159,6 +159,6 @@ def test_o25_bf16_is_edited_in_fp32_and_cast_once(error: str, family: str) -> No
     kept = x - sae.decode(features, norm) if error == "keep" else 0
     exact = sae.decode(clamped, norm) + kept
     ulp = 2.0**-8 * exact.abs().max()
-    assert (found.residual.float() - exact).abs().max() <= 2 * ulp
+    assert (edited.residual.float() - exact).abs().max() <= 2 * ulp
     assert model.generate(PROMPT, edit, max_new_tokens=2, dictionaries=[sae]).dtype == "bfloat16"
     assert same(steered(model, intervention(steer.Scale(5, 1)), sae), clean)

@@ -19,12 +19,12 @@ def test_o1_asking_for_what_is_there_is_bit_equal(model: steer.Model, untouched:
     sae = tiny.dictionary(SITE)
     features = tiny.active_features(model, sae)[:4]
     probe = [steer.Clamp(f, 9.0, positions=p) for f in features for p in range(6)]
-    found = steered(model, intervention(*probe), sae)
-    before = [entry.tokens[0].before for entry in found.receipts[0]]
+    edited = steered(model, intervention(*probe), sae)
+    before = [entry.tokens[0].before for entry in edited.receipts[0]]
     what_is = [replace(edit, value=value) for edit, value in zip(probe, before, strict=True)]
     clean = by_hand(untouched, model)
     assert same(steered(model, intervention(*what_is), sae), clean)
-    assert not same(found, clean)
+    assert not same(edited, clean)
 
 
 NO_OPS = {
@@ -39,14 +39,14 @@ NO_OPS = {
 
 @pytest.mark.parametrize("edit", NO_OPS.values(), ids=NO_OPS.keys())
 def test_o5_no_ops_are_bit_equal(edit: steer.Edit, model: steer.Model, untouched: Any) -> None:
-    found = steered(model, intervention(edit), tiny.dictionary(SITE), PROMPTS)
-    assert same(found, by_hand(untouched, model, prompts=PROMPTS))
+    edited = steered(model, intervention(edit), tiny.dictionary(SITE), PROMPTS)
+    assert same(edited, by_hand(untouched, model, prompts=PROMPTS))
 
 
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 def test_o5_no_ops_of_each_architecture(architecture: str, llama: steer.Model) -> None:
-    found = steered(llama, intervention(steer.Scale(5, 1)), tiny.dictionary(SITE, architecture))
-    assert same(found, by_hand(tiny.plain_model("llama"), llama))
+    edited = steered(llama, intervention(steer.Scale(5, 1)), tiny.dictionary(SITE, architecture))
+    assert same(edited, by_hand(tiny.plain_model("llama"), llama))
 
 
 def test_o5_no_interventions_at_all(model: steer.Model, untouched: Any) -> None:

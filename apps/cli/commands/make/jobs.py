@@ -40,13 +40,13 @@ def jobs(
     output.emit(told, lambda: jobs_view(told))
 
 
-def _chosen(kept: list[RemoteJob], named: list[str] | tuple[str, ...]) -> list[RemoteJob]:
+def _chosen(all_jobs: list[RemoteJob], named: list[str] | tuple[str, ...]) -> list[RemoteJob]:
     """All that are kept, or those that are named. Raises `SteerError` for one that is not kept."""
-    unknown = [name for name in named if name != ALL and name not in {job.id for job in kept}]
+    unknown = [name for name in named if name != ALL and name not in {job.id for job in all_jobs}]
     if unknown:
-        ids = ", ".join(job.id for job in kept) or "none"
+        ids = ", ".join(job.id for job in all_jobs) or "none"
         raise SteerError(f"no job {unknown[0]!r} is kept; there are: {ids}. Give one, or {ALL}")
-    return kept if not named or ALL in named else [job for job in kept if job.id in named]
+    return all_jobs if not named or ALL in named else [job for job in all_jobs if job.id in named]
 
 
 def _state(job: RemoteJob) -> str:

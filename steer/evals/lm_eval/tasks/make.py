@@ -128,13 +128,13 @@ REVIEWS = [
 def sentiment(draw: random.Random, number: int) -> Document:
     """Two aspects of something, both good or both bad, and the verdict."""
     good = number % 2 == 0
-    what = draw.choice(list(SUBJECTS))
-    one, two = draw.sample(SUBJECTS[what], 2)
+    subject = draw.choice(list(SUBJECTS))
+    one, two = draw.sample(SUBJECTS[subject], 2)
     x, y = draw.sample(GOOD if good else BAD, 2)
     right, wrong = draw.choice(VERDICTS)[:: 1 if good else -1]
     review = draw.choice(REVIEWS)
     text = review.format(
-        one=one, two=two, x=x.capitalize() if "? {x}" in review else x, y=y, what=what
+        one=one, two=two, x=x.capitalize() if "? {x}" in review else x, y=y, what=subject
     )
     return _document(text, right, wrong, number // 2, "positive" if good else "negative")
 
@@ -153,17 +153,17 @@ def documents(task: str) -> list[Document]:
     """All documents of a task, no text twice; the same ones every time."""
     draw = random.Random(f"{task} {SEED}")
     seen: set[object] = set()
-    found: list[Document] = []
+    task_documents: list[Document] = []
     for number in range(FEWSHOT + TEST):
-        found.append(
+        task_documents.append(
             next(
                 candidate
                 for candidate in _drawn(task, draw, number)
                 if candidate["text"] not in seen
             )
         )
-        seen.add(found[-1]["text"])
-    return found
+        seen.add(task_documents[-1]["text"])
+    return task_documents
 
 
 def _drawn(task: str, draw: random.Random, number: int) -> Iterator[Document]:

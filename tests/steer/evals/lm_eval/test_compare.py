@@ -25,21 +25,21 @@ def test_mcnemar_is_the_sign_flip_test_of_all_flips(gained: int, lost: int) -> N
 def test_a_paired_difference() -> None:
     before = torch.tensor([1.0, 0, 1, 1, 0, 0])
     after = torch.tensor([1.0, 1, 1, 1, 1, 0])
-    found = compare("t", "acc", "e", before, after)
-    assert (found.gained, found.lost, found.test) == (2, 0, "mcnemar")
-    assert found.p == 0.5
-    assert found.difference == pytest.approx(1 / 3)
-    assert found.stderr == pytest.approx((after - before).std().item() / math.sqrt(6))
-    assert found.low <= found.difference <= found.high
-    assert found.baseline == Score.of(before.double())
-    assert found.baseline.stderr == pytest.approx(before.std().item() / math.sqrt(6))
+    difference = compare("t", "acc", "e", before, after)
+    assert (difference.gained, difference.lost, difference.test) == (2, 0, "mcnemar")
+    assert difference.p == 0.5
+    assert difference.difference == pytest.approx(1 / 3)
+    assert difference.stderr == pytest.approx((after - before).std().item() / math.sqrt(6))
+    assert difference.low <= difference.difference <= difference.high
+    assert difference.baseline == Score.of(before.double())
+    assert difference.baseline.stderr == pytest.approx(before.std().item() / math.sqrt(6))
 
 
 def test_values_that_are_no_answers_are_flipped() -> None:
     before = torch.arange(12.0)
-    found = compare("t", "margin", "e", before, before + 0.5)
-    assert found.test == "sign flip"
-    assert found.p < 0.01
+    difference = compare("t", "margin", "e", before, before + 0.5)
+    assert difference.test == "sign flip"
+    assert difference.p < 0.01
     assert compare("t", "margin", "e", before, before).p == 1
 
 
@@ -71,37 +71,42 @@ def test_edits_are_compared_with_the_baseline(words: steer.Model, sae: Dictionar
         "nothing": [steer.Intervention("tiny", [steer.Scale(5, 1.0)])],
         "direction": [steer.Intervention("resid_post.0", [steer.ProjectOut(steer.Random(3))])],
     }
-    found = evaluate(words, ["gender"], edits, dictionaries=(sae,), limit=12, batch_size=5)
-    by_name = {(difference.edit, difference.metric): difference for difference in found.differences}
+    evaluation = evaluate(words, ["gender"], edits, dictionaries=(sae,), limit=12, batch_size=5)
+    by_name = {
+        (difference.edit, difference.metric): difference for difference in evaluation.differences
+    }
     assert {metric for _, metric in by_name} == {"acc", "margin"}
     for metric in ("acc", "margin"):
         nothing = by_name["nothing", metric]
         assert (nothing.difference, nothing.p, nothing.gained) == (0, 1, 0)
-        assert nothing.baseline == found.baseline["gender", metric]
+        assert nothing.baseline == evaluation.baseline["gender", metric]
         assert nothing.q >= nothing.p
     clamp = by_name["clamp", "margin"]
     assert clamp.gained + clamp.lost == 12
-    assert [each.split(":")[0] for each in found.silent] == ["gender"]
-    assert "scale 5 of tiny did nothing" in found.silent[0]
-    receipt = found.tallies["clamp", "gender"].entries[0]
+    assert [each.split(":")[0] for each in evaluation.silent] == ["gender"]
+    assert "scale 5 of tiny did nothing" in evaluation.silent[0]
+    receipt = evaluation.tallies["clamp", "gender"].entries[0]
     assert (receipt.requests, receipt.acted_requests) == (24, 24)
     again = evaluate(words, ["gender"], edits, dictionaries=(sae,), limit=12, batch_size=5)
-    assert again.to_dict() == found.to_dict()
+    assert again.to_dict() == evaluation.to_dict()
 
 
 def test_without_edits_the_baseline_is_scored(words: steer.Model) -> None:
-    found = evaluate(words, ["ioi"], limit=4)
-    assert {key[1]: score.n for key, score in found.baseline.items()} == {"acc": 4, "margin": 4}
-    assert found.differences == ()
+    evaluation = evaluate(words, ["ioi"], limit=4)
+    assert {key[1]: score.n for key, score in evaluation.baseline.items()} == {
+        "acc": 4,
+        "margin": 4,
+    }
+    assert evaluation.differences == ()
 
 
 def test_few_shot_examples_are_the_same_in_every_run(words: steer.Model) -> None:
     edits = {
         "nothing": [steer.Intervention("resid_post.0", [steer.AddDirection(steer.Random(1), 0)])]
     }
-    found = evaluate(words, ["gender"], edits, limit=5, num_fewshot=2)
-    assert all(difference.difference == 0 for difference in found.differences)
-    assert found.baseline != evaluate(words, ["gender"], limit=5).baseline
+    evaluation = evaluate(words, ["gender"], edits, limit=5, num_fewshot=2)
+    assert all(difference.difference == 0 for difference in evaluation.differences)
+    assert evaluation.baseline != evaluate(words, ["gender"], limit=5).baseline
 
 
 @pytest.mark.parametrize(

@@ -113,10 +113,10 @@ def test_likelihoods_are_those_under_a_plain_hook(name: str, make: Make, sae: Di
     site = PlainSite("model.layers.1", "output", sae, same)
     asked = [pair for pair in PAIRS if pair[0] and len(pair[0].split()) < 60]
     expected = [by_hand(pair, [site]) for pair in asked]
-    found = [score for score, _ in ask(make(*edits), "loglikelihood", asked)]
-    assert found == pytest.approx(expected, abs=1e-4)
+    scores = [score for score, _ in ask(make(*edits), "loglikelihood", asked)]
+    assert scores == pytest.approx(expected, abs=1e-4)
     clean = [score for score, _ in ask(make(), "loglikelihood", asked)]
-    assert max(abs(a - b) for a, b in zip(found, clean, strict=True)) > 1e-2
+    assert max(abs(a - b) for a, b in zip(scores, clean, strict=True)) > 1e-2
 
 
 def test_several_sites_and_dictionaries(llama: steer.Model, sae: Dictionary) -> None:
@@ -134,8 +134,8 @@ def test_several_sites_and_dictionaries(llama: steer.Model, sae: Dictionary) -> 
     ]
     together = ask(lm, "loglikelihood", PAIRS[:2])
     only_two = SteerLM(llama, given[:2], (sae, other), batch_size=4, progress=False)
-    found = [score for score, _ in ask(only_two, "loglikelihood", PAIRS[:2])]
-    assert found == pytest.approx([by_hand(pair, sites) for pair in PAIRS[:2]], abs=1e-4)
+    scores = [score for score, _ in ask(only_two, "loglikelihood", PAIRS[:2])]
+    assert scores == pytest.approx([by_hand(pair, sites) for pair in PAIRS[:2]], abs=1e-4)
     assert together != ask(only_two, "loglikelihood", PAIRS[:2])
     assert [entry.acted > 0 for entry in lm.tally.entries] == [True] * 3
 
@@ -173,10 +173,10 @@ def test_generation_is_that_of_model_generate(
         temperature=0,
         dictionaries=(sae,),
     )
-    found = ask(
+    answers = ask(
         make(edit), "generate_until", [(context, {"max_gen_toks": 9}) for context in contexts]
     )
-    assert found == [run.text for run in runs]
+    assert answers == [run.text for run in runs]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])

@@ -41,11 +41,11 @@ def test_an_exported_edit_scores_alike(
     given = steer.Intervention("tiny", [edit])
     export_to("lm-eval", llama, given, tmp_path / "edit.pt", (sae,))
     expected = ask(theirs(folder, tmp_path / "edit.pt"), kind)
-    found = ask(SteerLM(llama, given, (sae,), batch_size=3, progress=False), kind)
+    answers = ask(SteerLM(llama, given, (sae,), batch_size=3, progress=False), kind)
     if kind == "generate_until":
-        assert found == expected
+        assert answers == expected
     else:
-        scores, wanted = zip(*found, strict=True), zip(*expected, strict=True)
+        scores, wanted = zip(*answers, strict=True), zip(*expected, strict=True)
         assert list(next(scores)) == pytest.approx(list(next(wanted)), abs=1e-4)
 
 
@@ -67,8 +67,8 @@ def test_every_edit_has_its_own_value(make: Make, sae: Dictionary) -> None:
     site = PlainSite("model.layers.1", "output", sae, same)
     logits = plain.logits(tiny.plain_model("llama"), ids, sites=[site])
     expected = logits[0, -1].log_softmax(-1)[9].item()
-    found = ask(make(*given), "loglikelihood", [("w5 w6 w7 w8", " w9")])
-    assert found[0][0] == pytest.approx(expected, abs=1e-4)
+    answers = ask(make(*given), "loglikelihood", [("w5 w6 w7 w8", " w9")])
+    assert answers[0][0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_clamp_sets_the_activation_and_not_the_projection(make: Make) -> None:

@@ -35,12 +35,12 @@ def test_the_documents_are_those_of_the_seeded_script(task: str) -> None:
 
 @every_task
 def test_documents_are_distinct_and_balanced(task: str) -> None:
-    found = documents(task)[FEWSHOT:]
-    assert len(found) == 200
-    assert len({each["text"] for each in found}) == 200
-    assert all(len(set(each["choices"])) == 2 for each in found)
-    assert Counter(each["answer"] for each in found) == {0: 100, 1: 100}
-    conditions = Counter((each["condition"], each["answer"]) for each in found)
+    tested = documents(task)[FEWSHOT:]
+    assert len(tested) == 200
+    assert len({each["text"] for each in tested}) == 200
+    assert all(len(set(each["choices"])) == 2 for each in tested)
+    assert Counter(each["answer"] for each in tested) == {0: 100, 1: 100}
+    conditions = Counter((each["condition"], each["answer"]) for each in tested)
     assert max(conditions.values()) - min(conditions.values()) <= 2
 
 

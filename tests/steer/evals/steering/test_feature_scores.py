@@ -68,22 +68,22 @@ def by_hand(family: str, sae: steer.Dictionary, prompt: str, feature: int, lens:
 def test_output_score_on_the_last_block_in_closed_form(family: str) -> None:
     model, sae = tiny.tiny_model(family), tiny.dictionary(LAST)
     features = [0, 5, 17, 40]
-    found = feature_scores(model, sae, features, prompts=PROMPTS, top=4)
+    scores = feature_scores(model, sae, features, prompts=PROMPTS, top=4)
     for number, feature in enumerate(features):
-        each = [by_hand(family, sae, prompt, feature, found.lens[number]) for prompt in PROMPTS]
-        assert found.output[number].item() == pytest.approx(sum(each) / 2, rel=1e-4)
+        each = [by_hand(family, sae, prompt, feature, scores.lens[number]) for prompt in PROMPTS]
+        assert scores.output[number].item() == pytest.approx(sum(each) / 2, rel=1e-4)
 
 
 def test_pushed_without_limit_the_logit_lens_is_what_the_model_says() -> None:
     model, sae = tiny.tiny_model("llama"), tiny.dictionary(LAST)
-    found = feature_scores(model, sae, prompts=PROMPTS, strength=1e6)
+    scores = feature_scores(model, sae, prompts=PROMPTS, strength=1e6)
     module = tiny.plain_model("llama")
     with torch.no_grad():
         logits = module.get_output_embeddings()(module.model.norm(sae.W_dec)).double()
-    assert torch.equal(found.lens, logits.topk(20).indices)
-    assert torch.allclose(found.output, logits.softmax(-1).amax(-1), atol=1e-4)
+    assert torch.equal(scores.lens, logits.topk(20).indices)
+    assert torch.allclose(scores.output, logits.softmax(-1).amax(-1), atol=1e-4)
     # The other way round those tokens are the last of all.
-    assert output_score(-1e3 * logits, found.lens).max().item() == pytest.approx(0, abs=1e-6)
+    assert output_score(-1e3 * logits, scores.lens).max().item() == pytest.approx(0, abs=1e-6)
 
 
 def test_scores_of_some_features_are_those_of_all() -> None:
@@ -112,9 +112,9 @@ def test_input_score_counts_top_contexts_whose_strongest_token_is_in_the_lens() 
     contexts[7, 8:] = -1
     contexts[8] = -1
     planted = replace(sae, statistics=replace(sae.statistics, contexts=contexts))
-    found = feature_scores(model, planted, [7, 8], prompts=PROMPTS, top=3)
-    assert found.input[0].item() == 4 / 8
-    assert found.input[1].isnan()
+    scores = feature_scores(model, planted, [7, 8], prompts=PROMPTS, top=3)
+    assert scores.input[0].item() == 4 / 8
+    assert scores.input[1].isnan()
     bare = feature_scores(model, replace(sae, statistics=None), [7], prompts=PROMPTS)
     assert bare.input.isnan().all()
 

@@ -70,9 +70,9 @@ def test_matched_doses_cost_what_was_asked(llama: steer.Model) -> None:
     read = read_texts(llama, [own_words(text) for text in TEXTS], "resid_post.1")
     edits = [clamp, push(1), push(2)]
     for target in (0.05, 0.4):
-        found = match_doses(read, edits, target, start=0.5, tolerance=0.02, dictionaries=[sae])
-        again = delta_ce(read, [e(m.dose) for e, m in zip(edits, found, strict=True)], [sae])
-        for matched, cost in zip(found, again.mean(1).tolist(), strict=True):
+        doses = match_doses(read, edits, target, start=0.5, tolerance=0.02, dictionaries=[sae])
+        again = delta_ce(read, [e(m.dose) for e, m in zip(edits, doses, strict=True)], [sae])
+        for matched, cost in zip(doses, again.mean(1).tolist(), strict=True):
             assert matched.delta_ce == pytest.approx(cost, abs=1e-6)
             assert abs(cost - target) <= 0.02 * target
             assert matched.dose > 0

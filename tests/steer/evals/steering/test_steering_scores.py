@@ -114,7 +114,7 @@ def judges(model: steer.Model) -> Judges:
 
 def test_ratings_are_those_of_the_answers_generated_alone(llama: steer.Model) -> None:
     sae = tiny.dictionary()
-    found = steering_score(
+    score = steering_score(
         llama,
         steering.clamp(sae, 5),
         judges(llama),
@@ -125,8 +125,8 @@ def test_ratings_are_those_of_the_answers_generated_alone(llama: steer.Model) ->
         batch=7,
         dictionaries=[sae],
     )
-    assert found.ratings.shape == (2, len(ASKED), 2, 3)
-    for place, factor in enumerate(found.factors):
+    assert score.ratings.shape == (2, len(ASKED), 2, 3)
+    for place, factor in enumerate(score.factors):
         for number, instruction in enumerate(ASKED):
             for column, seed in enumerate((0, 4)):
                 run = llama.generate(
@@ -137,12 +137,12 @@ def test_ratings_are_those_of_the_answers_generated_alone(llama: steer.Model) ->
                     seed=seed,
                     dictionaries=[sae],
                 )
-                got = found.answers[place][number][column]
+                got = score.answers[place][number][column]
                 assert (got.instruction, got.ids) == (instruction, run.ids)
                 mentions = min(2, run.text.split().count("w31"))
-                assert found.ratings[place, number, column, 0] == mentions
-    assert set(found.to_dict()) >= {"factor", "score", "unsteered", "factors", "answers"}
-    assert len(found.to_frame()) == 6
+                assert score.ratings[place, number, column, 0] == mentions
+    assert set(score.to_dict()) >= {"factor", "score", "unsteered", "factors", "answers"}
+    assert len(score.to_frame()) == 6
 
 
 def test_add_is_axbench_addition(llama: steer.Model) -> None:
