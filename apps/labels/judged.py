@@ -13,6 +13,7 @@ from apps.labels.reading import read_recipe, token_texts
 from apps.training.recipe import Recipe
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
+from steer.disk.content import dictionary_content
 from steer.disk.ledger import Row
 from steer.errors import SteerError
 from steer.interpretation.activity import find_activity
@@ -69,7 +70,7 @@ def judged_labels(
     job = Each("labels", "asking the judge", "feature", len(features), asked.rows)
     header = {
         "labels": 1,
-        "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
+        "dictionary": dictionary_content(dictionary),
         "recipe": recipe.name,
         "contexts": [fit, heldout],
         "features": list(features),

@@ -14,6 +14,7 @@ from steer.concepts.examples import check_texts, check_word, gather
 from steer.concepts.reading import content
 from steer.concepts.result import Concept, ConceptTable
 from steer.concepts.search import Search
+from steer.disk.content import dictionary_content
 from steer.disk.ledger import Row
 from steer.disk.remembered import remembered
 from steer.errors import SteerError
@@ -111,7 +112,7 @@ def concept_table(
         "concepts": _SEARCH,
         "model": model.fingerprint,
         "dtype": model.dtype,
-        "dictionary": content(used),
+        "dictionary": dictionary_content(used),
         "words": names,
         "budget": budget,
         "seed": seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import fields, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,14 @@ import torch
 from torch import Tensor
 
 import dictionaries
+from dictionaries.dictionary import Dictionary
 
 _LEAVES = (type(None), bool, int, float, str, bytes, slice, Path, torch.dtype, torch.device)
 _PACKAGES = ("torch", "transformers", "nnsight")
+_BESIDE = {"name", "card", "place", "statistics"}
+"""What a dictionary has beside the numbers that it reads and writes with."""
+_FIGURES = ("density", "maximum", "mean", "quantiles")
+"""What doses such as `5x max` and matched controls are made of."""
 
 
 def content_digest(*values: object) -> str:
@@ -26,6 +32,22 @@ def content_digest(*values: object) -> str:
     Raises `TypeError` for an object that can't be looked into.
     """
     return _digest(values).hex()[:32]
+
+
+def dictionary_content(dictionary: Dictionary) -> list[str | int | None]:
+    """Which dictionary it is: for people its name, site and width, and a digest of all numbers that
+    results are made of, which another of that name would not have. Labels and cards are not."""
+    config = dictionary.config
+    made_of = {
+        own.name: getattr(dictionary, own.name)
+        for own in fields(dictionary)
+        if own.name not in _BESIDE
+    }
+    made_of["config"] = replace(config, metadata=())
+    known = dictionary.statistics
+    figures = known and [getattr(known, name) for name in _FIGURES]
+    numbers = content_digest(made_of, figures)
+    return [dictionary.name, config.hookpoint, dictionary.width, numbers]
 
 
 @cache

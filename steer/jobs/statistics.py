@@ -18,6 +18,7 @@ from dictionaries.beside.statistics import FeatureStatistics
 from dictionaries.dictionary import Dictionary
 from dictionaries.measures.tally import Tally
 from dictionaries.sites import in_residual_space
+from steer.disk.content import dictionary_content
 from steer.disk.ledger import Row
 from steer.disk.remembered import digest
 from steer.features.contexts import CONTEXT, contexts
@@ -104,7 +105,7 @@ def feature_statistics(
         "statistics": 2,
         "model": model.fingerprint,
         "dtype": model.dtype,
-        "dictionary": [read.name, str(read.config.hookpoint), read.width],
+        "dictionary": dictionary_content(replace(read, statistics=None)),
         "contexts": [*ids.shape, digest(ids.tolist())],
         "block": block,
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 
 import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
+from steer.disk.content import dictionary_content
 from steer.edits import Intervention
 from steer.edits.conflicts import named, refuse_opposite
 from steer.edits.directions import DecoderRow, Difference, Direction, Random, Vector
@@ -80,6 +81,16 @@ def dictionary_of(
     if name in given:
         return given[name]
     return None if is_hookpoint(name) else load_dictionary(model, name)
+
+
+def edited_contents(
+    model: LanguageModel, interventions: Iterable[Intervention], dictionaries: Sequence[Dictionary]
+) -> list[list[str | int | None]]:
+    """Which dictionaries interventions name, each once, as `dictionary_content` says it."""
+    given = by_name(dictionaries)
+    named = {each.dictionary: each for each in interventions}
+    read = (dictionary_of(model, named[name], given) for name in sorted(named))
+    return [dictionary_content(dictionary) for dictionary in read if dictionary is not None]
 
 
 def _plan(

@@ -18,6 +18,7 @@ from steer.jobs.run import Spread, run
 from steer.model import Model
 from steer.progress import Progress
 from steer.shown import Shown
+from steer.splice.resolve import edited_contents
 from steer.verdicts.claim import Claim
 from steer.verdicts.protocol import RANDOM, Protocol
 from steer.verdicts.register import register
@@ -102,6 +103,7 @@ def verify_table(
     header = {
         "verdicts": 1,
         "model": model.fingerprint,
+        "dictionaries": edited_contents(model, edits.values(), dictionaries),
         "protocols": {
             name: protocol.digest
             for name, protocol in zip(asked.names, asked.protocols, strict=True)

@@ -15,13 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Machines:
-    """Of the table of accelerators; and in how many hours work is to be done."""
+    """Of the table of accelerators; and in how many hours work is to be done.
+
+    Raises `SteerError` for an unknown machine, before a sample is run.
+    """
 
     machine: Annotated[str | None, typer.Option(help="Such as H100; all that are known.")] = None
     within: Annotated[float, typer.Option(min=0.01, help="Hours to be done in.")] = 24.0
 
+    def __post_init__(self) -> None:
+        from steer.costs.accelerators import accelerators
+
+        accelerators(self.machine)
+
     def plan(self, work: Work, here: Rate | None) -> Plan:
-        """What the work costs. Raises `SteerError` for an unknown machine."""
+        """What the work costs."""
         from steer.costs.accelerators import accelerators
         from steer.costs.plan import Plan
 

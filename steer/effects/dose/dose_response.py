@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dictionaries.dictionary import Dictionary
+from steer.disk.content import dictionary_content
 from steer.disk.ledger import Row
 from steer.disk.remembered import digest
 from steer.edits import Clamp, Edit, Value
@@ -112,14 +113,13 @@ def _columns(rows: Sequence[Row], asked: Doses) -> dict[str, Tensor]:
 
 def _header(model: Model, asked: Doses) -> dict[str, Any]:
     """What is measured: a file of something else is refused."""
-    dictionary = asked.dictionary
     where = {"remote": ran_at(asked.remote)} if asked.remote else {}
     return {
         **where,
         "dose_response": 1,
         "model": model.fingerprint,
         "dtype": model.dtype,
-        "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
+        "dictionary": dictionary_content(asked.dictionary),
         "edits": [edit.to_dict() for edit in asked.edits],
         "texts_and_metrics": digest(
             [asked.prompts, asked.neutral, [measure.to_dict() for measure in asked.measures]]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.dictionary import Dictionary
+from steer.disk.content import dictionary_content
 from steer.disk.remembered import digest
 from steer.edits import Intervention
 from steer.edits.positions import Positions, canonical
@@ -23,6 +24,7 @@ from steer.lm.prompts import as_texts
 from steer.maths.precision import compute_dtype
 from steer.model import Model
 from steer.progress import Progress
+from steer.splice.resolve import edited_contents
 
 
 def downstream(
@@ -86,8 +88,9 @@ def _header(model: Model, job: Reading) -> dict[str, Any]:
         "downstream": 1,
         "model": model.fingerprint,
         "dtype": model.dtype,
-        "dictionary": [other.name, other.config.hookpoint, other.width],
+        "dictionary": dictionary_content(other),
         "intervention": job.intervention.to_dict(),
+        "edited": edited_contents(model, [job.intervention], job.dictionaries),
         "prompts": digest(job.prompts),
         "at": repr(canonical(job.at)),
         "draws": [job.draws, job.seed],

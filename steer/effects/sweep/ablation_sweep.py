@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dictionaries.dictionary import Dictionary
+from steer.disk.content import dictionary_content
 from steer.edits import Ablate
 from steer.edits.positions import Positions
 from steer.effects.defaults import BUDGET, TEXT
@@ -192,13 +193,13 @@ def _header(model: Model, asked: Asked) -> dict[str, Any]:
     described = asked.edit(0, positions=asked.positions).to_dict()
     described.pop("feature", None)
     measured = repr((asked.prompts, [metric.to_dict() for metric in asked.measures]))
-    dictionary, features = asked.dictionary, asked.features
+    features = asked.features
     where = {"remote": ran_at(asked.remote)} if asked.remote else {}
     return {
         **where,
         "model": model.fingerprint,
         "dtype": model.dtype,
-        "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
+        "dictionary": dictionary_content(asked.dictionary),
         "features": features if isinstance(features, str) else list(features),
         "edit": described,
         "prompts_and_metrics": hashlib.sha256(measured.encode()).hexdigest()[:16],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from steer.jobs.run import Spread, run
 from steer.maths.statistics import benjamini_hochberg
 from steer.model import Model
 from steer.progress import Progress
+from steer.splice.resolve import edited_contents
 
 __all__ = ["TASKS", "Evaluation", "evaluate", "local_tasks"]
 
@@ -139,6 +141,7 @@ def evaluate(
     }
     header = {
         "evaluation": 1,
+        "dictionaries": edited_contents(model, chain(*asked.runs.values()), dictionaries),
         **{name: value for name, value in settings.items() if name != "model"},
     }
     rows = run(asked, model, spread, header, progress)

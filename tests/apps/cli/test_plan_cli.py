@@ -43,6 +43,15 @@ def test_a_plan_has_every_machine(
     assert ("measured on a sample" in out) == measured
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_an_unknown_machine_is_refused_before_a_sample_is_run(run: Run, job: str) -> None:
+    """Before the model is looked for, too: there is none here."""
+    asked = ["plan", job, *JOBS[job].split(), "--model", "none", "--machine", "Z80"]
+    code, out, err = run(*asked)
+    assert (code, out) == (2, "")
+    assert "machine 'Z80' is unknown; allowed: " in err
+
+
 def test_a_large_model_by_its_name(run: Run) -> None:
     sizes = "--features 1000000 --prompts 100 --layer 40 --width 1048576 --dtype bfloat16"
     code, out, err = run(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 
 import steer
@@ -122,6 +123,32 @@ def test_controls_come_when_all_effects_are_there(tmp_path: Path) -> None:
     swept = started("sweep", merged, against=against)
     assert {row["feature"] for row in swept.controls} == set(swept.largest(4))
     assert merged.read_bytes() == whole.read_bytes()
+
+
+@every_job
+def test_a_file_of_another_dictionary_of_that_name_is_refused(name: str, tmp_path: Path) -> None:
+    """Such as one that was trained again, into the same folder."""
+    model, own, file = tiny.tiny_model("llama"), tiny.dictionary(), tmp_path / "rows.jsonl"
+    JOBS[name](model, tiny.PROMPTS, own, file=file, shard="1/2")
+    other = replace(own, W_dec=own.W_dec.clone().index_fill_(0, torch.tensor([7]), 0.1))
+    with pytest.raises(SteerError, match=r"differs in (dictionary|edited)\)"):
+        JOBS[name](model, tiny.PROMPTS, other, file=file, shard="1/2")
+    second = tmp_path / "second.jsonl"
+    JOBS[name](model, tiny.PROMPTS, other, file=second, shard="2/2")
+    with pytest.raises(SteerError, match=r"another run.*differs in (dictionary|edited)$"):
+        merge([file, second], tmp_path / "out.jsonl")
+
+
+def test_a_file_of_other_statistics_is_refused(tmp_path: Path) -> None:
+    """Twice the maximum is another dose then; what is said in words does not count."""
+    model, own, file = tiny.tiny_model("llama"), tiny.dictionary(), tmp_path / "rows.jsonl"
+    assert own.statistics is not None
+    started("doses", file)
+    said = replace(own, statistics=replace(own.statistics, corpus="novels"), card={"seed": 1})
+    JOBS["doses"](model, tiny.PROMPTS, said, file=file)
+    twice = replace(own, statistics=replace(own.statistics, maximum=2 * own.statistics.maximum))
+    with pytest.raises(SteerError, match=r"differs in dictionary\)"):
+        JOBS["doses"](model, tiny.PROMPTS, twice, file=file)
 
 
 def test_other_shards_are_refused(tmp_path: Path) -> None:
