@@ -236,7 +236,7 @@ def test_a_multiple_needs_statistics(llama: steer.Model) -> None:
 
 @pytest.mark.parametrize("value", ["5x max", "1x mean", "2x q99"])
 def test_a_multiple_of_a_feature_that_was_never_active(value: str, llama: steer.Model) -> None:
-    with pytest.raises(steer.DictionaryError, match="feature 0 was never active"):
+    with pytest.raises(steer.DictionaryError, match="feature 0 was never above 0"):
         check(llama, Clamp(0, value))
 
 
