@@ -10,6 +10,7 @@ from apps.labels.reading import Reading, read_recipe, token_texts
 from apps.training.recipe import Recipe
 from dictionaries.beside.labels import Label, Labels
 from dictionaries.dictionary import Dictionary
+from steer.disk.content import dictionary_content
 from steer.disk.ledger import Row
 from steer.interpretation.activity import find_activity
 from steer.interpretation.detectors import Activity, Detector, detect
@@ -56,7 +57,7 @@ def make_labels(
     job = Ruled(dictionary, reading, token_texts(tokenizer, len(tokenizer)), parts)
     header = {
         "labels": 1,
-        "dictionary": [dictionary.name, dictionary.config.hookpoint, dictionary.width],
+        "dictionary": dictionary_content(dictionary),
         "recipe": recipe.name,
         "contexts": [fit, heldout],
         "block": block,

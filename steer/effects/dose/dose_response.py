@@ -16,7 +16,7 @@ from steer.disk.remembered import digest
 from steer.edits import Clamp, Edit, Value
 from steer.edits.positions import Positions
 from steer.effects.defaults import TEXT
-from steer.effects.dose.result import MEASURES, NEUTRAL, WRITTEN, DoseResponse
+from steer.effects.dose.result import MEASURES, NEUTRAL, PRICED, WRITTEN, DoseResponse
 from steer.effects.dose.units import Doses
 from steer.effects.metric import Metric, as_metrics
 from steer.errors import SteerError
@@ -87,7 +87,8 @@ def dose_response(
     job = Each("doses", "trying doses", "text", count, asked.rows)
     rows = run(job, model, spread, _header(model, asked), progress)
     columns = _columns(rows, asked)
-    columns.setdefault(NEUTRAL, columns["delta_ce"])
+    priced = _priced(rows, asked)
+    columns[NEUTRAL] = columns.get(NEUTRAL, columns["delta_ce"]).where(priced, torch.nan)
     name = type(asked.measures[0]).__name__
     return DoseResponse(
         feature, tuple(doses), texts, name, **columns, shard=shard or "", remote=ran_at(remote)
@@ -111,12 +112,19 @@ def _columns(rows: Sequence[Row], asked: Doses) -> dict[str, Tensor]:
     return columns
 
 
+def _priced(rows: Sequence[Row], asked: Doses) -> Tensor:
+    """Whether each text that doses are priced on has a price, [texts]."""
+    kind, texts = ("neutral", asked.neutral) if asked.neutral else ("prompt", asked.prompts)
+    known = {row[kind]: row[PRICED] for row in rows if kind in row}
+    return torch.tensor([known.get(number, False) for number in range(len(texts))])
+
+
 def _header(model: Model, asked: Doses) -> dict[str, Any]:
     """What is measured: a file of something else is refused."""
     where = {"remote": ran_at(asked.remote)} if asked.remote else {}
     return {
         **where,
-        "dose_response": 1,
+        "dose_response": 2,
         "model": model.fingerprint,
         "dtype": model.dtype,
         "dictionary": dictionary_content(asked.dictionary),

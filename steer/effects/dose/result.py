@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MEASURES = ("effect", "kl", "delta_ce", "relative_dose")
 WRITTEN = ("loss", "distinct")
 NEUTRAL = "neutral_ce"
+PRICED = "priced"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,7 +31,9 @@ class DoseResponse(Shown):
     effect, kl, delta_ce, relative_dose [doses, prompts]: change of the metric, KL(clean‖edited) at
         the last token, rise of the prompt's own loss in nats, and mean ‖Δ‖/‖x‖ at touched tokens,
         0 where none is touched.
-    neutral_ce [doses, texts]: rise of the loss on neutral texts; `delta_ce` if none were given.
+    neutral_ce [doses, texts]: rise of the loss on neutral texts, or on the prompts if none were
+        given: what a dose costs. NaN where the edit touches no token before another, as one of the
+        last token alone, so that no loss could rise.
     loss, distinct [doses, prompts]: of the continuation written under each dose, its loss under
         the untouched model in nats per token, and the share of its token pairs that are different
         (low where it repeats itself); None if none was asked for.
@@ -70,8 +73,7 @@ class DoseResponse(Shown):
             return f"shard {self.shard} of a DoseResponse: feature {self.feature}"
         return (
             f"DoseResponse: feature {self.feature} at {len(self.doses)} doses on "
-            f"{len(self.prompts)} prompts, change of {self.metric}; strongest within 0.5 nats "
-            f"{self.strongest() or 'none'}{at(self.remote)}"
+            f"{len(self.prompts)} prompts, change of {self.metric}; {self.limit}{at(self.remote)}"
         )
 
     def plot(self) -> Figure:
@@ -80,6 +82,13 @@ class DoseResponse(Shown):
         from steer.figures.curves import dose_curves
 
         return dose_curves(self)
+
+    @property
+    def limit(self) -> str:
+        """The strongest dose within 0.5 nats, in words."""
+        if self.neutral_ce.isnan().all():
+            return "no dose has a price: no token before another is touched, so no loss can rise"
+        return f"strongest dose within 0.5 nats of ΔCE {self.strongest() or 'none'}"
 
     @property
     def measures(self) -> list[str]:
@@ -95,7 +104,9 @@ class DoseResponse(Shown):
         for number, dose in enumerate(self.doses):
             row: dict[str, Any] = {"dose": dose}
             for name in self.measures:
-                row |= _bounds(name, interval(getattr(self, name)[number], level=level, seed=seed))
+                values = getattr(self, name)[number]
+                known = values[~values.isnan()]
+                row |= _bounds(name, interval(known, level=level, seed=seed))
             rows.append(row)
         return pandas.DataFrame(rows)
 
@@ -131,13 +142,15 @@ class DoseResponse(Shown):
     def strongest(self, budget: float = 0.5) -> Value | None:
         """The dose with the largest mean ‖Δ‖/‖x‖ whose mean `neutral_ce` and that of all weaker
         ones of its sign stay within `budget` nats; None if there is none. 0.5 is Chalnev et al.
-        2024's."""
-        mean, size = self.neutral_ce.mean(1), self.relative_dose.mean(1)
+        2024's. None too where no text has a price, and for a shard."""
+        if self.shard:
+            return None
+        mean, size = self.neutral_ce.nanmean(1), self.relative_dose.mean(1)
         best: tuple[float, Value] | None = None
         for negative in (False, True):
             side = [i for i in range(len(self.doses)) if (self._parsed(i)[0] < 0) == negative]
             for i in sorted(side, key=lambda i: size[i].item()):
-                if mean[i] > budget:
+                if not mean[i] <= budget:
                     break
                 if best is None or size[i].item() > best[0]:
                     best = size[i].item(), self.doses[i]

@@ -12,10 +12,10 @@ from torch import Tensor
 from dictionaries.dictionary import Dictionary
 from steer.disk.ledger import Row
 from steer.edits import Edit, Intervention
-from steer.effects.dose.result import MEASURES, NEUTRAL, WRITTEN
+from steer.effects.dose.result import MEASURES, NEUTRAL, PRICED, WRITTEN
 from steer.effects.metric import Divergence, Loss, Metric, Reference
 from steer.effects.passes.changes import clean_for, read_changes
-from steer.effects.passes.clean import Clean, Edited
+from steer.effects.passes.clean import Clean, Edited, touched
 from steer.effects.passes.copies import Copies, run_copies
 from steer.lm.continuations import Continuation
 from steer.lm.passes.added import Dense
@@ -51,11 +51,17 @@ class Doses:
             else {NEUTRAL: self._changes(model, self.neutral[number], (Loss(),))[0]}
         )
         lists = {name: values.double().tolist() for name, values in columns.items()}
-        where = {"prompt" if of_prompt else "neutral": number}
+        text = self.prompts[number] if of_prompt else self.neutral[number]
+        where = {"prompt" if of_prompt else "neutral": number, PRICED: self._priced(model, text)}
         return [
             {**where, "dose": i, **{name: values[i] for name, values in lists.items()}}
             for i in range(len(self.edits))
         ]
+
+    def _priced(self, model: Model, text: str) -> bool:
+        """Whether the loss of any token could move: it is read off the one before."""
+        ids = model.tokenize([text])[0][0]
+        return bool(touched(model, ids, self.edits[0].positions)[:-1].any())
 
     def _of_prompt(self, model: Model, number: int) -> dict[str, Tensor]:
         text, metric = self.prompts[number], self.measures[number]
@@ -84,8 +90,8 @@ class Doses:
         (changes,) = run_copies(model, [copies], self.remote)
         if share:
             sizes = exact(delta).norm(dim=-1) / exact(clean.x).norm(dim=-1)
-            touched = clean.touched(self.edits[0].positions)
-            changes.append(sizes[:, touched].sum(1) / max(int(touched.sum()), 1))
+            acted = clean.touched(self.edits[0].positions)
+            changes.append(sizes[:, acted].sum(1) / max(int(acted.sum()), 1))
         return changes
 
     def _written(self, model: Model, prompt: str) -> dict[str, Tensor]:

@@ -140,7 +140,7 @@ class LogitEffect(Shown):
         """Means over the prompts with bootstrap intervals, in nats (`metric` in its own unit).
 
         kl, kl_reverse, js: at the last token; kl_text: mean over all positions; delta_ce: rise of
-        the mean loss on the prompt's own tokens.
+        the mean loss on the prompt's own tokens, of prompts that have more than one.
         """
         per_prompt = {
             "kl": self.kl.double(),
@@ -151,6 +151,8 @@ class LogitEffect(Shown):
         }
         if self.metric is not None:
             per_prompt["metric"] = self.metric.double()
+        lossless = per_prompt["delta_ce"].isnan()
+        per_prompt["delta_ce"] = per_prompt["delta_ce"][~lossless]
         return {name: interval(v, level=level, seed=seed) for name, v in per_prompt.items()}
 
     def to_frame(self, tokens: int = 10) -> pandas.DataFrame:

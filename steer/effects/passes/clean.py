@@ -75,9 +75,7 @@ class Clean:
 
     def touched(self, positions: Positions) -> Tensor:
         """Mask [s] of the prompt's tokens that the positions mean."""
-        ids = self.ids.unsqueeze(0)
-        span = self.model.span(ids, torch.ones_like(ids))
-        return select(resolve(canonical(positions), self.model.token_id), span)[0]
+        return touched(self.model, self.ids, positions)
 
     def start(self, delta: Tensor, every: bool = False, also: Also = ()) -> Resume:
         """Where a pass with delta [b, s, d_site] added at the site resumes.
@@ -233,3 +231,10 @@ class _Prefix(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
             torch.cat([self.keys, key_states], dim=-2),
             torch.cat([self.values, value_states], dim=-2),
         )
+
+
+def touched(model: Model, ids: Tensor, positions: Positions) -> Tensor:
+    """Mask [s] of the tokens of a text [s] that positions mean."""
+    rows = ids.unsqueeze(0)
+    span = model.span(rows, torch.ones_like(rows))
+    return select(resolve(canonical(positions), model.token_id), span)[0]

@@ -104,3 +104,25 @@ def test_a_prompt_without_touched_tokens_does_not_hide_the_strongest_dose(
     response = dose_response(llama, prompts, tiny.dictionary(), 5, [0.5, 8.0, 2.0], positions="1:")
     assert not response.relative_dose[:, 3].any()
     assert response.strongest(budget=1e9) == 8.0
+
+
+def test_a_dose_of_the_last_token_alone_has_no_price(llama: steer.Model) -> None:
+    """The loss of a text is read off the tokens before its last: none of it could rise."""
+    given = {"edit": steer.Add, "continuation": 2}
+    dictionary, doses = tiny.dictionary(), [1.0, 50.0]
+    last = dose_response(llama, tiny.PROMPTS, dictionary, 5, doses, positions="last", **given)
+    assert last.kl[1].mean() > 0
+    assert last.neutral_ce.isnan().all()
+    assert last.strongest(1e9) is None
+    assert "no dose has a price" in repr(last)
+    assert last.plot()
+    frame = last.to_frame()
+    assert frame["neutral_ce"].isna().all()
+    assert not frame["kl"].isna().any()
+    texts = [*tiny.PROMPTS, "w3"]
+    priced = dose_response(llama, texts, dictionary, 5, doses, positions="all", **given)
+    alone = dose_response(llama, tiny.PROMPTS, dictionary, 5, doses, positions="all", **given)
+    assert priced.neutral_ce[:, -1].isnan().all()
+    assert priced.to_frame()["neutral_ce"].tolist() == pytest.approx(
+        alone.to_frame()["neutral_ce"].tolist()
+    )

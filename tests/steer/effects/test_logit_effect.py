@@ -162,3 +162,13 @@ def test_a_token_given_as_text_and_as_id_counts_once(metric: Any, llama: steer.M
     assert torch.equal(once.metric, twice.metric)
     sides = [steer.Claim(tokens).resolve(llama) for tokens in (("w5", "w9"), ("w5", 5, "w9"))]
     assert sides[0] == sides[1]
+
+
+def test_the_loss_of_a_prompt_of_one_token_is_of_no_token(llama: steer.Model) -> None:
+    edit = steer.Intervention("tiny", [steer.Clamp(5, 9.0)])
+    given = {"dictionaries": [tiny.dictionary()], "draws": 0}
+    both = steer.logit_effect(llama, [*tiny.PROMPTS, "w3"], edit, **given)
+    long = steer.logit_effect(llama, tiny.PROMPTS, edit, **given)
+    rise = both.summary()["delta_ce"]
+    assert rise.mean == pytest.approx(long.summary()["delta_ce"].mean, rel=1e-5)
+    assert rise.n == len(tiny.PROMPTS)

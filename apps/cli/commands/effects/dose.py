@@ -36,7 +36,7 @@ def dose(
     work: AnyWork,
     run: Reading,
 ) -> None:
-    """Effect, KL, loss and repetition against a clamp's dose; the strongest within 0.5 nats."""
+    """Effect, KL, loss and repetition against a clamp's dose; the strongest that costs 0.5 nats."""
     from steer.edits.phrases import parse_positions
     from steer.effects.dose.dose_response import dose_response
     from steer.figures.curves import dose_curves
@@ -66,6 +66,7 @@ def dose(
         "error": response.error,
         **({"remote": response.remote} if response.remote else {}),
         "strongest": response.strongest(),
+        "limit": response.limit,
         "asymmetry": records(response.asymmetry()),
         "doses": records(response.to_frame()),
     }
@@ -73,8 +74,7 @@ def dose(
 
 
 def _views(response: dict[str, Any]) -> list[RenderableType]:
-    strongest = response["strongest"] or "none"
-    title = f"feature {response['feature']}: strongest dose within 0.5 nats {strongest}"
+    title = f"feature {response['feature']}: {response['limit']}"
     asymmetry = response["asymmetry"]
     return [
         table(response["doses"], title),
