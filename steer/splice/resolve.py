@@ -14,6 +14,7 @@ from steer.edits import Intervention
 from steer.edits.conflicts import named, refuse_opposite
 from steer.edits.directions import DecoderRow, Difference, Direction, Random, Vector
 from steer.edits.overlap import may_overlap
+from steer.edits.subspaces import Subspace
 from steer.errors import DictionaryError, InterventionError
 from steer.features.fit import load_dictionary, site_of
 from steer.lm.anatomy import Site
@@ -86,11 +87,24 @@ def dictionary_of(
 def edited_contents(
     model: LanguageModel, interventions: Iterable[Intervention], dictionaries: Sequence[Dictionary]
 ) -> list[list[str | int | None]]:
-    """Which dictionaries interventions name, each once, as `dictionary_content` says it."""
+    """Which dictionaries interventions name, each once, as `dictionary_content` says it; those
+    whose decoder rows are edited as directions too."""
     given = by_name(dictionaries)
-    named = {each.dictionary: each for each in interventions}
-    read = (dictionary_of(model, named[name], given) for name in sorted(named))
-    return [dictionary_content(dictionary) for dictionary in read if dictionary is not None]
+    named = {name for intervention in interventions for name in _dictionaries_of(intervention)}
+    return [
+        dictionary_content(given[name] if name in given else load_dictionary(model, name))
+        for name in sorted(named)
+        if name in given or not is_hookpoint(name)
+    ]
+
+
+def _dictionaries_of(intervention: Intervention) -> Iterator[str]:
+    yield intervention.dictionary
+    for edit in intervention.edits:
+        target = edit.target
+        for direction in target.spans if isinstance(target, Subspace) else [target]:
+            if isinstance(direction, DecoderRow):
+                yield direction.dictionary
 
 
 def _plan(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,11 +18,9 @@ from steer.errors import SteerError
 from steer.verdicts.claim import Claim
 from steer.verdicts.panel import Behaviour
 
-VERSION = 2
-_BEFORE_FROZEN = 1
-"""Of a protocol without a frozen dictionary: it is written as it was before there were any, so that
-files from then are read, and their digests stay."""
-_ADDED = ("frozen", "frozen_weights")
+VERSION = 3
+_ADDED = {1: ("frozen", "frozen_weights", "contents"), 2: ("contents",)}
+"""What protocols of an older version lack: files from then are read, and their digests stay."""
 EDIT = "edit"
 RANDOM, DENSITY, TURNED = "random direction", "equal density", "sign turned"
 FROZEN, WRONG_SITE, ASKING = "frozen decoder", "wrong site", "asking"
@@ -37,6 +35,8 @@ class Protocol:
     """A registered test of one claim about one intervention.
 
     fingerprint, dtype: of the model; weights: digest of the edited features' numbers.
+    contents: a digest of each dictionary that the edit names, of all its numbers and the statistics
+        that doses such as `2x max` and equal density are made of; None in older files.
     claim: None lets each arm choose its own tokens on `choosing` of the prompts, before the others
         are run: the edit and every random direction by the same rule.
     prompts: each in its `wordings`; choosing: how many of them choose, by a shuffle of the seed.
@@ -77,6 +77,7 @@ class Protocol:
     most_prompts: int = 400
     frozen: str | None = None
     frozen_weights: str | None = None
+    contents: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if unknown := set(self.decisive) - set(ARMS):
@@ -114,9 +115,14 @@ class Protocol:
 
     def to_dict(self) -> dict[str, Any]:
         plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-        if self.frozen is not None:
-            return {"version": VERSION, **plain}
-        return {"version": _BEFORE_FROZEN, **_without(plain, _ADDED)}
+        version = VERSION
+        if self.contents is None:
+            version = 1 if self.frozen is None else 2
+        lacking = _ADDED.get(version, ())
+        return {
+            "version": version,
+            **{name: value for name, value in plain.items() if name not in lacking},
+        }
 
     @property
     def digest(self) -> str:
@@ -130,14 +136,11 @@ class Protocol:
         if not isinstance(data, Mapping):
             raise SteerError(f"a protocol is a JSON object, not {type(data).__name__}")
         version = data.get("version")
-        if version not in (_BEFORE_FROZEN, VERSION):
+        if version not in (*_ADDED, VERSION):
             raise SteerError(
-                f"version {version!r} of a protocol is unknown; this release reads "
-                f"{_BEFORE_FROZEN} and {VERSION}"
+                f"version {version!r} of a protocol is unknown; this release reads 1 to {VERSION}"
             )
-        names = {field.name for field in fields(cls)}
-        if version == _BEFORE_FROZEN:
-            names -= set(_ADDED)
+        names = {field.name for field in fields(cls)} - set(_ADDED.get(version, ()))
         refuse_unknown(data, names | {"version"}, "a protocol", SteerError)
         if missing := names - set(data):
             raise SteerError(f"a protocol needs {', '.join(sorted(missing))}")
@@ -149,10 +152,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         return value.to_dict()
     return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
-
-
-def _without(plain: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in plain.items() if name not in names}
 
 
 def _same(value: Any) -> Any:
@@ -171,5 +170,6 @@ _READ = {
     "wordings": _texts,
     "neutral": _texts,
     "decisive": _texts,
+    "contents": lambda data: None if data is None else _texts(data),
     "panel": lambda data: tuple(Behaviour.from_dict(behaviour) for behaviour in data),
 }

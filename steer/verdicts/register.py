@@ -13,7 +13,7 @@ from steer.errors import InterventionError, SteerError
 from steer.features.fit import refuse_later
 from steer.model import Model
 from steer.splice.plan import SitePlan
-from steer.splice.resolve import by_name
+from steer.splice.resolve import by_name, edited_contents
 from steer.verdicts.claim import Claim
 from steer.verdicts.frozen import digest, frozen_weights
 from steer.verdicts.panel import PANEL, Behaviour
@@ -69,6 +69,7 @@ def register(
             asking=ASKING,
             frozen=frozen,
             frozen_weights=frozen_weights(model, frozen, plan, dictionaries),
+            contents=contents(model, intervention, dictionaries),
             **settings,
         )
     except TypeError as error:
@@ -103,6 +104,13 @@ def weights(
     return digest((whole.W_enc[:, features], whole.b_enc[features], whole.W_dec[features]))
 
 
+def contents(
+    model: Model, intervention: Intervention, dictionaries: Sequence[Dictionary]
+) -> tuple[str, ...]:
+    """Digests of the dictionaries that it names, in the order of their names."""
+    return tuple(str(told[-1]) for told in edited_contents(model, [intervention], dictionaries))
+
+
 def edited_features(intervention: Intervention) -> list[int]:
     """Of all its edits of features; empty where it edits directions alone."""
     return [edit.feature for edit in intervention.edits if isinstance(edit, FeatureEdit)]
@@ -126,7 +134,7 @@ def _elsewhere(model: Model, plan: SitePlan) -> str:
     return str(site.hookpoint)
 
 
-def differences(protocol: Protocol, now: Mapping[str, str | None]) -> list[str]:
+def differences(protocol: Protocol, now: Mapping[str, object]) -> list[str]:
     """What of the model and the dictionary is not what the protocol was written for."""
     return [
         f"{name} was {getattr(protocol, name)}, and is {value}"

@@ -20,7 +20,7 @@ from steer.verdicts.decide import decide
 from steer.verdicts.frozen import frozen_weights
 from steer.verdicts.measure import measure
 from steer.verdicts.protocol import Protocol
-from steer.verdicts.register import differences, register, testable_plan, weights
+from steer.verdicts.register import contents, differences, register, testable_plan, weights
 from steer.verdicts.result import Verdict, read, registered, write
 
 
@@ -63,11 +63,13 @@ def run_protocol(
 
     Raises `SteerError` for another model or dictionary than those it was written for.
     """
-    now = {
+    now: dict[str, object] = {
         "fingerprint": model.fingerprint,
         "dtype": model.dtype,
         "weights": weights(model, protocol.intervention, dictionaries),
     }
+    if protocol.contents is not None:
+        now["contents"] = contents(model, protocol.intervention, dictionaries)
     if protocol.frozen is not None:
         plan = testable_plan(model, protocol.intervention, dictionaries)
         now["frozen_weights"] = frozen_weights(model, protocol.frozen, plan, dictionaries)

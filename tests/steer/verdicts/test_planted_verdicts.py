@@ -20,6 +20,8 @@ from steer.verdicts.cost import prices
 from steer.verdicts.panel import Behaviour
 from steer.verdicts.protocol import FROZEN, RANDOM, Protocol
 from steer.verdicts.register import register
+from steer.verdicts.verify import run_protocol
+from tests.support import tiny
 
 
 @cache
@@ -170,17 +172,40 @@ def test_the_frozen_dictionary_is_in_the_protocol(tmp_path: Path) -> None:
         steer.verify_again(world().model, path, dictionaries=[both[0], other])
 
 
-def test_a_protocol_without_one_is_read_as_it_was_before_there_were_any() -> None:
-    """Version 1, whose files lie about with their digests."""
-    old = register(world().model, added(0), **settings()).to_dict()
-    assert old["version"] == 1
-    assert not {"frozen", "frozen_weights"} & set(old)
-    assert Protocol.from_dict(old).to_dict() == old
+def test_protocols_of_older_versions_are_read_as_they_are() -> None:
+    """Their files lie about with their digests."""
     new = register(world().model, added(0), frozen="frozen", **with_frozen()).to_dict()
-    assert new["version"] == 2
-    assert Protocol.from_dict(new).to_dict() == new
+    assert new["version"] == 3
+    second = {name: value for name, value in new.items() if name != "contents"} | {"version": 2}
+    added_since = {"frozen", "frozen_weights", "contents"}
+    first = {name: value for name, value in new.items() if name not in added_since}
+    for data in (new, second, first | {"version": 1}):
+        assert Protocol.from_dict(data).to_dict() == data
+        assert run_protocol(world().model, Protocol.from_dict(data), with_frozen()["dictionaries"])
     with pytest.raises(SteerError, match="frozen"):
         Protocol.from_dict({**new, "version": 1})
+    with pytest.raises(SteerError, match="1 to 3"):
+        Protocol.from_dict({**new, "version": 4})
+
+
+def test_other_statistics_are_another_dose(tmp_path: Path) -> None:
+    """Under the name of a dictionary there may come to be another, of other numbers."""
+    known = replace(world().dictionary, statistics=tiny.statistics(world().dictionary.width))
+    assert known.statistics is not None
+    path = tmp_path / "verdict.json"
+    edit = replace(added(1), edits=[steer.Clamp(1, "2x max")])
+    given = {**settings(), "dictionaries": [known]}
+    verdict = steer.verify(world().model, edit, out=path, **given)
+    again = steer.verify_again(world().model, path, dictionaries=[known])
+    assert again.verdict.to_dict() == verdict.to_dict()
+    larger = replace(known.statistics, maximum=known.statistics.maximum * 2)
+    other = replace(known, statistics=larger)
+    with pytest.raises(SteerError, match="contents was"):
+        steer.verify_again(world().model, path, dictionaries=[other])
+    site = world().model.site_of(known)
+    row = steer.Intervention(site, [steer.AddDirection(steer.DecoderRow(known.name, 1), 2.0)])
+    registered = register(world().model, row, **given)
+    assert registered.contents == register(world().model, edit, **given).contents
 
 
 def test_frozen_dictionaries_that_are_none() -> None:
