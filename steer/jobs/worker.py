@@ -12,6 +12,7 @@ from typing import Any
 from steer.disk.ledger import Row
 from steer.errors import SteerError
 from steer.jobs.job import Job, Opened
+from steer.lm.placement import packing_of
 from steer.model import Model
 
 _PACKAGES = ("sae-steer", "torch", "transformers")
@@ -58,7 +59,7 @@ class Source:
         if model is None:
             return cls("", "", "", on_gpu=False, threads=torch.get_num_threads())
         module = model.module
-        if getattr(module, "hf_device_map", None) or getattr(module, "is_quantized", False):
+        if getattr(module, "hf_device_map", None) or packing_of(module):
             raise SteerError(
                 f"workers load {model.name} whole and as it is: leave device_map and quantization "
                 "out, or the cluster"

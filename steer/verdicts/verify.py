@@ -65,7 +65,7 @@ def run_protocol(
     """
     now = {
         "fingerprint": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "weights": weights(model, protocol.intervention, dictionaries),
     }
     if protocol.frozen is not None:

@@ -45,10 +45,10 @@ class Remote:
         url = _place(url)
         name, theirs, dtype = _about(url)
         ours = model.fingerprint
-        if (theirs, dtype) != (ours, model.dtype):
+        if (theirs, dtype) != (ours, model.precision):
             raise ModelError(
                 f"{url} serves {name} ({theirs}, {dtype}), and the page has {model.name} "
-                f"({ours}, {model.dtype}): give both the same --model and --dtype"
+                f"({ours}, {model.precision}): give both the same --model and --dtype"
             )
         return cls(url, name)
 
@@ -91,7 +91,7 @@ class Remote:
             receipt=receipt,
             interventions=interventions,
             sampling=sampling,
-            dtype=model.dtype,
+            dtype=model.precision,
             model=model.name,
             inherited=inherited(model.module, sampling.options),
         )
