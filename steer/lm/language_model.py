@@ -15,7 +15,7 @@ from steer.lm.anatomy import Anatomy, Site, anatomy_of, device_of
 from steer.lm.finite import first_of, overflowed, own_error
 from steer.lm.hookpoints import Hookpoint
 from steer.lm.passes import plain
-from steer.lm.placement import packing_of
+from steer.lm.placement import Placement, packing_of
 from steer.lm.span import Span
 
 if TYPE_CHECKING:
@@ -46,12 +46,15 @@ class LanguageModel:
     tokenizer: its tokenizer.
     name: what it was loaded as.
     fingerprint: of its weights; a dictionary's card says which model it was trained on.
+    placement: with which, by its name, it is loaded again; None if it or its tokenizer was given
+        as an object.
     """
 
     nn: TransformersModel
     tokenizer: Any
     name: str
     fingerprint: str
+    placement: Placement | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property

@@ -20,6 +20,7 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
 from steer.errors import FetchError, ModelError, SteerError
 from steer.lm.prompts import Prompt
+from steer.loading import DTYPES
 from steer.model import Model
 from steer.runs.generate import Run, Text
 from steer.runs.sampling import OnStep, sampling_from
@@ -98,8 +99,16 @@ class Remote:
 
 
 def dtype_of(url: str) -> str:
-    """Of the model that a server has. Raises `FetchError` if there is no server."""
-    *_, dtype = _about(_place(url))
+    """Of the model that a server has.
+
+    Raises `FetchError` if there is no server, `ModelError` if it has packed weights.
+    """
+    name, _, dtype = _about(_place(url))
+    if dtype not in DTYPES:
+        raise ModelError(
+            f"{url} serves {name} in {dtype}, and the page loads weights as they are: serve it "
+            "without --quantize, or launch the page in Python with a model that is packed alike"
+        )
     return dtype
 
 

@@ -63,6 +63,14 @@ def test_results_name_packed_weights(of: str, packed: steer.Model) -> None:
     assert packed.dtype == "float32"
 
 
+def test_lm_eval_s_results_name_them(packed: steer.Model) -> None:
+    """Its own `model_dtype` is the module's."""
+    pytest.importorskip("lm_eval")
+    from steer.evals.lm_eval.model import SteerLM
+
+    assert SteerLM(packed).get_model_info()["steer"]["dtype"] == IN_PACKED
+
+
 @pytest.mark.parametrize("quantization", [None, "4bit", "8bit"])
 def test_a_model_says_how_its_weights_are_held(quantization: str | None, folder: Path) -> None:
     model = steer.load(folder, quantization=quantization)
