@@ -70,7 +70,9 @@ def load(
     source = source_of(name, progress)
     module, read_tokenizer = _read(source, DTYPES[dtype], name, placement)
     placed = module.to(placement.chosen) if placement.moves else module
-    return _wrap(placed, tokenizer or read_tokenizer, name)
+    return _wrap(
+        placed, tokenizer or read_tokenizer, name, placement if tokenizer is None else None
+    )
 
 
 def load_tokenizer(name: str = default_model.NAME, progress: Progress | None = None) -> Any:
@@ -133,7 +135,7 @@ def _auto(source: Path | str, **local: bool) -> Any:
     return AutoModelForImageTextToText if images else AutoModelForCausalLM
 
 
-def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
+def _wrap(module: Any, tokenizer: Any, name: str, placement: Placement | None = None) -> Model:
     from nnsight.modeling.transformers import TransformersModel
 
     module = _unwrapped(module)
@@ -148,12 +150,13 @@ def _wrap(module: Any, tokenizer: Any, name: str) -> Model:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     _refuse_caches(module)
+    fingerprint = fingerprint_of(module)  # before a pass: bitsandbytes lays packed weights anew
     offloaded = any(weight.device.type == "meta" for weight in module.parameters())
     with _placed(module) if offloaded else nullcontext(), _unwarned():
         cls = _offloaded() if offloaded else TransformersModel
         nn = cls(module, tokenizer=tokenizer, task="text-generation")
     anatomy_of(module)  # before any run holds the model
-    return Model(nn, tokenizer, name, fingerprint_of(module))
+    return Model(nn, tokenizer, name, fingerprint, placement)
 
 
 def _unwrapped(module: Any) -> Any:

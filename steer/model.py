@@ -37,7 +37,8 @@ class Model(LanguageModel):
         config = self.module.config.get_text_config()
         return (
             f"Model {self.name}: {type(self.module).__name__}, {self.anatomy.depth} blocks, width "
-            f"{config.hidden_size}, {self.dtype} on {self.device}, fingerprint {self.fingerprint}"
+            f"{config.hidden_size}, {self.precision} on {self.device}, "
+            f"fingerprint {self.fingerprint}"
         )
 
     def dictionary(self, name: str | PathLike[str]) -> Dictionary:

@@ -46,7 +46,8 @@ ORDER = {
         "table"
     ),
     "apps": listed(
-        "text_files corpora training labels studies reproduce safety server playground cli"
+        "text_files same_model corpora training labels studies reproduce safety server playground "
+        "cli"
     ),
     "apps.server": listed("request answer state routes guard app start bench"),
     "apps.safety": listed("asgi hosts bodies headers scripts mistakes guesses keys login guarded"),

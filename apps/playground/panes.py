@@ -75,9 +75,10 @@ def unseen(studio: Studio) -> Unseen:
 def top(studio: Studio) -> None:
     """Which model, and what all of this is."""
     model = studio.model
+    which = " · ".join(esc(said) for said in (model.name, model.precision, model.device))
     ours(
         '<div class="bar-top"><h1>steer</h1>'
-        f'<span class="model">{esc(model.name)} · {model.dtype} · {esc(model.device)}</span>'
+        f'<span class="model">{which}</span>'
         '<button class="quiet" data-act="theme">light / dark</button></div>'
         f'<p class="about">Turn single {why("feature", "features")} of a language model up or '
         "down, and see what it writes then, beside what it would have written. A feature is one "

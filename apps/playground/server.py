@@ -163,7 +163,7 @@ def start(
     studio = do.studio
     offers = {
         "model": studio.model.name,
-        "dtype": studio.model.dtype,
+        "dtype": studio.model.precision,
         "dictionaries": list(studio.shelf.names),
     }
     server = Server(app, door, leave, offers)

@@ -108,7 +108,7 @@ def _line(state: State, listening: socket.socket, announce: bool) -> str:
         "url": url,
         "models": state.offer.ids,
         "fingerprint": state.offer.model.fingerprint,
-        "dtype": state.offer.model.dtype,
+        "dtype": state.offer.model.precision,
         "dictionaries": list(state.offer.dictionaries),
         "pid": os.getpid(),
     }

@@ -85,7 +85,7 @@ def _compared(subject: Subject, named: Dictionary, said: Published, tokens: Toke
         measured=measured,
         tolerance=_tolerance(said, model, records),
         most=sparse_enough(named, stated),
-        model_dtype=model.dtype,
+        model_dtype=model.precision,
         seen=seen,
         far=lambda: far(subject, tokens),
         rounded=lambda: rounded(subject, tokens, as_loaded),
@@ -97,7 +97,7 @@ def _compared(subject: Subject, named: Dictionary, said: Published, tokens: Toke
         architecture=named.architecture,
         model=model.name,
         fingerprint=model.fingerprint,
-        dtype=model.dtype,
+        dtype=model.precision,
         tokens=here.keep.numel() if tokens.massive else here.tokens,
         source=said.source,
         facts=case.facts,
@@ -123,7 +123,7 @@ def _unmeasured(
         architecture=None,
         model=model.name,
         fingerprint=model.fingerprint,
-        dtype=model.dtype,
+        dtype=model.precision,
         tokens=0,
         source=said.source,
         facts=(),
@@ -170,6 +170,6 @@ def _tolerance(said: Published, model: LanguageModel, records: Records | None) -
     if said.activation_tolerance is not None:
         return said.activation_tolerance
     widest = max(_TOLERANCES.values())
-    dtypes = (said.model_dtype or "unsaid", model.dtype)
+    dtypes = (said.model_dtype or "unsaid", model.precision)
     allowed = max(_TOLERANCES.get(dtype, widest) for dtype in dtypes)
     return allowed if records is None else max(allowed, records.grain)

@@ -16,6 +16,7 @@ from steer.certificates.recorded import Records
 from steer.errors import HookpointError
 from steer.features.contexts import collect
 from steer.lm.language_model import LanguageModel
+from steer.lm.placement import packing_of
 from steer.loading import DTYPES, load
 from steer.quality.conventions import Figures, Reading, figures
 from steer.quality.nearby import sample
@@ -173,7 +174,7 @@ def _can_be_cast(model: LanguageModel) -> bool:
     """Not if it is quantised, or some of it is not in memory."""
     weights = model.module.parameters()
     offloaded = any(weight.device.type == "meta" for weight in weights)
-    return not offloaded and not getattr(model.module, "is_quantized", False)
+    return not offloaded and not packing_of(model.module)
 
 
 def _in_dtype(model: LanguageModel, dtype: str) -> LanguageModel:

@@ -67,7 +67,7 @@ def concept(
         read_prompt(model, prompt)
     used = _dictionary(model, dictionary)
     key = content(used)
-    fixed = [model.fingerprint, model.dtype, key, seed]
+    fixed = [model.fingerprint, model.precision, key, seed]
 
     def make() -> dict[str, Any]:
         texts = gather(model, name, about, away, seed, progress)
@@ -111,7 +111,7 @@ def concept_table(
     header = {
         "concepts": _SEARCH,
         "model": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "dictionary": dictionary_content(used),
         "words": names,
         "budget": budget,

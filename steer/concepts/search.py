@@ -282,7 +282,7 @@ class Search:
             },
             "examples": {**texts, "others": list(self.examples.others)},
             "model": self.model.name,
-            "dtype": self.model.dtype,
+            "dtype": self.model.precision,
             "seed": self.seed,
         }
 

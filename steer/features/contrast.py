@@ -121,7 +121,7 @@ def feature_contrast(
     return FeatureContrast(
         dictionary=dictionary.name,
         model=model.name,
-        dtype=model.dtype,
+        dtype=model.precision,
         per=per,
         level=level,
         prompts=(len(first), len(second)),

@@ -141,7 +141,7 @@ def _header(
     return {
         "harvest": 1,
         "model": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "sites": store.sites,
         "contexts": [*tokens.shape, hashlib.sha256(tokens.tobytes()).hexdigest()[:20]],
         "batch": batch,

@@ -104,7 +104,7 @@ def feature_statistics(
     header = {
         "statistics": 2,
         "model": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "dictionary": dictionary_content(replace(read, statistics=None)),
         "contexts": [*ids.shape, digest(ids.tolist())],
         "block": block,

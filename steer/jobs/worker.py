@@ -12,6 +12,7 @@ from typing import Any
 from steer.disk.ledger import Row
 from steer.errors import SteerError
 from steer.jobs.job import Job, Opened
+from steer.lm.placement import packing_of
 from steer.model import Model
 
 _PACKAGES = ("sae-steer", "torch", "transformers")
@@ -53,22 +54,20 @@ class Source:
         """Raises `SteerError` for a model that was given as an object, or lies in parts."""
         import torch
 
-        from steer.lm.default_model import NAME
-
         if model is None:
             return cls("", "", "", on_gpu=False, threads=torch.get_num_threads())
         module = model.module
-        if getattr(module, "hf_device_map", None) or getattr(module, "is_quantized", False):
+        if getattr(module, "hf_device_map", None) or packing_of(module):
             raise SteerError(
                 f"workers load {model.name} whole and as it is: leave device_map and quantization "
                 "out, or the cluster"
             )
-        folder = Path(model.name).expanduser()
-        if not (model.name == NAME or folder.is_dir() or "/" in model.name):
+        if model.placement is None:
             raise SteerError(
-                f"workers can't load {model.name}: it was given as an object; save it in a folder "
-                "and load that, or a name of the hub"
+                f"workers can't load {model.name}: it or its tokenizer was given as an object; "
+                "save both in a folder and load that, or a name of the hub"
             )
+        folder = Path(model.name).expanduser()
         name = str(folder.absolute()) if folder.is_dir() else model.name
         on_gpu = model.device.type == "cuda"
         return cls(name, model.dtype, model.fingerprint, on_gpu, torch.get_num_threads())

@@ -15,6 +15,7 @@ from steer.lm.anatomy import Anatomy, Site, anatomy_of, device_of
 from steer.lm.finite import first_of, overflowed, own_error
 from steer.lm.hookpoints import Hookpoint
 from steer.lm.passes import plain
+from steer.lm.placement import Placement, packing_of
 from steer.lm.span import Span
 
 if TYPE_CHECKING:
@@ -45,12 +46,15 @@ class LanguageModel:
     tokenizer: its tokenizer.
     name: what it was loaded as.
     fingerprint: of its weights; a dictionary's card says which model it was trained on.
+    placement: with which, by its name, it is loaded again; None if it or its tokenizer was given
+        as an object.
     """
 
     nn: TransformersModel
     tokenizer: Any
     name: str
     fingerprint: str
+    placement: Placement | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -60,8 +64,14 @@ class LanguageModel:
 
     @property
     def dtype(self) -> str:
-        """Such as `float32` or `bfloat16`: stands in every result."""
+        """Such as `float32` or `bfloat16`: what it computes in, however weights are held."""
         return str(self.module.dtype).removeprefix("torch.")
+
+    @property
+    def precision(self) -> str:
+        """What stands in every result as its dtype: `float32`, or `float32 with 4bit weights`."""
+        packing = packing_of(self.module)
+        return f"{self.dtype} with {packing} weights" if packing else self.dtype
 
     @property
     def device(self) -> torch.device:

@@ -76,6 +76,23 @@ class Placement:
         return options
 
 
+def packing_of(module: Any) -> str:
+    """How a model's weights are packed: `4bit`, `8bit`, `4bit gptq`, `mxfp4`; else empty.
+
+    Whoever packed them: `quantization`, a folder that holds them so, or hands that left no mark.
+    """
+    if not getattr(module, "is_quantized", False):
+        bytes_ = {str(weight.dtype) for weight in module.parameters() if weight.itemsize == 1}
+        return " and ".join(sorted(bytes_)).replace("torch.", "")
+    how = getattr(getattr(module, "hf_quantizer", None), "quantization_config", None)
+    for kind in PACKED:
+        if getattr(how, f"load_in_{kind}", False):
+            return kind
+    method, bits = getattr(how, "quant_method", "packed"), getattr(how, "bits", None)
+    name = str(getattr(method, "value", method))
+    return f"{bits}bit {name}" if bits else name
+
+
 def _is_device(name: str) -> bool:
     try:
         torch.device(name)

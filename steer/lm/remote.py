@@ -9,6 +9,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from steer.errors import FetchError, ModelError, SteerError
+from steer.lm.placement import packing_of
 
 Remote = bool | str
 """False: here. True: on NDIF. "local": rehearsed here. Otherwise a server's address."""
@@ -80,7 +81,7 @@ def _check_known(nn: Any) -> None:
             f"a server knows models by their hub id, org/name, and this one was loaded from "
             f"{name or 'memory'!r}: load it by its hub id, or rehearse with remote='local'"
         )
-    if getattr(nn._module, "is_quantized", False):
+    if packing_of(nn._module):
         raise ModelError(
             f"{name} has packed weights here, and results would not be those of a server's: load "
             "it without quantization"

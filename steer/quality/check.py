@@ -54,7 +54,7 @@ def check(
     return Check(
         dictionary=dictionary.name or "unnamed",
         model=model.name,
-        dtype=model.dtype,
+        dtype=model.precision,
         hookpoint=source,
         tokens=here.tokens,
         delta_ce=cost(subject, ids, here).delta,

@@ -71,6 +71,6 @@ def splice_loss(
     return SpliceLoss(
         **{name: values.double().mean().item() for name, values in losses.items()},
         tokens=contexts.shape[0] * (contexts.shape[1] - 1),
-        dtype=model.dtype,
+        dtype=model.precision,
         cutoff=cutoff,
     )

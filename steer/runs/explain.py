@@ -164,7 +164,7 @@ def explain(
     described.sort(key=lambda pair: pair[0].site.hookpoint.order)
     ordered = tuple(edit for _, edit in described)
     expected = forecast(model, logits, lowered, records, maps)
-    return Explanation(model.name, model.dtype, ordered, tuple(_warnings(ordered)), expected)
+    return Explanation(model.name, model.precision, ordered, tuple(_warnings(ordered)), expected)
 
 
 def _describe(

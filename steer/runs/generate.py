@@ -214,7 +214,7 @@ def generate(
                 receipt=build(request.interventions, own, read),
                 interventions=request.interventions,
                 sampling=sampling,
-                dtype=model.dtype,
+                dtype=model.precision,
                 model=model.name,
                 logprobs=_logprobs(model, logits, watched, rows, (baseline, text)),
                 inherited=brought,

@@ -46,7 +46,7 @@ def about(model: LanguageModel, name: str, asks: Sequence[Ask]) -> dict[str, Any
         "digests": _digests(acting[0]) if acting else [],
         "model": name,
         "fingerprint": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
     }
 
 

@@ -148,7 +148,7 @@ def _behind(
         if r.norm.numel()
     ]
     if not doses:
-        return NonFiniteError(f"{model.name} in {model.dtype} gives logits that are not finite")
+        return NonFiniteError(f"{model.name} in {model.precision} gives logits that are not finite")
     _, plan, record = max(doses, key=lambda dose: dose[0])
     share = (record.delta_norm / record.norm).nan_to_num(0.0)
     at = divmod(int(share.argmax()), share.shape[1])

@@ -57,7 +57,7 @@ def register(
         return Protocol(
             model=model.name,
             fingerprint=model.fingerprint,
-            dtype=model.dtype,
+            dtype=model.precision,
             intervention=intervention,
             weights=weights(model, intervention, dictionaries),
             wrong_site=_elsewhere(model, plan),

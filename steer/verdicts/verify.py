@@ -65,7 +65,7 @@ def run_protocol(
     """
     now: dict[str, object] = {
         "fingerprint": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "weights": weights(model, protocol.intervention, dictionaries),
     }
     if protocol.contents is not None:

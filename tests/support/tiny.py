@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from dictionaries.dictionary import Dictionary
 
 D, LAYERS, HEADS, VOCABULARY, CONTEXT, WIDTH = 32, 3, 4, 96, 64, 48
 PAD, EOS, UNKNOWN = 0, 1, 2
+PACKABLE_D = 64
 
 PROMPT = "w7 w31 w12 w55 w40 w9"
 PROMPTS = (PROMPT, "w20 w3", "w71 w80 w14 w15 w16 w60 w61 w62 w5")
@@ -103,6 +105,15 @@ def build(family: str, dtype: torch.dtype = torch.float32) -> Any:
                 if weight.dim() == 1:
                     weight += 0.1 * torch.randn_like(weight)
     return model.to(dtype).eval()
+
+
+def save_packable(folder: Path) -> None:
+    """A llama whose matrices are large enough for bitsandbytes to pack, with its tokenizer."""
+    config = LlamaConfig(**_MODERN | {"hidden_size": PACKABLE_D, "intermediate_size": 128})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
 
 
 @cache

@@ -38,7 +38,7 @@ def features_view(
         note = "massive activation, not shown" if position == 0 else "none active"
         rows.append([str(position), visible(read.tokens[position]), "   ".join(cells) or note])
     heads = ("at", "token", "features: activation (label, or promotes)")
-    return Fitted(heads, rows, f"{read.dictionary}, {model.dtype}", frozenset({"at"}))
+    return Fitted(heads, rows, f"{read.dictionary}, {model.precision}", frozenset({"at"}))
 
 
 def _promoted(dictionary: Dictionary, model: Model, feature: int) -> str:

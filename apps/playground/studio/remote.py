@@ -20,6 +20,7 @@ from dictionaries.dictionary import Dictionary
 from steer.edits import Intervention
 from steer.errors import FetchError, ModelError, SteerError
 from steer.lm.prompts import Prompt
+from steer.loading import DTYPES
 from steer.model import Model
 from steer.runs.generate import Run, Text
 from steer.runs.sampling import OnStep, sampling_from
@@ -45,10 +46,10 @@ class Remote:
         url = _place(url)
         name, theirs, dtype = _about(url)
         ours = model.fingerprint
-        if (theirs, dtype) != (ours, model.dtype):
+        if (theirs, dtype) != (ours, model.precision):
             raise ModelError(
                 f"{url} serves {name} ({theirs}, {dtype}), and the page has {model.name} "
-                f"({ours}, {model.dtype}): give both the same --model and --dtype"
+                f"({ours}, {model.precision}): give both the same --model and --dtype"
             )
         return cls(url, name)
 
@@ -91,15 +92,23 @@ class Remote:
             receipt=receipt,
             interventions=interventions,
             sampling=sampling,
-            dtype=model.dtype,
+            dtype=model.precision,
             model=model.name,
             inherited=inherited(model.module, sampling.options),
         )
 
 
 def dtype_of(url: str) -> str:
-    """Of the model that a server has. Raises `FetchError` if there is no server."""
-    *_, dtype = _about(_place(url))
+    """Of the model that a server has.
+
+    Raises `FetchError` if there is no server, `ModelError` if it has packed weights.
+    """
+    name, _, dtype = _about(_place(url))
+    if dtype not in DTYPES:
+        raise ModelError(
+            f"{url} serves {name} in {dtype}, and the page loads weights as they are: serve it "
+            "without --quantize, or launch the page in Python with a model that is packed alike"
+        )
     return dtype
 
 

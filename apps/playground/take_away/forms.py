@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from apps.playground.html.markup import esc
 from apps.playground.state.setup import Setup
 from apps.playground.studio.studio import Studio
 from apps.playground.take_away.scripts import command_line, python_script
+from apps.same_model import arguments, call
+from steer.errors import ModelError
 
 
 def forms(studio: Studio, setup: Setup, address: str = "") -> dict[str, str]:
@@ -13,14 +17,22 @@ def forms(studio: Studio, setup: Setup, address: str = "") -> dict[str, str]:
 
     Raises `SteerError` for a state that can't be run.
     """
-    model, dtype = studio.model.name, studio.model.dtype
+    model, text = studio.model, plain_text(studio, setup)
     studio.shelf.used(setup)
     return {
         "link": f"{address}#s={setup.to_fragment()}",
         "json": setup.to_json(),
-        "python": python_script(setup, studio.prompt(setup), model, dtype),
-        "shell": command_line(setup, plain_text(studio, setup), model, dtype),
+        "python": _or_why(lambda: python_script(setup, studio.prompt(setup), call(model))),
+        "shell": _or_why(lambda: command_line(setup, text, arguments(model))),
     }
+
+
+def _or_why(form: Callable[[], str]) -> str:
+    """A form, or a comment that says why the model can't be loaded by it."""
+    try:
+        return form()
+    except ModelError as error:
+        return f"# {error}\n"
 
 
 def plain_text(studio: Studio, setup: Setup) -> str:

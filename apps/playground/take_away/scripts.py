@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import fields
 
 from apps.playground.state.setup import Setup
@@ -12,15 +13,15 @@ from steer.edits.positions import Tokens
 _FLAGS = {"clamp": "--clamp", "ablate": "--ablate", "scale": "--scale", "add": "--add"}
 
 
-def python_script(setup: Setup, prompt: str | list[dict[str, str]], model: str, dtype: str) -> str:
-    """A script that prints the edited text."""
+def python_script(setup: Setup, prompt: str | list[dict[str, str]], model: str) -> str:
+    """A script that prints the edited text. model: Python that loads it."""
     interventions = setup.interventions()
     blocks = [_intervention(intervention) for intervention in interventions]
     options = ", ".join(f"{name}={value!r}" for name, value in setup.sampling.items())
     lines = [
         "import steer",
         "",
-        f"model = steer.load({model!r}, dtype={dtype!r})",
+        f"model = {model}",
         f"prompt = {prompt!r}",
         f"edits = [{''.join(blocks)}]" if blocks else "edits = []",
         f"run = model.generate(prompt, edits, {options})",
@@ -46,11 +47,11 @@ def _edit(edit: Edit) -> str:
     return f"steer.{type(edit).__name__}({', '.join([repr(feature), *named])})"
 
 
-def command_line(setup: Setup, prompt: str, model: str, dtype: str) -> str:
+def command_line(setup: Setup, prompt: str, model: Sequence[str]) -> str:
     """A shell command that prints the run as JSON; its `steered` is the edited text.
 
-    prompt: with the chat template applied. Edits that flags can't say go through files that the
-    command writes first.
+    prompt: with the chat template applied. model: options that say which. Edits that flags can't
+    say go through files that the command writes first.
     """
     interventions = setup.interventions()
     if not interventions:
@@ -60,7 +61,7 @@ def command_line(setup: Setup, prompt: str, model: str, dtype: str) -> str:
     files = [f"--edit edit-{number + 1}.json" for number in range(len(interventions))]
     parts = [
         "steer generate --json",
-        f"--model {shlex.quote(model)} --dtype {dtype}",
+        shlex.join(model),
         *(files if flags is None else flags),
         *(f"--{name.replace('_', '-')} {value}" for name, value in setup.sampling.items()),
         f"-- {shlex.quote(prompt)}",

@@ -72,7 +72,7 @@ class Bench:
         return {
             "revision": REVISION,
             "model": self.model.fingerprint,
-            "dtype": self.model.dtype,
+            "dtype": self.model.precision,
             "dictionary": weights_of(self.dictionary),
             "neutral": [clean.ids.tolist() for clean in self.neutral],
             "instructions": list(self.instructions),

@@ -93,7 +93,7 @@ def erase_gender(
         return {
             "revision": REVISION,
             "model": model.fingerprint,
-            "dtype": model.dtype,
+            "dtype": model.precision,
             "dictionary": weights_of(dictionary),
             "prompts": [part.ids.tolist() for part in (*fitted, *tested)],
             "texts": list(texts),

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from apps.same_model import arguments
 from apps.server.answer.rows import while_connected
 from apps.server.request.bodies import ConceptBody, read_body
 from apps.server.state import State
@@ -43,9 +44,8 @@ async def concept(state: State, request: Request) -> Response:
 
 
 async def _searched(state: State, word: str, seed: int) -> Any:
-    model = state.offer.model
     command = [sys.executable, "-P", "-c", "from apps.cli import main; main()", "concept"]
-    options = ["--json", "--model", model.name, "--dtype", model.dtype, "--seed", str(seed)]
+    options = ["--json", *arguments(state.offer.model), "--seed", str(seed)]
     search = await asyncio.create_subprocess_exec(
         *command,
         *options,

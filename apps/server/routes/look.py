@@ -33,7 +33,7 @@ async def models(state: State, request: Request) -> Response:
     listed = [_model(state, name) for name in offer.ids]
     about = {
         "fingerprint": offer.model.fingerprint,
-        "dtype": offer.model.dtype,
+        "dtype": offer.model.precision,
         "dictionaries": list(offer.dictionaries),
     }
     return JSONResponse({"object": "list", "data": listed, "steer": about})

@@ -126,7 +126,7 @@ def _header(model: Model, asked: Doses) -> dict[str, Any]:
         **where,
         "dose_response": 2,
         "model": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "dictionary": dictionary_content(asked.dictionary),
         "edits": [edit.to_dict() for edit in asked.edits],
         "texts_and_metrics": digest(

@@ -75,7 +75,7 @@ def downstream(
         dictionary=other.name,
         intervention=intervention.to_json(),
         at=str(at),
-        dtype=model.dtype,
+        dtype=model.precision,
         matched=next((matched for _, matched in prompted if matched), None),
         shard=shard or "",
     )
@@ -87,7 +87,7 @@ def _header(model: Model, job: Reading) -> dict[str, Any]:
     return {
         "downstream": 1,
         "model": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "dictionary": dictionary_content(other),
         "intervention": job.intervention.to_dict(),
         "edited": edited_contents(model, [job.intervention], job.dictionaries),

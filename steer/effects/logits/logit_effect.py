@@ -103,7 +103,7 @@ def logit_effect(
         promoted=_tokens(model, delta, log_ratio, delta.mean(0).topk(count).indices),
         suppressed=_tokens(model, delta, log_ratio, (-delta.mean(0)).topk(count).indices),
         receipts=tuple(own.receipt for own in last),
-        dtype=model.dtype,
+        dtype=model.precision,
         interventions=interventions,
         positions=tuple(own.contrast for own in last),
         targets=tuple(_target(model, i, before, after, delta, log_ratio, seed) for i in chosen),

@@ -101,7 +101,7 @@ def node_effects(
                 }
             )
     texts = tuple(pair.target for pair in pairs)
-    dtype = pairs[0].clean.model.dtype
+    dtype = pairs[0].clean.model.precision
     name, error = pairs[0].dictionary, pairs[0].error
     return Sweep(tuple(rows), texts, name, _name(metric), "patch", dtype, error=error)
 

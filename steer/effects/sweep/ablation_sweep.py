@@ -107,7 +107,7 @@ def ablation_sweep(
         dictionary=dictionary.name,
         metric=type(asked.measures[0]).__name__,
         edit=str(header["edit"]["kind"]),
-        dtype=model.dtype,
+        dtype=model.precision,
         shard=shard or "",
         screened=done,
         remote=ran_at(remote),
@@ -198,7 +198,7 @@ def _header(model: Model, asked: Asked) -> dict[str, Any]:
     return {
         **where,
         "model": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "dictionary": dictionary_content(asked.dictionary),
         "features": features if isinstance(features, str) else list(features),
         "edit": described,

@@ -99,7 +99,7 @@ def causal_tree(
             edges.append(drops.edge(number, place, known[0] if known else len(nodes) - 1))
         if hydra and drops.best(1):
             backups += _backups(ablation, drops, place, parents)
-    return CausalTree(tuple(nodes), tuple(edges), tuple(backups), model.name, model.dtype)
+    return CausalTree(tuple(nodes), tuple(edges), tuple(backups), model.name, model.precision)
 
 
 _ROUNDING = 1e-6

@@ -130,7 +130,7 @@ def evaluate(
     settings = {
         "model": model.name,
         "fingerprint": model.fingerprint,
-        "dtype": model.dtype,
+        "dtype": model.precision,
         "tasks": names,
         "edits": {n: [edit.to_dict() for edit in edits] for n, edits in asked.runs.items() if n},
         "num_fewshot": num_fewshot,

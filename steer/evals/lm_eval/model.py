@@ -142,6 +142,7 @@ class SteerLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
             "interventions": [intervention.to_dict() for intervention in self.interventions],
             "digests": [intervention.digest for intervention in self.interventions],
             "fingerprint": self.edited.fingerprint,
+            "dtype": self.edited.precision,
             "receipt": self.tally.to_list(),
             "inherited": dict(self.inherited.acting),
             "left_out": dict(self.inherited.left_out),

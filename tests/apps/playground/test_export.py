@@ -23,6 +23,9 @@ from steer.edits.conditions import Active
 from tests.support import ROOT, tiny
 from tests.support.command import Run
 
+MODEL = ["--model", "m", "--dtype", "float32"]
+LOAD = "steer.load('m', dtype='float32')"
+
 
 @pytest.fixture
 def studio(model_folder: Callable[[], Path], tmp_path: Path) -> Studio:
@@ -81,11 +84,11 @@ def test_script_and_command_give_the_same_text(
 def test_flags_where_they_can_say_it() -> None:
     one, other, ordered = setups("some/name")
     assert "--add 5=1.0 \\\n  --clamp 5=3.0 \\\n  --scale 5=2.0 \\\n  --in-order" in command_line(
-        ordered, "p", "m", "float32"
+        ordered, "p", MODEL
     )
-    assert "--clamp '5=2x max'" in command_line(one, "p", "m", "float32")
-    assert "cat >" not in command_line(one, "p", "m", "float32")
-    assert "--edit edit-1.json" in command_line(other, "p", "m", "float32")
+    assert "--clamp '5=2x max'" in command_line(one, "p", MODEL)
+    assert "cat >" not in command_line(one, "p", MODEL)
+    assert "--edit edit-1.json" in command_line(other, "p", MODEL)
 
 
 def test_prompts_are_quoted() -> None:
@@ -96,21 +99,21 @@ def test_prompts_are_quoted() -> None:
             [
                 "bash",
                 "-c",
-                'steer() { printf %s "${@: -1}"; }\n' + command_line(setup, prompt, "m", "float32"),
+                'steer() { printf %s "${@: -1}"; }\n' + command_line(setup, prompt, MODEL),
             ],
             Path.cwd(),
         )
         == prompt
     )
     names: dict[str, object] = {}
-    script = python_script(setup, prompt, "m", "float32")
+    script = python_script(setup, prompt, LOAD)
     exec("\n".join(script.splitlines()[3:4]), names)
     assert names["prompt"] == prompt
 
 
 def test_edits_that_have_no_short_form() -> None:
     edit = Clamp(1, 2.0, when=Active(3))
-    script = python_script(Setup("x", rows=(Row("d", edit),)), "x", "m", "float32")
+    script = python_script(Setup("x", rows=(Row("d", edit),)), "x", LOAD)
     assert "edit_from_dict" in script
     compile(script, "script", "exec")
 
@@ -122,8 +125,8 @@ def test_a_script_imports_all_that_it_names() -> None:
 
 
 def test_without_edits_the_command_says_so() -> None:
-    assert command_line(Setup("x"), "x", "m", "float32").startswith("#")
-    compile(python_script(Setup("x"), "x", "m", "float32"), "script", "exec")
+    assert command_line(Setup("x"), "x", MODEL).startswith("#")
+    compile(python_script(Setup("x"), "x", LOAD), "script", "exec")
 
 
 def test_the_four_forms_are_shown_as_text() -> None:

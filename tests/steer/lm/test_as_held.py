@@ -9,7 +9,7 @@ from typing import Any
 import accelerate
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, Qwen2_5_VLConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Qwen2_5_VLConfig
 
 import steer
 from steer.lm.anatomy import anatomy_of
@@ -87,10 +87,7 @@ def test_its_fingerprint_is_of_its_weights(hold: Held, tmp_path: Path, llama: st
 def test_packed_weights(bits: int, tmp_path: Path) -> None:
     """Sites are as wide as what flows there, and an edit is what a plain hook does."""
     pytest.importorskip("bitsandbytes")
-    config = LlamaConfig(**tiny._MODERN | {"hidden_size": 64, "intermediate_size": 128})
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tiny.save_packable(tmp_path)
     packed = BitsAndBytesConfig(
         load_in_8bit=bits == 8, load_in_4bit=bits == 4, bnb_4bit_compute_dtype=torch.float32
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
 
 import steer
 from steer.edits import AddDirection
@@ -44,11 +43,7 @@ def test_a_model_is_the_same_wherever_it_lies(
 def test_packed_weights_are_edited_in_fp32(kind: str, tmp_path: Path) -> None:
     """What is added to the stream is the edit to a float's last bits, however weights are held."""
     pytest.importorskip("bitsandbytes")
-    config = LlamaConfig(**tiny._MODERN | {"hidden_size": 64, "intermediate_size": 128})
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    tiny.tokenizer().save_pretrained(tmp_path)
+    tiny.save_packable(tmp_path)
     model = steer.load(tmp_path, quantization=kind)
     module = model.module
     assert module.is_quantized

@@ -43,7 +43,7 @@ def bench(
     measured = _measured(run, pairs)
     if out:
         kept.add(out, measured)
-    title = f"{run.model}, {run.dtype}"
+    title = f"{run.model}, {measured['dtype']}"
     if before:
         there = [*before, measured]
         run.emit(measured, lambda: table(kept.columns(there), title, kept.machines(there)))
@@ -60,4 +60,5 @@ def _measured(run: Run, pairs: int) -> dict[str, Any]:
 
     with run.loaded() as (model, progress):
         figures = study.bench(model, pairs=pairs, progress=progress)
-    return {**study.to_dict(figures), "model": run.model, "dtype": run.dtype, "pairs": pairs}
+    told = {"model": run.model, "dtype": model.precision, "pairs": pairs}
+    return {**study.to_dict(figures), **told}
