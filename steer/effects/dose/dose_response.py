@@ -90,7 +90,14 @@ def dose_response(
     columns.setdefault(NEUTRAL, columns["delta_ce"])
     name = type(asked.measures[0]).__name__
     return DoseResponse(
-        feature, tuple(doses), texts, name, **columns, shard=shard or "", remote=ran_at(remote)
+        feature,
+        tuple(doses),
+        texts,
+        name,
+        model.dtype,
+        **columns,
+        shard=shard or "",
+        remote=ran_at(remote),
     )
 
 
