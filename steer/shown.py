@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 LINES, ROWS = 5, 20
 """Rows of a table in a terminal and in a notebook."""
+_MEASURED = {
+    "LogitDifference": "a logit or a difference of logits, in logits",
+    "LogProbability": "log probability, in nats",
+    "Loss": "loss, in nats a token",
+    "Divergence": "KL, in nats",
+    "kl": "KL, in nats",
+}
+"""Metrics by their names in results; one of the user's own has its name alone."""
 INK = "194, 87, 26"
 """The colour of activations, as `steer.figures.palette` has it for edits."""
 
@@ -26,6 +34,11 @@ def number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
     return str(value)
+
+
+def measured(metric: str) -> str:
+    """A metric by its name in results, in words and with its unit."""
+    return _MEASURED.get(metric, metric)
 
 
 def visible(token: str) -> str:

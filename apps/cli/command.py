@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from apps.cli.options.gather import TYPED, flattened
+from apps.cli.options.single import FEATURE
 
 
 class Once(TyperCommand):
@@ -20,12 +22,24 @@ class Once(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        self._read_below_zero(ctx, args)
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         ctx.meta[TYPED] = tuple(option.opts[0] for option in order)
         for option, times in Counter(order).items():
             if times > 1 and option.param_type_name == "option" and not option.multiple:
                 raise typer.BadParameter(f"{option.opts[0]} was given twice; give it once")
         return super().parse_args(ctx, args)
+
+    def _read_below_zero(self, ctx: Any, args: list[str]) -> None:
+        """A feature such as -1 is no option: the dictionary then says which there are."""
+        feature = next((given for given in self.params if given.metavar == FEATURE), None)
+        if feature is None or feature.param_type_name != "argument":
+            return
+        bold = self.make_parser(ctx)
+        bold.ignore_unknown_options = True
+        values, _, _ = bold.parse_args(args=list(args))
+        if re.fullmatch(r"-\d+", str(values.get(feature.name))):
+            ctx.ignore_unknown_options = True
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,24 @@ Key = tuple[str | int, ...]
 """A unit of work: the stage that it is of, and where it is in it."""
 Row = dict[str, Any]
 
+KINDS = {
+    "sweep": "a sweep",
+    "pair_sweep": "a sweep of pairs",
+    "dose_response": "a dose response",
+    "downstream": "a reading downstream",
+    "statistics": "a pass of statistics",
+    "verdicts": "a table of verdicts",
+    "evaluation": "an evaluation",
+    "labels": "a set of labels",
+    "harvest": "a harvest",
+}
+"""What files hold, by the name in their headers that has a revision."""
+_OTHER = "a job"
+_GIVE = "give another file"
+_NO_ROWS = "is no file of a job's rows"
+_NAMED = 3
+"""Names of a header that a message repeats."""
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -34,6 +52,11 @@ class Contents:
     header: dict[str, Any]
     units: dict[Key, list[Row]]
     ends: dict[str, int]
+
+    @property
+    def kind(self) -> str:
+        """Which of `KINDS`; empty for others."""
+        return _kind(self.header)
 
     def of(self, stage: str) -> dict[Key, list[Row]]:
         """The finished units of one stage, in their order."""
@@ -56,6 +79,11 @@ class Ledger:
     path: Path | None
     header: dict[str, Any]
 
+    @property
+    def kind(self) -> str:
+        """Which of `KINDS`; empty for others."""
+        return _kind(self.header)
+
     def read(self) -> Contents:
         """What is there so far, after making the file ready to be continued.
 
@@ -69,10 +97,14 @@ class Ledger:
             write_whole(self.path, json.dumps(self.header) + "\n")
             return Contents(self.header, {}, {})
         there = read_ledger(self.path)
-        if differing := difference(there.header, self.header):
+        wanted = KINDS.get(self.kind, _OTHER)
+        if there.kind != self.kind:
             raise SteerError(
-                f"{self.path} holds another sweep (differs in {differing}); give another file"
+                f"{self.path} holds {_held(there)}, and what is asked for is {wanted}; {_GIVE}"
             )
+        if differing := difference(there.header, self.header):
+            another = f"another {wanted.split(maxsplit=1)[1]}"
+            raise SteerError(f"{self.path} holds {another} (differs in {differing}); {_GIVE}")
         os.truncate(self.path, self.path.read_bytes().rindex(b"\n") + 1)  # no half line
         return there
 
@@ -104,10 +136,10 @@ def read_ledger(path: Path) -> Contents:
     try:
         complete = path.read_text("utf-8").split("\n")[:-1]
     except UnicodeDecodeError as error:
-        raise SteerError(f"{path} is no sweep file: {error}") from error
+        raise SteerError(f"{path} {_NO_ROWS}: it is no text; {_GIVE}") from error
     lines = [_parse(path, line) for line in complete]
     if not lines or "unit" in lines[0] or "rows" in lines[0]:
-        raise SteerError(f"{path} is no sweep file: its first line does not say what it measures")
+        raise SteerError(f"{path} {_NO_ROWS}: its first line does not say what of; {_GIVE}")
     units: dict[Key, list[Row]] = {}
     ends: dict[str, int] = {}
     for line in lines[1:]:
@@ -129,10 +161,22 @@ def _parse(path: Path, line: str) -> dict[str, Any]:
     try:
         parsed = json.loads(line)
     except json.JSONDecodeError as error:
-        raise SteerError(f"{path} is no sweep file: {error}") from error
+        raise SteerError(f"{path} {_NO_ROWS}: {line[:40]!r} is no JSON; {_GIVE}") from error
     if not isinstance(parsed, dict):
-        raise SteerError(f"{path} is no sweep file: a line of it is no object: {line[:40]}")
+        raise SteerError(f"{path} {_NO_ROWS}: {line[:40]!r} is no object; {_GIVE}")
     return parsed
+
+
+def _kind(header: Mapping[str, Any]) -> str:
+    return next((name for name in KINDS if isinstance(header.get(name), int)), "")
+
+
+def _held(there: Contents) -> str:
+    """What a file is, for a message; of one that is no job's, the first names in it."""
+    if there.kind:
+        return KINDS[there.kind]
+    names = [*map(repr, there.header)]
+    return f"JSON of {', '.join(names[:_NAMED])}{' …' if len(names) > _NAMED else ''}"
 
 
 def _unit(key: Key, rows: Sequence[Row]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dictionaries.extras import need
 from dictionaries.files.place import writable_file, writable_folder
-from steer.disk.ledger import Contents, difference, read_ledger
+from steer.disk.ledger import KINDS, Contents, difference, read_ledger
 from steer.disk.parquet import SUFFIX, is_parquet, write_parquet
 from steer.errors import SteerError
 
@@ -102,6 +102,8 @@ def _of_one_run(read: Sequence[tuple[Path, Contents]]) -> dict[int, tuple[Path, 
     if not read:
         raise SteerError("no shards were given; name their files")
     for file, there in read:
+        if not there.units and not there.ends and not there.kind:
+            raise SteerError(f"{file} is no file of a job's rows; name shards' files")
         if SHARD not in there.header:
             raise SteerError(
                 f"{file} is no shard: it was written without --shard, and is whole; alone it can "
@@ -112,6 +114,9 @@ def _of_one_run(read: Sequence[tuple[Path, Contents]]) -> dict[int, tuple[Path, 
     by_number: dict[int, tuple[Path, Contents]] = {}
     for file, there in read:
         shard = Shard.parse(there.header[SHARD])
+        if there.kind != like.kind:
+            held, asked = (KINDS.get(one.kind, "a job") for one in (there, like))
+            raise SteerError(f"{file} is a shard of {held}, and {first} of {asked}")
         if differing := difference(there.header, {**like.header, SHARD: str(shard)}):
             raise SteerError(f"{file} is of another run than {first}: differs in {differing}")
         if shard.count != count:

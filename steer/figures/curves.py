@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from steer.errors import SteerError
 from steer.figures.palette import COLOURS
-from steer.figures.style import add_band, colours, new_figure, style, unit_of
+from steer.figures.style import add_band, colours, new_figure, style
+from steer.shown import measured
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -40,7 +41,7 @@ def dose_curves(response: Any) -> go.Figure:
     unit = " and ".join(dict.fromkeys(dose.unit for dose in parsed))
     across = min(len(names), 2)
     down = -(-len(names) // across)
-    effect = {"effect": f"change of {response.metric}, {unit_of(response.metric)}"}
+    effect = {"effect": f"change of {measured(response.metric)}"}
     titles = [{**_LABELS, **effect}[name] for name in names]
     figure = make_subplots(rows=down, cols=across, subplot_titles=titles)
     style(figure, f"Feature {response.feature} against its dose", height=90 + 270 * down)

@@ -44,7 +44,7 @@ class Sides:
         said = "changes text" if self.changes else "only detects"
         if not self.changes and self.writes.endswith(f"({HAND})"):
             said = "changes text as named, not by its own tokens"
-        return f"{said} (its tokens {self.written:+.2f} likelier when pushed)"
+        return f"{said} (the probability of its tokens {self.written:+.2f} when pushed)"
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "changes_text": self.changes}

@@ -116,7 +116,7 @@ class Forecast:
             f"  KL(clean‖edited) {self.kl} nats a token; at one text {self.one_text}; "
             f"spread of its logarithm {self.spread}",
             f"  KL is {SAFE:g} nat at {self.safe} times this dose",
-            "  promotes     "
+            "  promotes     Δ logit: "
             + "  ".join(
                 f"{visible(token.token)} {token.delta_logit}" for token in self.promoted[:5]
             ),

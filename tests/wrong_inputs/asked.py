@@ -60,7 +60,11 @@ def tool(name: str, *words: str, **arguments: Any) -> Asked:
 
 
 _SERVE = [
-    completed(404, "'gpt-4' is not served here", "model", model="gpt-4"),
+    completed(400, "n is 0; give at least 1", n=0),
+    completed(400, 'temperature is \\"hot\\"; give a number', temperature="hot"),
+    completed(400, "prompt is 5; give a text, token ids, or", prompt=5),
+    completed(400, "stop is [5]; give a text or at most 16", stop=[5]),
+    completed(404, "'gpt-4' is not served here; served: model.", model="gpt-4"),
     completed(400, "feature 48", "0 to 47", steering=[{**CLAMP, "feature": 48}]),
     completed(400, "needs one of", "clamp", "ablate", steering=[{"feature": 5}]),
     completed(400, "'2x most'", "2x mean", steering=[{**CLAMP, "clamp": "2x most"}]),

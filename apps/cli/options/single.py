@@ -37,7 +37,8 @@ StatedDtype = Annotated[
     str | None, typer.Option("--dtype", help="By default FILE's model_dtype, or float32.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=SEEDS, help="Of the sampling noise.")]
-FeatureId = Annotated[int, typer.Argument(metavar="ID", help="A feature's index.")]
+FEATURE = "ID"
+FeatureId = Annotated[int, typer.Argument(metavar=FEATURE, help="A feature's index.")]
 
 
 def _read(given: list[str]) -> list[str]:

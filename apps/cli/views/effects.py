@@ -11,7 +11,7 @@ from rich.text import Text
 from apps.cli.fitted import HARD, Fitted
 from apps.cli.output import ran_said, records, table
 from apps.cli.views.edit import error_view
-from steer.shown import number, visible
+from steer.shown import measured, number, visible
 
 if TYPE_CHECKING:
     from steer.effects.logits.result import LogitEffect
@@ -44,7 +44,8 @@ def effects_views(effect: LogitEffect) -> list[RenderableType]:
     if targets:
         views.append(table(targets, "targets"))
     if effect.controls:
-        views.append(table(records(effect.controls.to_frame()), "controls"))
+        title = f"controls: change of {measured(effect.controls.metric)}"
+        views.append(table(records(effect.controls.to_frame()), title))
     views += [_tally(effect.receipts, number) for number in range(len(effect.receipts[0]))]
     return [*views, error_view(effect.interventions), *ran_said({"remote": effect.remote})]
 

@@ -16,7 +16,8 @@ def patch_views(curve: Mapping[str, Any], kl: float | None) -> list[RenderableTy
     """The curve, a row a pair, and the fewest features that reach `kl` nats."""
     area = "" if curve["area"] is None else f", mean height {curve['area']['mean']:.3g} nats"
     count = f"{curve['pairs']} pairs" if curve["pairs"] > 1 else "one pair"
-    title = f"KL(edited‖target) in nats over {count}, ranked by {curve['ranking']}{area}"
+    ranked = f"ranked by {curve['ranking']}{area}, {curve['dtype']}"
+    title = f"KL(edited‖target) in nats over {count}, {ranked}"
     pairs = [
         {
             "base": row["base"],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from apps.cli.output import error_said, match_said, records, table
+from steer.shown import measured
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,7 +45,9 @@ def direct_views(effect: Mapping[str, Any]) -> list[RenderableType]:
     matched = match_said(effect["matched"])
     if "paths" not in effect:
         return [*tokens, *matched]
-    paths = table(_brief(effect["paths"]), f"change of {effect['metric']}")
+    paths = table(
+        _brief(effect["paths"]), f"change of {measured(effect['metric'])}, {effect['dtype']}"
+    )
     return [paths, *tokens, *matched, error_said([effect["error"]])]
 
 

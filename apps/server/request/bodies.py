@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from apps.server.request.refused import refused
 from dictionaries.files.strict_json import read_json
 from steer.errors import SteerError
 
@@ -188,13 +189,4 @@ async def read_body(request: Request, kind: type[Read]) -> Read:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise BodyError(_told(error)) from error
-
-
-def _told(error: ValidationError) -> str:
-    """The first thing that is wrong, and where."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the body"
-    if first["type"] == "extra_forbidden":
-        return f"unknown field {where!r}: it would not act, so it is refused"
-    return f"{where}: {first['msg']}"
+        raise BodyError(refused(error, data)) from error

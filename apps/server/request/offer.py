@@ -74,7 +74,7 @@ class Offer:
             near = difflib.get_close_matches(model, self.ids, n=2, cutoff=0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise UnknownModelError(
-                f"model {model!r} is not served here; {', '.join(self.ids)} are.{hint}"
+                f"model {model!r} is not served here; served: {', '.join(self.ids)}.{hint}"
             )
         return self.edits.get(model.removeprefix(f"{self.name}@"), ())
 

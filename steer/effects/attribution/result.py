@@ -12,7 +12,7 @@ from dictionaries.extras import need
 from steer.effects.sweep.result import Sweep
 from steer.errors import SteerError
 from steer.maths.statistics import Interval, bootstrap, interval
-from steer.shown import Shown
+from steer.shown import Shown, measured
 
 if TYPE_CHECKING:
     import pandas
@@ -54,12 +54,13 @@ class Attribution(Shown):
     dictionary: str
     metric: str
     method: str
+    dtype: str
     error: str = "keep"
 
     def _title(self) -> str:
         return (
-            f"Attribution by {self.method}: estimated change of {self.metric} by each feature of "
-            f"{self.dictionary} on {len(self.prompts)} prompts"
+            f"Attribution by {self.method}: estimated change of {measured(self.metric)} by "
+            f"each feature of {self.dictionary} on {len(self.prompts)} prompts, {self.dtype}"
         )
 
     def plot(self, top: int = 20, exact: Sweep | None = None) -> Figure:
@@ -97,6 +98,7 @@ class Attribution(Shown):
             "dictionary": self.dictionary,
             "metric": self.metric,
             "method": self.method,
+            "dtype": self.dtype,
             "error": self.error,
             "prompts": list(self.prompts),
             "completeness": [

@@ -39,7 +39,7 @@ from steer.lm.remote import Remote
 from steer.maths.precision import compute_dtype, exact
 from steer.maths.statistics import bootstrap
 from steer.model import Model
-from steer.shown import Shown
+from steer.shown import Shown, measured
 from steer.splice.resolve import by_name
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Controls(Shown):
     error: str = "keep"
 
     def _title(self) -> str:
-        return f"Controls: effect on {self.metric} beside that of controls, error {self.error}"
+        metric = measured(self.metric)
+        return f"Controls: effect on {metric} beside that of controls, error {self.error}"
 
     def to_rows(self) -> pandas.DataFrame:
         """One row a prompt and run; `per_norm` is the effect per unit of ‖Δx‖."""

@@ -91,7 +91,14 @@ def dose_response(
     columns[NEUTRAL] = columns.get(NEUTRAL, columns["delta_ce"]).where(priced, torch.nan)
     name = type(asked.measures[0]).__name__
     return DoseResponse(
-        feature, tuple(doses), texts, name, **columns, shard=shard or "", remote=ran_at(remote)
+        feature,
+        tuple(doses),
+        texts,
+        name,
+        model.dtype,
+        **columns,
+        shard=shard or "",
+        remote=ran_at(remote),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from dictionaries.extras import need
 from steer.edits.values import Value, parse_value
 from steer.maths.statistics import Interval, interval
-from steer.shown import Shown, at
+from steer.shown import Shown, at, measured
 
 if TYPE_CHECKING:
     import pandas
@@ -46,6 +46,7 @@ class DoseResponse(Shown):
     doses: tuple[Value, ...]
     prompts: tuple[str, ...]
     metric: str
+    dtype: str
     effect: Tensor
     kl: Tensor
     delta_ce: Tensor
@@ -73,7 +74,8 @@ class DoseResponse(Shown):
             return f"shard {self.shard} of a DoseResponse: feature {self.feature}"
         return (
             f"DoseResponse: feature {self.feature} at {len(self.doses)} doses on "
-            f"{len(self.prompts)} prompts, change of {self.metric}; {self.limit}{at(self.remote)}"
+            f"{len(self.prompts)} prompts, change of {measured(self.metric)}, {self.dtype}; "
+            f"{self.limit}{at(self.remote)}"
         )
 
     def plot(self) -> Figure:

@@ -76,6 +76,7 @@ class DirectEffect(Shown):
     feature: int
     amount: float
     dictionary: str
+    dtype: str
     prompts: tuple[str, ...]
     tokens: tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]
     matched: Matched | None = None
@@ -115,6 +116,7 @@ class DirectEffect(Shown):
             "dictionary": self.dictionary,
             "feature": self.feature,
             "amount": self.amount,
+            "dtype": self.dtype,
             "prompts": list(self.prompts),
             "matched": said(self.matched),
             "scales": self.scales.tolist(),
@@ -171,6 +173,7 @@ def direct_logit_effect(
         feature=feature,
         amount=amount,
         dictionary=dictionary.name,
+        dtype=model.dtype,
         prompts=texts,
         tokens=(
             top_tokens(model, logits, top, controls=sizes),

@@ -15,7 +15,7 @@ from steer.effects.paths.direct import TokenChange, top_tokens
 from steer.effects.paths.freeze import Freeze
 from steer.maths.statistics import interval
 from steer.model import Model
-from steer.shown import Shown
+from steer.shown import Shown, measured
 
 if TYPE_CHECKING:
     import pandas
@@ -50,8 +50,8 @@ class PathEffects(Shown):
 
     def _title(self) -> str:
         return (
-            f"PathEffects on {len(self.prompts)} prompts: change of {self.metric} by path, "
-            f"error {self.error}"
+            f"PathEffects on {len(self.prompts)} prompts: change of {measured(self.metric)} by "
+            f"path, {self.model.dtype}, error {self.error}"
         )
 
     def plot(self) -> Figure:
@@ -100,6 +100,7 @@ class PathEffects(Shown):
         frame = self.to_frame()
         return {
             "metric": self.metric,
+            "dtype": self.model.dtype,
             "error": self.error,
             "prompts": list(self.prompts),
             "matched": said(self.matched),

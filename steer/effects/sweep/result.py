@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dictionaries.extras import need
 from steer.maths.statistics import benjamini_hochberg, bootstrap, exceeds, sign_flip
-from steer.shown import Shown, at
+from steer.shown import Shown, at, measured
 
 if TYPE_CHECKING:
     import pandas
@@ -87,7 +87,7 @@ class Sweep(Shown):
         features = f"{len(self.features):,} features of {self.dictionary}"
         return (
             f"{part}Sweep: {self.edit} each of {features} on "
-            f"{len(self.prompts)} prompts, change of {self.metric}, {self.dtype}, "
+            f"{len(self.prompts)} prompts, change of {measured(self.metric)}, {self.dtype}, "
             f"error {self.error}"
             + (f"; {self.screened}" if self.screened else "")
             + at(self.remote)
@@ -245,7 +245,7 @@ class PairSweep(Shown):
     def _title(self) -> str:
         part = f"shard {self.shard} of a " if self.shard else ""
         pairs = f"{len(self.frame)} pairs of features of {self.dictionary}"
-        return f"{part}PairSweep: {pairs}, {self.metric}{at(self.remote)}"
+        return f"{part}PairSweep: {pairs}, {measured(self.metric)}{at(self.remote)}"
 
     def to_frame(self, *, level: float = 0.95, seed: int = 0) -> pandas.DataFrame:
         """One row a pair, with means over prompts and the interval of the interaction."""

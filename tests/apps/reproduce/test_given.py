@@ -92,7 +92,7 @@ def test_rows_of_one_are_never_taken_for_those_of_another(llama: steer.Model, fo
     assert measured[4:] == ["x w"]
     with pytest.raises(SteerError, match="rows of another dictionary that was called 'x'"):
         run(["x=/other"])
-    with pytest.raises(SteerError, match="holds another sweep"):
+    with pytest.raises(SteerError, match="holds another job"):
         run(["x=/one"], header="other")
 
 

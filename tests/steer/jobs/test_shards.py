@@ -185,7 +185,7 @@ def test_other_shards_are_refused(tmp_path: Path) -> None:
         merge([one, two, three], whole)
     with pytest.raises(SteerError, match="differs in shard"):
         started("pairs", one, shard="2/3")
-    with pytest.raises(SteerError, match="another sweep"):
+    with pytest.raises(SteerError, match="holds a sweep of pairs"):
         started("doses", one, shard="1/3")
 
 
@@ -215,5 +215,5 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     for text in ("[]\n", '{"rows": []}\n', "no\n", json.dumps({"unit": [1]}) + "\n"):
         file.write_text(text)
-        with pytest.raises(SteerError, match="no sweep file"):
+        with pytest.raises(SteerError, match="no file of a job's rows"):
             started("sweep", file)

@@ -37,6 +37,7 @@ def attribution(
     from steer.effects.sweep.ablation_sweep import ablation_sweep
     from steer.errors import SteerError
     from steer.figures.effects import agreement_scatter
+    from steer.shown import measured
 
     if plot.plot is not None and not exact:
         raise SteerError("--plot draws the estimate against the exact effects: give --exact too")
@@ -56,7 +57,7 @@ def attribution(
             guesses = (estimate, "activation")
             document["agreement"] = [compare(guess, swept).to_dict() for guess in guesses]
             plot.draw(lambda: agreement_scatter(estimate, swept))
-    title = f"{estimate.method}: estimated change of {estimate.metric}"
+    title = f"{estimate.method}: estimated change of {measured(estimate.metric)}, {estimate.dtype}"
     run.emit(
         document,
         lambda: [

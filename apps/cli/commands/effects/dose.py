@@ -13,6 +13,7 @@ from apps.cli.options.remote import AnyWork
 from apps.cli.options.run import Reading
 from apps.cli.options.single import FeatureId, Prompts, Where
 from apps.cli.output import error_said, ran_said, records, table
+from steer.shown import measured as in_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,6 +64,7 @@ def dose(
     document: dict[str, Any] = {
         "feature": feature,
         "metric": response.metric,
+        "dtype": response.dtype,
         "error": response.error,
         **({"remote": response.remote} if response.remote else {}),
         "strongest": response.strongest(),
@@ -74,10 +76,14 @@ def dose(
 
 
 def _views(response: dict[str, Any]) -> list[RenderableType]:
-    title = f"feature {response['feature']}: {response['limit']}"
+    title = f"feature {response['feature']}, {response['dtype']}: {response['limit']}"
+    said = (
+        f"effect: change of {in_words(response['metric'])}; kl, delta ce, neutral ce, loss: nats; "
+        "relative dose: ‖Δ‖/‖x‖; distinct: share of pairs of tokens"
+    )
     asymmetry = response["asymmetry"]
     return [
-        table(response["doses"], title),
+        table(response["doses"], title, [said]),
         *([table(asymmetry, "effects at -d and +d")] if asymmetry else []),
         error_said([response["error"]]),
         *ran_said(response),

@@ -74,6 +74,7 @@ def sweep(
     from steer.edits.phrases import parse_positions
     from steer.effects.sweep.ablation_sweep import ablation_sweep
     from steer.figures.effects import effect_bars
+    from steer.shown import measured as in_words
 
     metric = measured.metric(prompts)
     work.check(("--plot", plot.plot))
@@ -101,6 +102,7 @@ def sweep(
     if work.told(run.emit):
         return
     plot.draw(lambda: effect_bars(swept, top))
-    title = f"{swept.edit} each of {len(swept.features)} features: change of {swept.metric}"
+    features = f"{swept.edit} each of {len(swept.features)} features"
+    title = f"{features}: change of {in_words(swept.metric)}, {swept.dtype}"
     document = swept.to_dict(top)
     run.emit(document, lambda: swept_view(document, title))

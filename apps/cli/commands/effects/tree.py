@@ -10,13 +10,15 @@ import typer
 from apps.cli.command import command
 from apps.cli.options.plot import Plot
 from apps.cli.options.run import Run
-from apps.cli.options.single import DICTIONARY, EARLY, Where
+from apps.cli.options.single import DICTIONARY, EARLY, FEATURE, Where
 
 
 @command("steer tree 1176 --texts my_texts.txt --hydra")
 def tree(
     *,
-    feature: Annotated[int, typer.Argument(help="The target: a feature of the last dictionary.")],
+    feature: Annotated[
+        int, typer.Argument(metavar=FEATURE, help="The target: a feature of the latest dictionary.")
+    ],
     texts: Annotated[
         Path | None,
         typer.Option(help="A file with a text a line; by default the dictionary's own contexts."),

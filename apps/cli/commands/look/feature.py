@@ -13,7 +13,8 @@ def feature(
 ) -> None:
     """A feature's card: how often it fires, on what, and what it promotes.
 
-    And how much likelier these tokens become when it is pushed to half the stream's norm.
+    And by how much the probability of these tokens, summed, rises when it is pushed to half the
+    stream's norm.
     """
     from apps.cli.views.look import feature_view
     from apps.labels.feature_card import feature_card
