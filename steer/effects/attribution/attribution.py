@@ -97,7 +97,7 @@ def attribution(
         dictionary=dictionary.name,
         metric=type(measures[0]).__name__,
         method=method if method == "atp" else f"ig-{steps}",
-        dtype=model.dtype,
+        dtype=model.precision,
     )
 
 

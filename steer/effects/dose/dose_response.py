@@ -95,7 +95,7 @@ def dose_response(
         tuple(doses),
         texts,
         name,
-        model.dtype,
+        model.precision,
         **columns,
         shard=shard or "",
         remote=ran_at(remote),

@@ -173,7 +173,7 @@ def direct_logit_effect(
         feature=feature,
         amount=amount,
         dictionary=dictionary.name,
-        dtype=model.dtype,
+        dtype=model.precision,
         prompts=texts,
         tokens=(
             top_tokens(model, logits, top, controls=sizes),

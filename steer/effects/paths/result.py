@@ -51,7 +51,7 @@ class PathEffects(Shown):
     def _title(self) -> str:
         return (
             f"PathEffects on {len(self.prompts)} prompts: change of {measured(self.metric)} by "
-            f"path, {self.model.dtype}, error {self.error}"
+            f"path, {self.model.precision}, error {self.error}"
         )
 
     def plot(self) -> Figure:
@@ -100,7 +100,7 @@ class PathEffects(Shown):
         frame = self.to_frame()
         return {
             "metric": self.metric,
-            "dtype": self.model.dtype,
+            "dtype": self.model.precision,
             "error": self.error,
             "prompts": list(self.prompts),
             "matched": said(self.matched),

@@ -64,7 +64,7 @@ def patch(
             for number, (pair, order) in enumerate(zip(patchable, orders, strict=True))
         ]
     plot.draw(lambda: patching_curves({ranking: curve}))
-    document = {**curve.to_dict(), "dtype": model.dtype, "ranking": ranking, "each": rows}
+    document = {**curve.to_dict(), "dtype": model.precision, "ranking": ranking, "each": rows}
     if kl is not None:
         document["fewest"] = fewest(rows)
     run.emit(document, lambda: patch_views(document, kl))
