@@ -64,7 +64,8 @@ def _path(body: Any, location: tuple[int | str, ...], *, missing: bool) -> str:
     kept, at = [], body
     for number, part in enumerate(location):
         if isinstance(at, dict) and isinstance(part, str):
-            name = part if part in at else to_snake(part)  # Neuronpedia's, in either case
+            other = to_snake(part)  # Neuronpedia's names, in either case
+            name = other if other in at else part
             found, at = name in at, at.get(name, at)
         elif isinstance(at, list) and isinstance(part, int):
             name, found, at = str(part), True, at[part]

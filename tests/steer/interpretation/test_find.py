@@ -161,8 +161,10 @@ def test_both_sides_and_what_changes_text(dictionary: Dictionary) -> None:
     rises = torch.zeros(tiny.WIDTH)
     rises[7] = CHANGES
     scored = replace(dictionary, statistics=replace(known, written=rises))
-    assert sides(scored, MODEL.token, 7).effect.startswith("changes text (its tokens +0.05")
-    assert sides(scored, MODEL.token, 8).effect.startswith("only detects (its tokens +0.00")
+    written = sides(scored, MODEL.token, 7).effect
+    assert written.startswith("changes text (the probability of its tokens +0.05 when pushed")
+    silent_side = sides(scored, MODEL.token, 8).effect
+    assert silent_side.startswith("only detects (the probability of its tokens +0.00")
     labelled(dictionary, Label(7, "er", "by hand", side="writes"))
     named = sides(dictionary, MODEL.token, 7)
     assert (named.reads, named.writes) == (bare.reads, "er (by hand)")
