@@ -34,7 +34,8 @@ def dose_curves(response: Any) -> go.Figure:
     names = [name for name in response.measures if name in _LABELS]
     for name, same in (("neutral_ce", "delta_ce"), ("effect", "kl")):
         values, others = getattr(response, name), getattr(response, same)
-        if values.isnan().all() or values.tolist() == others.tolist():
+        known = ~values.isnan()
+        if values[known].tolist() == others[known].tolist():
             names.remove(name)
     parsed = [parse_value(dose) for dose in response.doses]
     frame = frame.assign(amount=[dose.amount for dose in parsed]).sort_values("amount")
