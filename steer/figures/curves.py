@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from steer.errors import SteerError
 from steer.figures.palette import COLOURS
 from steer.figures.style import add_band, colours, new_figure, style
@@ -35,7 +37,8 @@ def dose_curves(response: Any) -> go.Figure:
     for name, same in (("neutral_ce", "delta_ce"), ("effect", "kl")):
         values, others = getattr(response, name), getattr(response, same)
         known = ~values.isnan()
-        if values[known].tolist() == others[known].tolist():
+        alike = values.shape == others.shape and torch.equal(values[known], others[known])
+        if alike or not known.any():
             names.remove(name)
     parsed = [parse_value(dose) for dose in response.doses]
     frame = frame.assign(amount=[dose.amount for dose in parsed]).sort_values("amount")

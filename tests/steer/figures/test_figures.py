@@ -107,6 +107,10 @@ def test_doses_are_in_order(model: steer.Model) -> None:
     lines = [trace for trace in dose_curves(response).data if trace.mode == "lines+markers"]
     assert [trace.name for trace in lines] == ["kl", "delta_ce"]  # the effect is the KL
     assert list(lines[0].x) == [-2.0, 0.0, 2.0]
+    other = dose_response(
+        model, tiny.PROMPTS, tiny.dictionary(), 5, [2.0], neutral=["w3 w4 w5", "w7 w8"]
+    )
+    assert "neutral_ce" in {trace.name for trace in dose_curves(other).data}
 
 
 def test_curves_and_tables_and_trees(model: steer.Model, tmp_path: Path) -> None:
