@@ -116,7 +116,8 @@ def _read(
         tokenizer = AutoTokenizer.from_pretrained(source, **local)
         kind = _auto(source, **local)
         options = {**placement.options(dtype), **local}
-        return kind.from_pretrained(source, dtype=dtype, **options), tokenizer
+        with _unwarned():
+            return kind.from_pretrained(source, dtype=dtype, **options), tokenizer
     except Exception as error:  # a damaged folder makes transformers raise anything at all
         raise ModelError(f"{name} can't be read: {_first(error)}{_remedy(source)}") from error
     finally:
@@ -190,18 +191,20 @@ def _refuse_caches(module: Any) -> None:
 def _unwarned() -> Iterator[None]:
     """While entered, nobody tells what is taken care of here.
 
-    transformers lists all its classes for one that reads images too, and nnsight says where a
-    module called `output` is.
+    transformers lists all its classes for one that reads images too, accelerate says that weights
+    are on a disk which were asked to be there, and nnsight where a module called `output` is.
     """
-    logger = logging.getLogger("transformers.pipelines.base")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    names = ("transformers.pipelines.base", "accelerate.big_modeling")
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*which nnsight already serves")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from torch import Tensor
 from apps.training.recipe import Recipe
 from apps.training.seeds import harvest_some, reduced, train_seed
 from dictionaries import catalogue
-from dictionaries.beside.stability import RETURNS
+from dictionaries.beside.stability import FILE, RETURNS
 from dictionaries.dictionary import Dictionary
 from dictionaries.errors import TrainingError
 from dictionaries.extras import need
-from dictionaries.files.place import writable_folder
+from dictionaries.files.place import beside, writable_folder
 from dictionaries.measures.stability import chances, cosines, stability
 from dictionaries.training.config import TrainConfig
 from steer.progress import Progress
@@ -149,7 +149,7 @@ def report(
         by_density=_by_density(dictionary, measured.chance),
         foretold=foretell([rows, *others] if alike else others),
         too_short=measured.samples < (measured.own_samples or 0),
-        written=str(out),
+        written=str(beside(out, FILE)),
     )
 
 

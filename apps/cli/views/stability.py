@@ -33,7 +33,7 @@ def stability_view(report: StabilityReport) -> str:
                 ["the seeds saw fewer samples than it did: all of this is too low"]
                 * report.too_short
             ),
-            f"written: {report.written}/stability.safetensors",
+            f"written: {report.written}",
         ]
     )
 

@@ -23,10 +23,16 @@ BOTH = {
 
 @pytest.mark.parametrize("places", ["disk", "auto", "cpu", BOTH], ids=str)
 def test_a_model_is_the_same_wherever_it_lies(
-    places: Any, model_folder: Saved, llama: steer.Model, tmp_path: Path, monkeypatch: Any
+    places: Any,
+    model_folder: Saved,
+    llama: steer.Model,
+    tmp_path: Path,
+    monkeypatch: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("STEER_CACHE", str(tmp_path / "cache"))
     model = steer.load(model_folder(), device_map=places)
+    assert not caplog.records  # of accelerate, that weights are where they were asked to be
     on_disk = any(weight.device.type == "meta" for weight in model.module.parameters())
     assert on_disk == (places in ("disk", BOTH))
     ids, mask = model.tokenize([tiny.PROMPT])
