@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -13,6 +15,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+_LINGER_SECONDS, _LINGER_BYTES = 2.0, 2**26
 SPOKEN = ("http", "websocket")
 """The kinds of connection that are looked at; the rest is the server's own (its start and end)."""
 
@@ -37,6 +40,41 @@ async def refuse(
         return
     body = json.dumps({"error": {"message": sentence, "type": "refused", "code": status}}).encode()
     await answer(send, status, body, b"application/json", headers)
+
+
+async def refuse_unread(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    status: int,
+    sentence: str,
+    headers: Iterable[Header] = (),
+) -> None:
+    """`refuse` a request whose body nobody has read to its end.
+
+    A connection that is closed with bytes unread is reset, and who still sends may never see the
+    answer. So it is sent, and then some of what still comes is taken and thrown away.
+    """
+
+    async def last(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await send({**message, "more_body": True})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    await _throw_away(receive)
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    await refuse(scope, last, status, sentence, headers)
+
+
+async def _throw_away(receive: Receive) -> None:
+    left = _LINGER_BYTES
+    while left > 0:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
+        left -= len(message.get("body", b""))
 
 
 async def answer(

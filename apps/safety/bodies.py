@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import asyncio
 
-from apps.safety.asgi import App, Message, Receive, Scope, Send, header_values, refuse
+from apps.safety.asgi import (
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header_values,
+    refuse,
+    refuse_unread,
+)
+
+_LAST = [(b"connection", b"close")]
+_GONE: Message = {"type": "http.disconnect"}
+"""For the app, the client of a body that was refused."""
 
 
 class BodyLimit:
-    """most: bytes. What announces more is not read at all; what sends more, up to there.
+    """most: bytes. What announces more is not read, what sends more is, up to there.
 
     The body is handed on only once all of it is here, so what is too long reaches nobody.
     seconds: until its next part comes, so that nobody holds a connection for nothing.
@@ -25,7 +38,7 @@ class BodyLimit:
             value for value in header_values(scope, b"content-length") if value.isdecimal()
         ]
         if any(int(length[:20]) > self.most for length in announced):
-            await refuse(scope, send, 413, self.too_long, [(b"connection", b"close")])
+            await refuse_unread(scope, receive, send, 413, self.too_long, _LAST)
             return
         limited = _Limited(self, scope, receive, send)
         await self.app(scope, limited.receive, limited.send)
@@ -41,7 +54,7 @@ class _Limited:
     def __init__(self, limit: BodyLimit, scope: Scope, receive: Receive, send: Send) -> None:
         self.limit, self.scope = limit, scope
         self._receive, self._send = receive, send
-        self.read = self.refused = False
+        self.read = self.refused = self.answered = False
 
     async def receive(self) -> Message:
         if self.read:
@@ -53,22 +66,31 @@ class _Limited:
                 async with asyncio.timeout(self.limit.seconds):
                     message = await self._receive()
             except TimeoutError:
-                return await self._ended(408, "the request's body did not come in time")
+                return await self._late()
             if message["type"] != "http.request":
                 return message
             parts += message.get("body", b"")
             if len(parts) > self.limit.most:
-                return await self._ended(413, self.limit.too_long)
+                return await self._too_long()
             if not message.get("more_body"):
                 return {"type": "http.request", "body": bytes(parts), "more_body": False}
 
-    async def _ended(self, status: int, sentence: str) -> Message:
-        """Refused in the middle of the body: for the app, the client is gone."""
-        self.refused = True
-        await refuse(self.scope, self._send, status, sentence, [(b"connection", b"close")])
-        return {"type": "http.disconnect"}
+    async def _late(self) -> Message:
+        if not self.answered:
+            self.refused = True
+            sentence = "the request's body did not come in time"
+            await refuse(self.scope, self._send, 408, sentence, _LAST)
+        return _GONE
+
+    async def _too_long(self) -> Message:
+        if not self.answered:
+            self.refused = True
+            sentence = self.limit.too_long
+            await refuse_unread(self.scope, self._receive, self._send, 413, sentence, _LAST)
+        return _GONE
 
     async def send(self, message: Message) -> None:
         """What the app says of a body that it never got is not sent after the refusal."""
+        self.answered = True
         if not self.refused:
             await self._send(message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from apps.safety.asgi import SPOKEN, App, Receive, Scope, Send, header, refuse
+from apps.safety.asgi import SPOKEN, App, Receive, Scope, Send, header, refuse_unread
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -28,7 +28,7 @@ class HostCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in SPOKEN and (problem := self._problem(scope)):
-            await refuse(scope, send, *problem)
+            await refuse_unread(scope, receive, send, *problem)
         else:
             await self.app(scope, receive, send)
 

@@ -10,7 +10,7 @@ import math
 import secrets
 from collections.abc import Collection
 
-from apps.safety.asgi import SPOKEN, App, Receive, Scope, Send, header, refuse
+from apps.safety.asgi import SPOKEN, App, Receive, Scope, Send, header, refuse_unread
 from apps.safety.guesses import Guesses
 from steer.errors import SteerError
 
@@ -65,7 +65,7 @@ class KeyCheck:
         if problem is None:
             await self.app(scope, receive, send)
         else:
-            await refuse(scope, send, *problem, told(self.keys, scope, problem[0]))
+            await refuse_unread(scope, receive, send, *problem, told(self.keys, scope, problem[0]))
 
 
 def told(keys: Keys, scope: Scope, status: int) -> list[tuple[bytes, bytes]]:

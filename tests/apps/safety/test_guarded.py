@@ -115,6 +115,22 @@ def test_a_body_that_does_not_say_how_long_it_is() -> None:
     assert ask(app, "POST", content=parts(4, sent)).status_code == 413
 
 
+@pytest.mark.parametrize(
+    "key", [{}, {"Authorization": b"Bearer " + KEY.encode()}], ids=["no key", "key"]
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "evil.example"])
+def test_who_still_sends_gets_the_answer(key: dict[str, bytes], host: str) -> None:
+    """What is refused is read on for a while, and thrown away: a closed connection is reset."""
+    app = guarded(echo, keys=[KEY], most_bytes=3000)
+    headers = {"Host": host, **key}
+    expected = 421 if host == "evil.example" else 413 if key else 401
+    for number in (3, 4, 40):
+        sent: list[int] = []
+        answer = ask(app, "POST", content=parts(number, sent), headers=headers)
+        assert answer.status_code == (200 if expected == 413 and number == 3 else expected)
+        assert len(sent) >= min(number, 4)
+
+
 def test_the_key_opens_every_route() -> None:
     app = guarded(echo, keys=[KEY, "other"], free=["/health"])
     assert ask(app, path="/health").status_code == 200
