@@ -151,8 +151,8 @@ class LogitEffect(Shown):
         }
         if self.metric is not None:
             per_prompt["metric"] = self.metric.double()
-        lossless = per_prompt["delta_ce"].isnan()
-        per_prompt["delta_ce"] = per_prompt["delta_ce"][~lossless]
+        rises = per_prompt["delta_ce"]
+        per_prompt["delta_ce"] = rises[~rises.isnan()]
         return {name: interval(v, level=level, seed=seed) for name, v in per_prompt.items()}
 
     def to_frame(self, tokens: int = 10) -> pandas.DataFrame:
